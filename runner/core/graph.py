@@ -1,0 +1,172 @@
+"""The compiled manifest: a `StepGraph` of one step kind, plain data through and through.
+
+Strings that hold `{{` are templates, rendered when the step is prepared; durations are integer milliseconds, money is
+integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `load`), so later edits never reach it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import Any, Literal
+
+from runner.manifest.vocabulary import Effects, ErrorClass, Mode, Verb
+
+EdgeKind = Literal["data", "order", "state", "tolerant"]
+Json = Any
+"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`to` must be settled before the reader starts.
+
+    data: a strict reference (skipped → reader skipped, failed → blocked). order: `needs` (skipped passes, failed blocks).
+    state (`.state`, `.error`) and tolerant (left of `| default`): only wait.
+    """
+
+    to: str
+    kind: EdgeKind
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One entry of `checks`. `spec`: {"expr": text} | {"run": {"argv"|"script"|"file": …}, "timeout": ms} |
+    {"changed": {"only": [...], "min_files": n, "max_files": n|None}} | {"judge": {"prompt": text, "route": {}}, "min": x}."""
+
+    kind: Literal["expr", "run", "changed", "judge"]
+    spec: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Repair:
+    """Run again while checks or `returns` fail, at most `max` rounds more."""
+
+    max: int
+    session: Literal["keep", "new"] = "keep"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """One way to do a step: the step itself (`bodies[0]`), then its `fallback` entries in order.
+
+    `call` by verb: tool {"server","tool","with"} · run {"argv": [...]} or {"script": text} · agent {"prompt","cwd"?,
+    "allowed_tools"?} · model {"prompt","system"?,"temperature"?,"max_tokens"?} · call {"manifest","with"} · approve {"message",
+    "show","otherwise"} · wait {"ms"} or {"until"} · set {"values"} · fail {"message"}.
+    `route` is merged per mode. `timeout`/`idle`: milliseconds, a template, or None.
+    `errors`, `when` belong to fallback entries only. `effects` None = the verb's default (a tool's: by its annotations).
+    """
+
+    verb: Verb
+    call: Mapping[str, Json]
+    route: Mapping[Mode, Mapping[str, Json]] = field(default_factory=dict)
+    timeout: int | str | None = None
+    idle: int | str | None = None
+    checks: tuple[Check, ...] = ()
+    repair: Repair | None = None
+    effects: Effects | str | None = None
+    errors: tuple[ErrorClass, ...] | None = None
+    when: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Fan:
+    """`foreach` ({"in": template or list, "key": template or None}) or `matrix` ({"axes": {}, "include": [], "exclude": []})."""
+
+    kind: Literal["foreach", "matrix"]
+    spec: Mapping[str, Json]
+    max_parallel: int | None = None
+    join: Literal["all", "settled"] = "all"
+
+
+@dataclass(frozen=True, slots=True)
+class GraphStep:
+    """One step. `faults[mode]` = {"retry": {"max","delay","backoff","max_delay","jitter","errors"}, "fallback": bool,
+    "exhausted": "fail|skip|suspend", "skip": [labels]}, delays in milliseconds; `origins["normal.retry.max"]` names the layer
+    (built-in, config, extends, defaults, step) of each value of `faults` and `route`. `own_retry_errors` are the classes named in
+    the step's own `retry.errors`: an author's consent to repeat a `once` step. `definition` digests what makes the result
+    (the reuse key's part that is known without inputs). `volatile`: names `run.id` or `run.dir`, so never reused."""
+
+    id: str
+    bodies: tuple[Body, ...]
+    edges: tuple[Edge, ...] = ()
+    when: str | None = None
+    fan: Fan | None = None
+    faults: Mapping[Mode, Mapping[str, Json]] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)
+    own_retry_errors: tuple[ErrorClass, ...] = ()
+    returns: Mapping[str, Json] | None = None
+    """JSON Schema (object) that the output must satisfy."""
+    reuse: Literal["auto", "never"] = "auto"
+    files: tuple[str, ...] = ()
+    save: Mapping[str, Json] | None = None
+    """{"path": template, "from": template or None}."""
+    env: Mapping[str, Json] = field(default_factory=dict)
+    cwd: str | None = None
+    labels: Mapping[str, Json] = field(default_factory=dict)
+    optional: bool = False
+    budget: Mapping[str, Json] | None = None
+    workspace: Mapping[str, Json] | None = None
+    final: bool = False
+    volatile: bool = False
+    definition: str = ""
+    line: int = 0
+
+    @property
+    def verb(self) -> Verb:
+        return self.bodies[0].verb
+
+
+@dataclass(frozen=True, slots=True)
+class InputSpec:
+    """One declared input: its JSON Schema, and whether it must be given."""
+
+    schema: Mapping[str, Json]
+    required: bool
+    default: Json = None
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class StepGraph:
+    """A manifest after `extends`, `file:`, defaults and every check. `digest` changes when anything that apply compares changes:
+    the manifest after `extends`, the contents of `file:`, and its callees (`callees`: manifest name → digest of its graph)."""
+
+    name: str
+    digest: str
+    file: str
+    steps: tuple[GraphStep, ...]
+    description: str = ""
+    labels: Mapping[str, Json] = field(default_factory=dict)
+    inputs: Mapping[str, InputSpec] = field(default_factory=dict)
+    vars: Mapping[str, Json] = field(default_factory=dict)
+    outputs: Mapping[str, Json] | str = field(default_factory=dict)
+    budget: Mapping[str, Json] | None = None
+    timeout: int | str | None = None
+    concurrency: int | None = None
+    triggers: Mapping[str, Json] = field(default_factory=dict)
+    callees: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def by_id(self) -> dict[str, GraphStep]:
+        return {step.id: step for step in self.steps}
+
+
+@cache
+def _codec() -> Any:
+    from pydantic import TypeAdapter  # heavy: only when a graph is stored or read back
+
+    return TypeAdapter(StepGraph)
+
+
+def dump(graph: StepGraph) -> str:
+    """The graph as JSON text."""
+    text: str = _codec().dump_json(graph).decode()
+    return text
+
+
+def load(text: str) -> StepGraph:
+    """The graph that `dump` wrote."""
+    graph: StepGraph = _codec().validate_json(text)
+    return graph

@@ -1,0 +1,363 @@
+"""Values that cross the kernel's borders: tasks and outcomes (the wire), commands (what a driver must do), and what a host
+prepares. All of it is plain JSON data in dataclasses; times are integer milliseconds, money is integer micro-USD."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from runner.core.graph import Json
+from runner.manifest.vocabulary import Effects, Exhausted, Mode, Verb
+
+EffectDoubt = Literal["none", "maybe"]
+Stored = Mapping[str, Any]
+"""A step's result as events hold it: {"value": RESULT} inline, or {"ref": digest, "size": bytes}. RESULT is
+{"output": JSON, "text": str (only when it differs from the output's own text), "checks": [{kind, passed, message}]}."""
+
+
+# ---------------------------------------------------------------- the wire
+
+
+@dataclass(frozen=True, slots=True)
+class StepTask:
+    """One attempt, complete: all that a worker needs. `key` names the attempt; `effect_key` goes to the executor as idempotency
+    key (the same after an unknown outcome). `secrets`: where in `inputs` secrets belong, as {"path/to/leaf": [text | {"secret":
+    NAME}, …]}; `inputs` itself shows only the names. `spec` is what the worker needs of the definition: {"returns", "checks",
+    "save", "env", "cwd", "workspace"} rendered as far as they can be."""
+
+    run: str
+    node: str
+    attempt: int
+    key: str
+    effect_key: str
+    label: str
+    """The chosen entry of the chain: an MCP server, a model, or `local`."""
+    verb: Verb
+    inputs: Mapping[str, Json]
+    spec: Mapping[str, Json] = field(default_factory=dict)
+    secrets: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    session: str | None = None
+    feedback: str | None = None
+    effects: Effects = "once"
+    timeout_ms: int | None = None
+    idle_ms: int | None = None
+    max_micro_usd: int | None = None
+    v: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Note:
+    """Something worth recording while an attempt runs: an agent's session, a child process (pid, start time)."""
+
+    session: str | None = None
+    pid: int | None = None
+    pid_start: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How an attempt ended. `error_class` is one of `ERROR_CLASSES` unless succeeded. `effect`: may the world have changed
+    although it failed? `products`: {path: digest} of what `save`/`changed` produced. `cost` None = unknown, never free."""
+
+    state: Literal["succeeded", "failed", "cancelled"]
+    result: Stored | None = None
+    error_class: str = ""
+    message: str = ""
+    effect: EffectDoubt = "none"
+    status: int | None = None
+    retry_after_ms: int | None = None
+    cost: int | None = 0
+    cost_source: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    executor: str = ""
+    model: str = ""
+    session: str | None = None
+    checks: Sequence[Mapping[str, Json]] = ()
+    feedback: str | None = None
+    products: Mapping[str, str] = field(default_factory=dict)
+    denials: Sequence[str] = ()
+    log: str = ""
+    v: int = 1
+
+
+# ---------------------------------------------------------------- commands: what the driver does once the turn is committed
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Hand the attempt to the transport."""
+
+    task: StepTask
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """Stop the attempt with this key."""
+
+    run: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wake:
+    """Feed `("timer",)` to `run` at `at` (Unix milliseconds), or soon after."""
+
+    run: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Open (or go on with) the sub-run of a `call` step. Handled inside the tree."""
+
+    run: str
+    callee: str
+    inputs: Mapping[str, Json]
+    node: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The run has ended its leg in `state`."""
+
+    run: str
+    state: str
+    outputs: Json
+
+
+Command = Start | Cancel | Wake | Spawn | Finish
+
+
+# ---------------------------------------------------------------- what a host prepares, right before the intent
+
+
+@dataclass(frozen=True, slots=True)
+class Skip:
+    """`when` is false, or the mode's policy skips a label of this step."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One element of a fan-out. `key` is data (text, at most 200 characters, unique)."""
+
+    key: str
+    value: Json
+
+
+@dataclass(frozen=True, slots=True)
+class Expand:
+    """The step is a fan-out of these items. At most `max_parallel` run at once; None = no own bound."""
+
+    items: tuple[Item, ...]
+    max_parallel: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Broken:
+    """The step cannot start: a template failed, a key clashed, something is not configured."""
+
+    error_class: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reuse:
+    """An earlier run's result stands in."""
+
+    key: str
+    producer: str
+    result: Stored
+    products: Mapping[str, str] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """`set`: the result is here already."""
+
+    result: Stored
+
+
+@dataclass(frozen=True, slots=True)
+class Delay:
+    """`wait`: until this moment (Unix milliseconds)."""
+
+    until: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ask:
+    """`approve`: what to show, and what happens at `until` (None = never)."""
+
+    message: str
+    show: tuple[str, ...]
+    until: int | None
+    otherwise: Literal["reject", "approve", "fail"]
+
+
+@dataclass(frozen=True, slots=True)
+class CallRun:
+    """`call`: the sub-run's manifest and inputs."""
+
+    callee: str
+    inputs: Mapping[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """An attempt may start now: the kernel turns this into intent and task. `lane` is the slot that it takes besides the run's
+    and the process's own (an MCP server, a model endpoint; "" = none)."""
+
+    label: str
+    lane: str
+    inputs: Mapping[str, Json]
+    key: str | None
+    effects: Effects
+    estimate: int = 0
+    timeout_ms: int | None = None
+    idle_ms: int | None = None
+    spec: Mapping[str, Json] = field(default_factory=dict)
+    secrets: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NotNow:
+    """No free slot in `lane` (or its session is still opening): stays ready, asked again after a `slots` message."""
+
+    lane: str
+
+
+@dataclass(frozen=True, slots=True)
+class Hidden:
+    """Entries are left, but the mode shows none of them."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoCandidate:
+    """Nothing in the chain can ever do this (class `invalid`, or `unavailable` when a credential was refused)."""
+
+    error_class: str
+    message: str
+
+
+Prepared = (
+    Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | Go | NotNow | Hidden | NoCandidate
+)
+
+
+# ---------------------------------------------------------------- what recovery needs to know, asked when an attempt has failed
+
+
+@dataclass(frozen=True, slots=True)
+class RetryPolicy:
+    """`max` rounds more; delay·backoff^(n-1), at most `max_delay`, ± `jitter` share. Milliseconds."""
+
+    max: int = 2
+    delay: int = 2_000
+    backoff: float = 2.0
+    max_delay: int = 60_000
+    jitter: float = 0.2
+    errors: frozenset[str] = frozenset({"rate_limit", "unavailable", "timeout", "crash"})
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """The fault policy of one step in one mode."""
+
+    retry: RetryPolicy = RetryPolicy()
+    fallback: bool = True
+    exhausted: Exhausted = "fail"
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One entry of the chain of the node's current body. `shown`: the mode and its circuit let it be tried now.
+    `larger_context` marks entries that may take a `context_overflow`."""
+
+    label: str
+    shown: bool = True
+    larger_context: bool = True
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class FallbackOption:
+    """A fallback entry whose `when` holds (or which has none). `errors` None = every class that may pass, and `tool_error`."""
+
+    level: int
+    errors: frozenset[str] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is left for a node whose attempt failed, seen now."""
+
+    policy: Policy = Policy()
+    candidates: tuple[Candidate, ...] = ()
+    fallbacks: tuple[FallbackOption, ...] = ()
+    repair_max: int = 0
+    consent: frozenset[str] = frozenset()
+    """Classes after which the author agreed to repeat or pass on a `once` step whose effect is known not to have happened."""
+
+
+class NodeView(Protocol):
+    """What a host may read of a node. Never write to it."""
+
+    id: str
+    state: str
+    attempt: int
+    level: int
+    """Which body is tried: 0 = the step itself, n = its n-th fallback entry."""
+    failed: set[str]
+    """Labels that failed in this round."""
+    repair: int
+    """Repair rounds used with the present entry."""
+    result: Stored | None
+    previous: Stored | None
+    """Last round's result, while repairing."""
+    feedback: str | None
+    error: Mapping[str, Json] | None
+    """{"class","message","status","executor"} of the last failure."""
+    session: str | None
+    label: str
+    model: str
+    producer: str
+    index: int
+    item: Item | None
+    cost: int
+
+
+class RunView(Protocol):
+    """What a host may read of a run."""
+
+    run: str
+    graph: Any
+    inputs: Mapping[str, Json]
+    mode: Mode
+    verdict: str | None
+    nodes: Mapping[str, Any]
+    refresh: Any
+    """None, "all" (`--force`), or the step ids that must run again (`--from`)."""
+
+
+class Host(Protocol):
+    """The two questions that a kernel asks. Both must answer from recorded data, config and the mode alone."""
+
+    def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
+        """What happens to a ready node. Called with run and process slots in hand, right before the intent is committed."""
+        ...
+
+    def options(self, run: RunView, node: NodeView, now: int) -> Options:
+        """Policy and remaining ways of a node whose attempt has just failed."""
+        ...
+
+    def outputs(self, run: RunView) -> tuple[Json, str | None]:
+        """The run's `outputs` (succeeded runs), and an error message when they cannot be computed."""
+        ...

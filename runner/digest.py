@@ -1,0 +1,24 @@
+"""Canonical JSON and the digest over it: one way to name a value everywhere."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
+
+
+def canonical_json(value: Any) -> str:
+    """`value` as JSON with sorted keys and no white space. Raises ValueError for nan and inf, TypeError for non-JSON."""
+    return _encode(value)
+
+
+def digest_bytes(data: bytes) -> str:
+    """32 hex digits (BLAKE2b, 128 bits) that name `data`."""
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def digest(value: Any) -> str:
+    """The digest of a JSON value, whatever the order of its keys."""
+    return digest_bytes(canonical_json(value).encode())

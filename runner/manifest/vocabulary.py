@@ -1,0 +1,36 @@
+"""The closed sets of words of the language: verbs, modes, error classes, effects. No Pydantic here: everything may import it."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+Verb = Literal["tool", "agent", "model", "run", "call", "approve", "wait", "set", "fail"]
+Mode = Literal["normal", "degraded", "brainstem"]
+Effects = Literal["none", "idempotent", "once"]
+ErrorClass = Literal[
+    "rate_limit",
+    "quota",
+    "auth",
+    "unavailable",
+    "timeout",
+    "crash",
+    "context_overflow",
+    "bad_output",
+    "check_failed",
+    "tool_error",
+    "denied",
+    "invalid",
+    "cancelled",
+]
+Exhausted = Literal["fail", "skip", "suspend"]
+SuspendReason = Literal["mode", "quota", "budget", "approval", "unknown", "exhausted", "child"]
+
+VERBS: tuple[Verb, ...] = get_args(Verb)
+MODES: tuple[Mode, ...] = get_args(Mode)
+ERROR_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
+
+WORK_VERBS: frozenset[str] = frozenset({"tool", "agent", "model", "run"})
+"""Verbs that call an executor: they hold a slot, and may be routed, retried and checked."""
+
+PLAIN_VERBS: frozenset[str] = frozenset({"set", "wait", "fail", "approve"})
+"""Verbs that take only `needs, when, foreach, matrix, max_parallel, join, labels, optional` (`approve` also `timeout`)."""
