@@ -1,0 +1,371 @@
+"""The seams: Protocols only, each with a fake or an in-memory twin that passes the same contract tests."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Literal, Protocol
+
+from runner.core.events import Event, Recorded
+from runner.core.messages import Note, Outcome, StepTask
+
+# ---------------------------------------------------------------- store: values
+
+
+@dataclass(frozen=True, slots=True)
+class OwnerId:
+    """A process that drives runs. `pid_start` (clock ticks since boot, field 22 of /proc/PID/stat; 0 when unknown) tells a pid from its reuse."""
+
+    owner: str
+    host: str
+    pid: int
+    pid_start: int
+
+
+@dataclass(frozen=True, slots=True)
+class NewRun:
+    """The row of a run that is about to start. `task` names the work: digest of manifest name and inputs as given."""
+
+    run: str
+    root: str
+    name: str
+    manifest: str
+    """Digest of its graph; see `NewManifest`."""
+    task: str
+    inputs: Mapping[str, Any]
+    created: int
+    fingerprint: str = ""
+    """Digest of the contents of the `files` globs when the run was made."""
+    parent: str | None = None
+    parent_node: str | None = None
+    forked_from: str | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class NewManifest:
+    """A compiled manifest, stored once by digest. `graph` is JSON, `source` the text as the user wrote it."""
+
+    digest: str
+    name: str
+    graph: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What one turn of one tree decided: committed whole or not at all, before any of its consequences.
+
+    `events` carry their run and seq. `blobs`: {digest: bytes} that `result.ref` names. `taken`: inbox rows that led to this turn."""
+
+    root: str
+    epoch: int
+    events: Sequence[Recorded] = ()
+    runs: Sequence[NewRun] = ()
+    manifests: Sequence[NewManifest] = ()
+    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    taken: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunRow:
+    """One line of `runs`, with what `status` shows. `state` is the recorded one; `interrupted` = running or suspended-in-flight
+    with a dead owner is derived: see `owner_alive`."""
+
+    run: str
+    root: str
+    parent: str | None
+    parent_node: str | None
+    name: str
+    manifest: str
+    task: str
+    inputs: Mapping[str, Any]
+    state: str
+    verdict: str | None
+    leg: int
+    reason: str
+    fingerprint: str
+    forked_from: str | None
+    superseded_by: str | None
+    created: int
+    finished: int | None
+    cost: int
+    steps_done: int
+    steps_total: int
+    owner_alive: bool
+
+
+@dataclass(frozen=True, slots=True)
+class StepRow:
+    """Projection of a step (or item): never read by the kernel."""
+
+    run: str
+    node: str
+    state: str
+    attempt: int
+    tries: int
+    lost: int
+    key: str | None
+    producer: str | None
+    result: Mapping[str, Any] | None
+    reason: str
+    until: int | None
+    item_key: str | None
+    cost: int
+    started: int | None
+    ended: int | None
+    products: Mapping[str, str]
+    executor: str = ""
+    model: str = ""
+    error: Mapping[str, Any] | None = None
+    reused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AttemptRow:
+    """Projection of an attempt."""
+
+    run: str
+    node: str
+    n: int
+    executor: str
+    model: str
+    mode: str
+    session: str | None
+    effect_key: str
+    started: int
+    ended: int | None
+    state: str
+    error_class: str
+    message: str
+    effect: str
+    cost: int
+    cost_source: str
+    tokens: Mapping[str, int]
+    log: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Reusable:
+    """A recorded success that another run may take over."""
+
+    key: str
+    producer: str
+    result: Mapping[str, Any]
+    products: Mapping[str, str]
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class InboxRow:
+    """A message from another terminal: kind `cancel|resolve|redo|approve|reject|raise`."""
+
+    id: int
+    root: str
+    kind: str
+    body: Mapping[str, Any]
+    by: str
+    at: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunRecord:
+    """All that a kernel is rebuilt from."""
+
+    row: RunRow
+    graph: str
+    events: Sequence[Event]
+
+
+class Store(Protocol):
+    """The record. Writes go through one writer with group commit and are answered after COMMIT; reads are synchronous and cheap.
+
+    Every write method may raise (or its awaitable may raise) the StoreError family; a lease that was taken over raises Fenced.
+    """
+
+    def begin(self, run: NewRun, manifest: NewManifest, owner: OwnerId, *, supersede: Sequence[str] = ()) -> Awaitable[int]:
+        """Create a root run, take its lease, and end the unfinished runs `supersede` of the same task as `superseded`, in one
+        transaction. Returns the epoch. Raises StoreBusy when a live owner drives an unfinished run of the same task, NeedsPerson
+        when one of those holds an unknown `once` step."""
+        ...
+
+    def acquire(self, root: str, owner: OwnerId) -> Awaitable[int]:
+        """Take the lease of `root`: the new epoch. Raises StoreBusy when its owner is alive and not us."""
+        ...
+
+    def release(self, root: str, epoch: int) -> Awaitable[None]:
+        """Give the lease back (a no-op when it is no longer ours)."""
+        ...
+
+    def heartbeat(self, owner: OwnerId) -> Awaitable[None]:
+        """Say that we live."""
+        ...
+
+    def commit(self, unit: Unit) -> Awaitable[None]:
+        """Append the unit's events and update the projections. The coroutine may be awaited late; order of calls = order of commits."""
+        ...
+
+    def post(self, root: str, kind: str, body: Mapping[str, Any], by: str) -> Awaitable[int]:
+        """Leave a message for the owner of `root`."""
+        ...
+
+    def inbox(self, root: str) -> Sequence[InboxRow]: ...
+
+    def changed(self) -> bool:
+        """True when another connection committed since the last call (PRAGMA data_version: microseconds)."""
+        ...
+
+    def load(self, root: str) -> Sequence[RunRecord]:
+        """The runs of a tree, root first, each with its events in order."""
+        ...
+
+    def runs(self, *, name: str | None = None, task: str | None = None, limit: int = 100) -> Sequence[RunRow]:
+        """Root runs, newest first."""
+        ...
+
+    def run(self, run: str) -> RunRow | None: ...
+
+    def find(self, prefix: str, limit: int = 3) -> Sequence[RunRow]:
+        """Runs whose id starts with `prefix`."""
+        ...
+
+    def children(self, run: str) -> Sequence[RunRow]: ...
+
+    def steps(self, run: str) -> Sequence[StepRow]: ...
+
+    def attempts(self, run: str, node: str | None = None) -> Sequence[AttemptRow]: ...
+
+    def events(self, run: str, after: int = 0) -> Sequence[Recorded]: ...
+
+    def manifest(self, digest: str) -> NewManifest | None: ...
+
+    def reusable(self, name: str, key: str) -> Reusable | None:
+        """The newest recorded success of this key under this manifest name."""
+        ...
+
+    def has_reusable(self, name: str) -> bool:
+        """False = no look-up of this name can hit: saves one query a step."""
+        ...
+
+    def blob(self, digest: str) -> bytes: ...
+
+    def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------- transport, executors, sinks
+
+
+class Transport(Protocol):
+    """Carries attempts to where they run. `submit` is idempotent by `task.key` and never queues."""
+
+    async def submit(self, task: StepTask) -> None: ...
+
+    def events(self) -> AsyncIterator[tuple[str, Note | Outcome]]:
+        """(attempt key, note or outcome), each outcome once."""
+        ...
+
+    async def cancel(self, key: str) -> None: ...
+
+    async def recover(self, keys: Sequence[str]) -> Mapping[str, Literal["attached", "lost"]]: ...
+
+    async def close(self) -> None:
+        """Stop everything that still runs; returns when no child is left."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call of an executor. `inputs` are rendered, secrets filled in. `deadline_s` counts on the monotonic clock."""
+
+    label: str
+    verb: str
+    inputs: Mapping[str, Any]
+    env: Mapping[str, str]
+    cwd: str
+    idempotency_key: str
+    deadline_s: float | None
+    idle_s: float | None = None
+    session: str | None = None
+    feedback: str | None = None
+    stdin: str | None = None
+    log: Any = None
+    """A `LogSink`: where stdout, stderr and progress go."""
+    note: Any = None
+    """Callable[[Note], None]."""
+
+
+@dataclass(frozen=True, slots=True)
+class CallResult:
+    """What an executor answered. On failure `error_class`, `message` and `effect` are set; `output`/`text` may hold what there was."""
+
+    output: Any = None
+    text: str | None = None
+    error_class: str = ""
+    message: str = ""
+    effect: Literal["none", "maybe"] = "none"
+    status: int | None = None
+    retry_after_ms: int | None = None
+    cost: int | None = 0
+    cost_source: str = ""
+    tokens: Mapping[str, int] = field(default_factory=dict)
+    executor: str = ""
+    model: str = ""
+    session: str | None = None
+    denials: Sequence[str] = ()
+    structured: bool = False
+    """`output` is structured data already; else it is text, which `returns` may parse."""
+
+
+class LogSink(Protocol):
+    """An attempt's capped log."""
+
+    def write(self, stream: Literal["stdout", "stderr", "progress"], text: str) -> None: ...
+
+
+class Executor(Protocol):
+    """Anything that can do a call. Never raises for what the other side did: that is a CallResult. CancelledError passes."""
+
+    async def call(self, request: Request) -> CallResult: ...
+
+    async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class ToolInfo:
+    """What a server says of a tool."""
+
+    name: str
+    description: str
+    input_schema: Mapping[str, Any]
+    output_schema: Mapping[str, Any] | None
+    read_only: bool
+    idempotent: bool
+
+
+class ServerPool(Protocol):
+    """The MCP servers of the config: sessions are opened lazily, once, by an owner task each."""
+
+    def known(self, server: str) -> bool: ...
+
+    def status(self, server: str) -> Literal["closed", "opening", "open", "failed"]: ...
+
+    def ensure(self, server: str, done: Any) -> None:
+        """Begin to open the session unless it is open or opening; `done()` is called when that has ended either way."""
+        ...
+
+    def tool(self, server: str, name: str) -> ToolInfo | None:
+        """What the open session says of the tool; None when closed or unknown."""
+        ...
+
+    def max_in_flight(self, server: str) -> int: ...
+
+
+class Sink(Protocol):
+    """A reporter: sees recorded events, decides nothing. Must not raise; a failing one is dropped with a warning."""
+
+    def event(self, recorded: Recorded, name: str) -> None:
+        """`name` is the manifest's."""
+        ...
+
+    def close(self) -> None: ...
