@@ -1,0 +1,275 @@
+"""What apply would do and why, as a value. Pure: it asks the same `Preparer` as the kernel, with a world that starts nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from runner.core.graph import GraphStep, Json, StepGraph
+from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
+from runner.core.prepare import LOCAL, NEEDS, Preparer
+from runner.core.states import GOOD, SETTLED
+from runner.manifest.vocabulary import Mode
+
+Action = Literal["create", "update", "resume", "unchanged", "callable"]
+StepAction = Literal["run", "reuse", "resume", "skip", "unknown"]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteChoice:
+    """One candidate: taken, or why not."""
+
+    target: str
+    taken: bool
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedStep:
+    """What would happen to one step."""
+
+    id: str
+    verb: str
+    action: StepAction
+    reason: str
+    route: tuple[RouteChoice, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What apply would do with one manifest. `run` is the run that would go on, or that stands as unchanged."""
+
+    name: str
+    file: str
+    action: Action
+    reason: str
+    steps: tuple[PlannedStep, ...] = ()
+    run: str | None = None
+    supersedes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """The newest run of the same task, and what has changed since."""
+
+    run: str
+    state: str
+    manifest: str
+    fingerprint: str
+    owner_alive: bool = False
+    changed_product: str | None = None
+    """A saved file that is gone or was edited."""
+
+
+UNFINISHED = frozenset({"pending", "running", "suspended"})
+RESUMABLE = UNFINISHED | {"failed", "cancelled"}
+
+
+def choose_action(graph: StepGraph, fingerprint: str, earlier: Earlier | None, *, force: bool = False) -> Plan:
+    """The action for a manifest, without its steps."""
+    plan = Plan(graph.name, graph.file, "create", "no earlier run of this task")
+    if earlier is None:
+        return plan
+    stale = (earlier.run,) if earlier.state in UNFINISHED else ()
+    if force:
+        return replace(plan, action="update", reason="--force: nothing is reused", supersedes=stale)
+    if change := _change(graph, fingerprint, earlier):
+        return replace(plan, action="update", reason=change, supersedes=stale)
+    if earlier.state == "succeeded":
+        if earlier.changed_product is not None:
+            return replace(plan, action="update", reason=f"{earlier.changed_product} is gone or was changed")
+        return replace(plan, action="unchanged", reason=f"run {earlier.run} succeeded", run=earlier.run)
+    if earlier.state in RESUMABLE:
+        return replace(plan, action="resume", reason=_resume_reason(earlier), run=earlier.run)
+    return replace(plan, action="update", reason=f"run {earlier.run} was {earlier.state}")
+
+
+def _change(graph: StepGraph, fingerprint: str, earlier: Earlier) -> str | None:
+    if earlier.manifest != graph.digest:
+        return "the manifest changed"
+    if earlier.fingerprint != fingerprint and earlier.state == "succeeded":
+        return "the contents of `files` changed"
+    return None
+
+
+def _resume_reason(earlier: Earlier) -> str:
+    if earlier.state == "running" and not earlier.owner_alive:
+        return f"run {earlier.run} was interrupted"
+    return f"run {earlier.run} is {earlier.state}"
+
+
+# ---------------------------------------------------------------- steps
+
+
+@dataclass(slots=True)
+class PlanNode:
+    """A node as `Preparer` reads it."""
+
+    id: str
+    step: GraphStep
+    state: str = "pending"
+    attempt: int = 0
+    level: int = 0
+    failed: set[str] = field(default_factory=set)
+    repair: int = 0
+    result: Stored | None = None
+    previous: Stored | None = None
+    feedback: str | None = None
+    error: Mapping[str, Json] | None = None
+    session: str | None = None
+    label: str = ""
+    model: str = ""
+    key: str | None = None
+    producer: str = ""
+    index: int = 0
+    item: Item | None = None
+    cost: int = 0
+    items: list[PlanNode] | None = None
+    group: PlanNode | None = None
+
+
+@dataclass(slots=True)
+class PlanRun:
+    """A run that does not happen."""
+
+    graph: StepGraph
+    inputs: Mapping[str, Json]
+    mode: Mode
+    nodes: dict[str, PlanNode]
+    refresh: Any = None
+    run: str = "plan"
+    state: str = "running"
+    verdict: str | None = None
+    spent: int = 0
+
+
+def plan_steps(
+    graph: StepGraph,
+    inputs: Mapping[str, Json],
+    preparer: Preparer,
+    *,
+    now: int,
+    mode: Mode = "normal",
+    recorded: Mapping[str, PlanNode] | None = None,
+    refresh: Any = None,
+) -> tuple[PlannedStep, ...]:
+    """One `PlannedStep` a step, in the manifest's order. `recorded`: nodes of the run that would be resumed."""
+    run = PlanRun(graph, inputs, mode, {s.id: PlanNode(s.id, s) for s in graph.steps}, refresh)
+    run.nodes.update(recorded or {})
+    planned = {step.id: _plan_step(run, step, preparer, now) for step in in_order(graph.steps)}
+    return tuple(planned[step.id] for step in graph.steps)
+
+
+def in_order(steps: Sequence[GraphStep]) -> Iterable[GraphStep]:
+    """Steps after everything that they read, otherwise as written; `finally` last."""
+    waits = {step.id: {edge.to for edge in step.edges} for step in steps}
+    readers: dict[str, list[str]] = {}
+    for step in steps:
+        for to in waits[step.id]:
+            readers.setdefault(to, []).append(step.id)
+    by_id = {step.id: step for step in steps}
+    ready = [step.id for step in steps if not waits[step.id] and not step.final]
+    ready += [step.id for step in steps if not waits[step.id] and step.final]
+    for id in ready:
+        yield by_id[id]
+        for reader in readers.get(id, ()):
+            waits[reader].discard(id)
+            if not waits[reader]:
+                ready.append(reader)
+
+
+def _plan_step(run: PlanRun, step: GraphStep, preparer: Preparer, now: int) -> PlannedStep:
+    node = run.nodes[step.id]
+    if node.state in GOOD and not step.final:
+        return PlannedStep(step.id, step.verb, "reuse", "succeeded in this run")
+    if node.state in ("suspended", "waiting", "running"):
+        return PlannedStep(step.id, step.verb, "resume", f"is {node.state}", _route(step))
+    node.state = "pending"
+    if step.final:
+        return PlannedStep(step.id, step.verb, "run", "finally", _route(step))
+    if early := _from_dependencies(run, step):
+        return early
+    prepared = preparer.prepare(run, node, now)
+    return _planned(run, node, step, prepared, preparer, now)
+
+
+def _from_dependencies(run: PlanRun, step: GraphStep) -> PlannedStep | None:
+    strict = [edge for edge in step.edges if edge.kind == "data"]
+    for edge in strict:
+        if run.nodes[edge.to].state == "skipped":
+            run.nodes[step.id].state = "skipped"
+            return PlannedStep(step.id, step.verb, "skip", f"reads {edge.to}, which is skipped")
+    unsettled = [edge.to for edge in step.edges if run.nodes[edge.to].state not in SETTLED]
+    if not unsettled:
+        return None
+    run.nodes[step.id].state = "unknown"
+    which = ", ".join(dict.fromkeys(unsettled))
+    data = any(edge.to in unsettled and edge.kind != "order" for edge in step.edges)
+    if step.when is not None and data:
+        return PlannedStep(step.id, step.verb, "unknown", f"depends on the result of {which}", _route(step))
+    reason = f"reads {which}: reused if that ends as before" if data else f"runs after {which}"
+    return PlannedStep(step.id, step.verb, "run", reason, _route(step))
+
+
+def _planned(
+    run: PlanRun, node: PlanNode, step: GraphStep, prepared: Prepared, preparer: Preparer, now: int
+) -> PlannedStep:
+    match prepared:
+        case Skip(reason):
+            node.state = "skipped"
+            return PlannedStep(step.id, step.verb, "skip", reason)
+        case Reuse(key, producer, result):
+            node.state, node.key, node.producer, node.result = "reused", key, producer, result
+            return PlannedStep(step.id, step.verb, "reuse", prepared.reason or f"same key as {producer}")
+        case Computed(result):
+            node.state, node.result = "succeeded", result
+            return PlannedStep(step.id, step.verb, "run", "computed from known values")
+        case Expand(items):
+            return _plan_items(run, node, step, items, preparer, now)
+        case Broken(error_class, message) | NoCandidate(error_class, message):
+            node.state = "unknown"
+            return PlannedStep(step.id, step.verb, "run", f"would fail ({error_class}): {message}", _route(step))
+        case _:
+            node.state = "unknown"
+            return PlannedStep(step.id, step.verb, "run", _run_reason(run, step), _route(step))
+
+
+def _plan_items(
+    run: PlanRun, node: PlanNode, step: GraphStep, items: Sequence[Item], preparer: Preparer, now: int
+) -> PlannedStep:
+    node.items = []
+    for index, item in enumerate(items):
+        child = PlanNode(f"{step.id}[{index}]", step, item=item, index=index, group=node)
+        node.items.append(child)
+        _planned(run, child, step, preparer.prepare(run, child, now), preparer, now)
+    kept = sum(child.state in SETTLED for child in node.items)
+    total = len(node.items)
+    if kept == total:
+        node.state = "succeeded"
+        return PlannedStep(step.id, step.verb, "reuse" if total else "run", f"all {total} items are reused or skipped")
+    node.state = "unknown"
+    return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run", _route(step))
+
+
+def _run_reason(run: PlanRun, step: GraphStep) -> str:
+    if step.verb in NEEDS:
+        return NEEDS[step.verb]
+    if run.refresh == "all" or (run.refresh and step.id in run.refresh):
+        return "asked to run again"
+    if step.reuse == "never":
+        return "reuse: never"
+    if step.volatile:
+        return "names run.id or run.dir, so it is never reused"
+    return "no recorded result with this key"
+
+
+def _route(step: GraphStep) -> tuple[RouteChoice, ...]:
+    body = step.bodies[0]
+    match body.verb:
+        case "tool":
+            return (RouteChoice(str(body.call["server"]), True, "the server that the step names"),)
+        case "run":
+            return (RouteChoice(LOCAL, True, "a local command"),)
+        case _:
+            return ()

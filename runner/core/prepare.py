@@ -1,0 +1,359 @@
+"""Preparing a step: what happens to a ready node, decided from recorded data, config and the mode alone.
+
+The kernel asks `prepare` with its slots in hand, right before the intent; `plan` asks the same question without a kernel.
+What needs the world outside (the record, files, MCP sessions) is behind `World`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+from runner.core import bind
+from runner.core.context import item_view, repair_view, run_view, step_view, steps_view
+from runner.core.graph import Body, GraphStep, Json, StepGraph
+from runner.core.messages import (
+    Broken,
+    CallRun,
+    Candidate,
+    Computed,
+    Delay,
+    Expand,
+    FallbackOption,
+    Go,
+    NodeView,
+    NotNow,
+    Options,
+    Prepared,
+    Reuse,
+    RunView,
+    Skip,
+    Stored,
+)
+from runner.core.reuse import step_key
+from runner.core.secret_leaves import Secrets, render_leaves
+from runner.manifest.vocabulary import Effects
+from runner.templating import TemplateError, evaluate, parse_expression, render, render_tree, truth
+
+LOCAL = "local"
+"""The label of local commands."""
+
+NEVER_REUSED = frozenset({"approve", "wait", "call", "set", "fail"})
+
+
+class World(Protocol):
+    """What preparing needs from outside."""
+
+    def fetch(self, stored: Stored) -> Mapping[str, Any]:
+        """The RESULT behind a stored result."""
+        ...
+
+    def reusable(self, name: str, key: str) -> Reuse | None:
+        """A recorded success of this key whose products are unchanged."""
+        ...
+
+    def files_digest(self, patterns: Sequence[str]) -> str:
+        """Names and contents of the files that these globs find."""
+        ...
+
+    def server(self, name: str) -> Literal["unknown", "opening", "full", "ready"]:
+        """Is there a session and a slot? `opening` also begins to open it."""
+        ...
+
+    def tool_effects(self, server: str, tool: str) -> Effects:
+        """The default effects of a tool, from its annotations; `once` when it says nothing."""
+        ...
+
+    def has_secret(self, name: str) -> bool:
+        """Does config define this secret?"""
+        ...
+
+    def run_dir(self, run: str) -> str:
+        """The directory of this run's own files."""
+        ...
+
+    def stored(self, result: Mapping[str, Any]) -> Stored:
+        """Keep a computed result."""
+        ...
+
+
+class Preparer:
+    """The host of every kernel of a process. Holds nothing but what was bound from each run's inputs."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+        self._vars: dict[str, dict[str, Json]] = {}
+
+    # ------------------------------------------------------------ Host
+
+    def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
+        step = _step(node)
+        try:
+            return self._prepare(run, node, step, now)
+        except TemplateError as error:
+            return Broken("invalid", f"{step.id}: {error.message}")
+        except bind.BindError as error:
+            return Broken(error.error_class, f"{step.id}: {error.message}")
+
+    def options(self, run: RunView, node: NodeView, now: int) -> Options:
+        step, values = _step(node), self._values(run, node)
+        body = step.bodies[node.level]
+        return Options(
+            policy=bind.policy(step, run.mode, values),
+            candidates=_candidates(body),
+            fallbacks=self._fallbacks(run, node, step),
+            repair_max=repair_rounds(body, node),
+            consent=consent(step),
+        )
+
+    def outputs(self, run: RunView) -> tuple[Json, str | None]:
+        graph: StepGraph = run.graph
+        context = {
+            "inputs": run.inputs,
+            "vars": self._vars_of(run),
+            "steps": steps_view(run, [step.id for step in graph.steps], self._world.fetch),
+            "run": run_view(run, self._world.run_dir(run.run), ended=True),
+        }
+        try:
+            return render_tree(graph.outputs, context, tolerant=True), None
+        except TemplateError as error:
+            return None, f"outputs: {error.message}"
+
+    # ------------------------------------------------------------ what the templates of a step may read
+
+    def context(self, run: RunView, node: NodeView) -> dict[str, Json]:
+        """All names that the templates of `node` may use."""
+        step = _step(node)
+        ended = step.final or step.verb == "approve"
+        return {
+            **self._values(run, node),
+            "steps": {e.to: step_view(run, e.to, self._world.fetch) for e in step.edges if e.kind != "order"},
+            "run": run_view(run, self._world.run_dir(run.run), ended=ended),
+            **item_view(node, matrix=step.fan is not None and step.fan.kind == "matrix"),
+            **repair_view(node, self._world.fetch),
+        }
+
+    def _values(self, run: RunView, node: NodeView) -> dict[str, Json]:
+        values: dict[str, Json] = {"inputs": run.inputs, "vars": self._vars_of(run)}
+        fan = _step(node).fan
+        if fan is not None and fan.kind == "matrix" and node.item is not None:
+            values["matrix"] = node.item.value
+        return values
+
+    def _vars_of(self, run: RunView) -> dict[str, Json]:
+        if run.run not in self._vars:
+            self._vars[run.run] = bind.bind_vars(run.graph, run.inputs)
+        return self._vars[run.run]
+
+    # ------------------------------------------------------------ deciding
+
+    def _prepare(self, run: RunView, node: NodeView, step: GraphStep, now: int) -> Prepared:
+        if skip := _skipped_by_mode(run, step):
+            return skip
+        fans = step.fan is not None and node.item is None
+        context = self.context(run, node)
+        if step.when is not None and fans != _names_item(step.when) and not (node.item and not _names_item(step.when)):
+            if not truth(step.when, context):
+                return Skip(f"when: {step.when} is false")
+        if fans:
+            return self._expand(run, node, step, context)
+        body = step.bodies[node.level]
+        if body.verb in ("run", "tool"):
+            return self._attempt(run, node, step, body, context)
+        return self._simple(body, context, now)
+
+    def _expand(self, run: RunView, node: NodeView, step: GraphStep, context: dict[str, Json]) -> Prepared:
+        fan = step.fan
+        assert fan is not None
+        if fan.kind == "matrix":
+            return Expand(tuple(bind.matrix_items(step, self._values(run, node))), fan.max_parallel)
+        source = fan.spec["in"]
+        values = render(source, context) if isinstance(source, str) else render_tree(list(source), context)
+        if not isinstance(values, list):
+            return Broken("invalid", f"{step.id}: foreach needs a list, not {_kind(values)}")
+        key = fan.spec.get("key")
+
+        def key_of(index: int, value: Json) -> Json:
+            return index if key is None else render(key, {**context, "item": value, "index": index})
+
+        return Expand(tuple(bind.foreach_items(step, values, key_of)), fan.max_parallel)
+
+    def _simple(self, body: Body, context: dict[str, Json], now: int) -> Prepared:
+        match body.verb:
+            case "set":
+                return Computed(self._world.stored({"output": render_tree(body.call["values"], context)}))
+            case "fail":
+                return Broken("tool_error", render(str(body.call["message"]), context))
+            case "wait":
+                return Delay(bind.wait_until(body, context, now))
+            case "call":
+                return CallRun(body.call["manifest"], render_tree(body.call["with"], context))
+            case _:
+                return Broken("invalid", NEEDS[body.verb])
+
+    def _attempt(
+        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]
+    ) -> Prepared:
+        inputs, secrets = _render_inputs(body, context)
+        env, env_secrets = render_leaves(dict(step.env) if body.verb == "run" else {}, context)
+        secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
+            f"env/{path}": parts for path, parts in env_secrets.items()
+        }
+        for name in _secret_names(secrets):
+            if not self._world.has_secret(name):
+                return Broken("invalid", f"needs secret {name}, which is not configured")
+        spec = self._spec(step, body, context, env)
+        key = node.key or self._key(run, node, step, inputs, spec)
+        if reused := self._reused(run, node, step, key):
+            return reused
+        lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
+        if blocked := self._lane_blocked(lane):
+            return blocked
+        values = self._values(run, node)
+        return Go(
+            label=label,
+            lane=lane,
+            inputs=inputs,
+            key=key,
+            effects=self._effects(body, values),
+            timeout_ms=bind.timeout_ms(body, values),
+            idle_ms=bind.idle_ms(body, values),
+            spec=spec,
+            secrets=secrets,
+            reason=go_reason(node),
+        )
+
+    def _spec(self, step: GraphStep, body: Body, context: dict[str, Json], env: Json) -> dict[str, Json]:
+        spec: dict[str, Json] = {}
+        if step.returns is not None:
+            spec["returns"] = step.returns
+        if body.checks:
+            spec["checks"] = [{"kind": check.kind, **check.spec} for check in body.checks]
+        if step.save is not None:
+            spec["save"] = {"path": render(step.save["path"], context), "from": step.save.get("from")}
+        if env:
+            spec["env"] = env
+        if step.cwd is not None:
+            spec["cwd"] = render(step.cwd, context)
+        if step.workspace is not None:
+            spec["workspace"] = step.workspace
+        if body.checks or (step.save is not None and step.save.get("from")):
+            spec["context"] = context
+        return spec
+
+    def _key(self, run: RunView, node: NodeView, step: GraphStep, inputs: Json, spec: Mapping[str, Json]) -> str:
+        rendered = {"inputs": inputs, "env": spec.get("env"), "cwd": spec.get("cwd"), "save": spec.get("save")}
+        files = self._world.files_digest(step.files) if step.files else ""
+        return step_key(run.graph.name, step, node.item, rendered, files, _producers(run, step))
+
+    def _reused(self, run: RunView, node: NodeView, step: GraphStep, key: str) -> Reuse | None:
+        if node.attempt or step.reuse == "never" or step.volatile or step.verb in NEVER_REUSED:
+            return None
+        if run.refresh == "all" or (run.refresh and step.id in run.refresh):
+            return None
+        return self._world.reusable(run.graph.name, key)
+
+    def _lane_blocked(self, lane: str) -> Prepared | None:
+        if not lane:
+            return None
+        match self._world.server(lane):
+            case "unknown":
+                return Broken("invalid", f"needs MCP server {lane}, which is not configured")
+            case "opening" | "full":
+                return NotNow(lane)
+            case _:
+                return None
+
+    def _effects(self, body: Body, values: Mapping[str, Json]) -> Effects:
+        declared = bind.effects(body, values)
+        if declared is not None:
+            return declared
+        return "once" if body.verb == "run" else self._world.tool_effects(body.call["server"], body.call["tool"])
+
+    def _fallbacks(self, run: RunView, node: NodeView, step: GraphStep) -> tuple[FallbackOption, ...]:
+        options = []
+        for level in range(node.level + 1, len(step.bodies)):
+            body = step.bodies[level]
+            if body.when is None or self._holds(body.when, run, node):
+                options.append(FallbackOption(level, frozenset(body.errors) if body.errors else None))
+        return tuple(options)
+
+    def _holds(self, when: str, run: RunView, node: NodeView) -> bool:
+        try:
+            return evaluate(when, {**self.context(run, node), "error": node.error}) is True
+        except TemplateError:
+            return False  # a condition that cannot be judged never opens another way
+
+
+NEEDS = {
+    "model": "needs a model endpoint, which is not configured",
+    "agent": "needs an agent executor, which is not configured",
+    "approve": "needs approvals, which are not configured",
+}
+
+
+def _step(node: NodeView) -> GraphStep:
+    return node.step
+
+
+def _skipped_by_mode(run: RunView, step: GraphStep) -> Skip | None:
+    hit = sorted(set(step.faults.get(run.mode, {}).get("skip", ())) & set(step.labels))
+    return Skip(f"mode {run.mode} skips label {hit[0]}") if hit else None
+
+
+def _names_item(expression: str) -> bool:
+    return any(ref.root in ("item", "index", "key", "matrix") for ref in parse_expression(expression).refs)
+
+
+def _render_inputs(body: Body, context: Mapping[str, Json]) -> tuple[dict[str, Json], Secrets]:
+    if body.verb == "tool":
+        return render_leaves({"tool": body.call["tool"], "with": body.call["with"]}, context)
+    if body.call.get("script") is not None:
+        return {"script": body.call["script"]}, {}  # a script is never rendered: `{{` in it belongs to the shell
+    return render_leaves({"argv": body.call["argv"]}, context)
+
+
+def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:
+    return sorted({part["secret"] for parts in secrets.values() for part in parts if isinstance(part, dict)})
+
+
+def _producers(run: RunView, step: GraphStep) -> list[str]:
+    return [run.nodes[edge.to].producer for edge in step.edges if edge.kind == "order"]
+
+
+def _candidates(body: Body) -> tuple[Candidate, ...]:
+    if body.verb == "tool":
+        return (Candidate(body.call["server"]),)
+    return (Candidate(LOCAL),)
+
+
+def _kind(value: Json) -> str:
+    names = {dict: "a map", str: "text", bool: "true or false", int: "a number", float: "a number", type(None): "none"}
+    return names.get(type(value), type(value).__name__)
+
+
+def repair_rounds(body: Body, node: NodeView) -> int:
+    """Rounds that the step may be repaired: its own, or one for `bad_output` of a model or agent."""
+    if body.repair is not None:
+        return body.repair.max
+    bad_output = node.error is not None and node.error.get("class") == "bad_output"
+    return 1 if body.verb in ("model", "agent") and bad_output else 0
+
+
+def consent(step: GraphStep) -> frozenset[str]:
+    """Classes after which the author agreed that a `once` step may be repeated or passed on."""
+    named = set(step.own_retry_errors)
+    for body in step.bodies[1:]:
+        named |= set(body.errors or ())
+    if step.bodies[0].repair is not None:
+        named |= {"check_failed", "bad_output"}
+    return frozenset(named)
+
+
+def go_reason(node: NodeView) -> str:
+    """Why this attempt is made."""
+    if node.level:
+        return f"fallback {node.level}"
+    if node.repair:
+        return f"repair round {node.repair}"
+    return "retry" if node.attempt else "ready"

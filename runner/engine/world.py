@@ -1,0 +1,97 @@
+"""The engine's answers to what preparing needs from outside: the record, files, MCP sessions, secrets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Container, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+from runner.core.messages import Reuse, Stored
+from runner.core.slots import Slots
+from runner.digest import digest_bytes
+from runner.engine.blobs import Blobs
+from runner.engine.results import stored
+from runner.manifest.vocabulary import Effects
+from runner.paths import PathEscape, inside, tree_digest
+from runner.ports import ServerPool, Store
+
+
+class EngineWorld:
+    """`core.prepare.World` over real adapters. `on_lane(server)` is called when a session that was opening is open, or failed."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        blobs: Blobs,
+        servers: ServerPool,
+        slots: Slots,
+        workspace: Path,
+        run_dirs: Path,
+        secrets: Container[str],
+        on_lane: Callable[[str], None],
+    ) -> None:
+        self._store, self._blobs, self._servers, self._slots = store, blobs, servers, slots
+        self._workspace, self._run_dirs, self._secrets, self._on_lane = workspace, run_dirs, secrets, on_lane
+
+    def fetch(self, stored: Stored) -> Mapping[str, Any]:
+        return self._blobs.fetch(stored)
+
+    def stored(self, result: Mapping[str, Any]) -> Stored:
+        kept, blob = stored(result)
+        if blob is not None:
+            self._blobs.keep(kept["ref"], blob)
+        return kept
+
+    def reusable(self, name: str, key: str) -> Reuse | None:
+        return recorded_reuse(self._store, self._workspace, name, key)
+
+    def files_digest(self, patterns: Sequence[str]) -> str:
+        return tree_digest(self._workspace, list(patterns))
+
+    def server(self, name: str) -> Literal["unknown", "opening", "full", "ready"]:
+        if not self._servers.known(name):
+            return "unknown"
+        match self._servers.status(name):
+            case "closed":
+                self._slots.limit(name, self._servers.max_in_flight(name))
+                self._servers.ensure(name, lambda: self._on_lane(name))
+                return "opening"
+            case "opening":
+                return "opening"
+            case _:  # open; or failed: the attempt then says why
+                return "ready" if self._slots.free(name) else "full"
+
+    def tool_effects(self, server: str, tool: str) -> Effects:
+        info = self._servers.tool(server, tool)
+        if info is None:
+            return "once"
+        return "none" if info.read_only else "idempotent" if info.idempotent else "once"
+
+    def has_secret(self, name: str) -> bool:
+        return name in self._secrets
+
+    def run_dir(self, run: str) -> str:
+        return str(self._run_dirs / run)
+
+
+def recorded_reuse(store: Store, workspace: Path, name: str, key: str) -> Reuse | None:
+    """The newest recorded success of this key, unless what it produced is gone or was edited."""
+    if not store.has_reusable(name):
+        return None
+    found = store.reusable(name, key)
+    if found is None or changed_product(workspace, found.products):
+        return None
+    return Reuse(found.key, found.producer, found.result, found.products, f"same inputs as {found.producer}")
+
+
+def changed_product(workspace: Path, products: Mapping[str, str]) -> str | None:
+    """The first of these files whose content is not as recorded, else None."""
+    for path, digest in products.items():
+        try:
+            data = inside(workspace, workspace, path).read_bytes()
+        except (OSError, PathEscape):
+            return path
+        if digest_bytes(data) != digest:
+            return path
+    return None
