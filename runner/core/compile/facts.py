@@ -1,0 +1,42 @@
+"""What compiling may know of the world besides the manifest: config's names, and the other manifests. Plain values, nothing is read here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from runner.core.graph import Json, StepGraph
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What config defines. None means unknown: then nothing of that kind is reported as not configured.
+
+    `executors` are the servers that are agent executors; `local` the servers that work without the cloud. `tools` holds only servers
+    whose tools are known without starting a process: {server: {tool: input schema or None}}. `policies` has the shape of a
+    manifest's `faults` (delays in milliseconds). `allow_tools`, `deny_tools`, `run_allowed` are the operator's policy.
+    """
+
+    servers: frozenset[str] | None = None
+    executors: frozenset[str] | None = None
+    models: frozenset[str] | None = None
+    chains: frozenset[str] = frozenset()
+    secrets: frozenset[str] | None = None
+    local: frozenset[str] = frozenset()
+    tools: Mapping[str, Mapping[str, Mapping[str, Json] | None]] = field(default_factory=dict)
+    policies: Mapping[str, Json] = field(default_factory=dict)
+    allow_tools: tuple[str, ...] = ("*",)
+    deny_tools: tuple[str, ...] = ()
+    run_allowed: bool = True
+    max_steps: int = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Callees:
+    """The manifests that `call` may name. `cycles`: {callee: the names from the caller round to itself}. `broken` have mistakes of their
+    own, reported elsewhere. `known` are further names, for suggestions only."""
+
+    graphs: Mapping[str, StepGraph] = field(default_factory=dict)
+    cycles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    broken: frozenset[str] = frozenset()
+    known: frozenset[str] = frozenset()

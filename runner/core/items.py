@@ -1,0 +1,136 @@
+"""The items of a fan-out: the product of a matrix, the elements of a list, and their keys."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from runner.core.graph import GraphStep, Json
+from runner.core.messages import Item
+from runner.core.rendered import BindError, cut, short
+from runner.digest import canonical_json
+from runner.templating import has_template, render_tree
+
+KEY_LENGTH = 200
+MAX_ITEMS = 10_000
+
+
+def matrix_items(
+    step: GraphStep, values: Mapping[str, Any], limit: int = MAX_ITEMS
+) -> list[Item]:
+    """The combinations of a matrix: product of its axes in order, minus `exclude`, then `include`. Keys are `os=linux,python=3.12`.
+    Raises BindError (class `invalid`) for axes that are no lists, rows that are no maps, keys that clash, and too many items."""
+    assert step.fan is not None
+    spec: Mapping[str, Json] = step.fan.spec
+    if has_template(spec):
+        spec = render_tree(dict(spec), values)
+    return expand_matrix(
+        spec["axes"],
+        _rows("include", spec.get("include")),
+        _rows("exclude", spec.get("exclude")),
+        limit,
+    )
+
+
+def expand_matrix(
+    axes: Mapping[str, Json],
+    include: Sequence[Mapping[str, Json]],
+    exclude: Sequence[Mapping[str, Json]],
+    limit: int,
+) -> list[Item]:
+    """`matrix_items` of rendered axes and rows."""
+    size = 1
+    for axis, choices in axes.items():
+        if not isinstance(choices, list | tuple):
+            raise BindError(
+                "invalid", f"matrix.{axis}: expected a list, not {short(choices)}"
+            )
+        size *= len(choices)
+        _within(size, limit)
+    combinations = (
+        [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
+        if axes
+        else []
+    )
+    kept = [
+        row
+        for row in combinations
+        if not any(_equals(row, rule, rule) for rule in exclude)
+    ]
+    keyed = [(_matrix_key(row), row) for row in kept]
+    for rule in include:
+        shared = [axis for axis in rule if axis in axes]
+        matching = [row for _, row in keyed[: len(kept)] if _equals(row, rule, shared)]
+        for row in matching:
+            row.update(rule)
+        if not matching:
+            keyed.append((_matrix_key(rule), dict(rule)))
+    _within(len(keyed), limit)
+    return _unique(Item(key, row) for key, row in keyed)
+
+
+def _rows(what: str, rows: Json) -> Sequence[Mapping[str, Json]]:
+    listed = rows or ()
+    if not isinstance(listed, list | tuple) or not all(
+        isinstance(row, Mapping) for row in listed
+    ):
+        raise BindError(
+            "invalid", f"matrix.{what}: expected a list of maps, not {short(rows)}"
+        )
+    return listed
+
+
+def _equals(
+    row: Mapping[str, Json], rule: Mapping[str, Json], axes: Iterable[str]
+) -> bool:
+    return all(axis in row and _same(row[axis], rule[axis]) for axis in axes)
+
+
+def _same(a: Json, b: Json) -> bool:
+    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
+
+
+def _matrix_key(row: Mapping[str, Json]) -> str:
+    return ",".join(f"{axis}={key_text(value)}" for axis, value in row.items())
+
+
+def foreach_items(
+    step: GraphStep,
+    values: Sequence[Json],
+    key_of: Callable[[int, Json], Json],
+    limit: int = MAX_ITEMS,
+) -> list[Item]:
+    """One item for each value; `key_of(index, value)` gives its key. Raises BindError (class `invalid`) when keys clash, are longer
+    than 200 characters, or there are too many items."""
+    assert step.fan is not None
+    _within(len(values), limit)
+    return _unique(
+        Item(key_text(key_of(index, value)), value)
+        for index, value in enumerate(values)
+    )
+
+
+def key_text(value: Json) -> str:
+    """A value as (part of) an item's key."""
+    return value if isinstance(value, str) else canonical_json(value)
+
+
+def _unique(items: Iterable[Item]) -> list[Item]:
+    seen: set[str] = set()
+    listed = list(items)
+    for item in listed:
+        if len(item.key) > KEY_LENGTH:
+            raise BindError(
+                "invalid",
+                f"the key {cut(item.key, 60)} is longer than {KEY_LENGTH} characters",
+            )
+        if item.key in seen:
+            raise BindError("invalid", f"two items have the key {item.key}")
+        seen.add(item.key)
+    return listed
+
+
+def _within(count: int, limit: int) -> None:
+    if count > limit:
+        raise BindError("invalid", f"more than {limit} items (limit `steps`)")
