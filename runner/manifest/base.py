@@ -1,0 +1,130 @@
+"""What every model of the manifest and of config.yaml is built on. No key of either lives here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, Any, TypeVar, get_args
+
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
+from pydantic_core import core_schema as cs
+
+T = TypeVar("T")
+
+TEMPLATE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"\{\{"}
+"""JSON Schema of a string that holds a template."""
+
+
+class Frozen(BaseModel):
+    """A value whose keys are all known and whose field docstrings are its documentation."""
+
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, hide_input_in_errors=True, validate_by_name=False
+    )
+
+
+def is_template(value: object) -> bool:
+    """Text that holds `{{`."""
+    return isinstance(value, str) and "{{" in value
+
+
+def mistake(rule: str, message: str, *, fix: str | None = None, key: bool = False) -> PydanticCustomError:
+    """A user's mistake, to be raised by a validator. Its type is the rule's id; `key` underlines the key, not the value."""
+    return PydanticCustomError(rule, "{message}", {"message": message, "fix": fix, "key": key})
+
+
+def mistakes(title: str, found: Sequence[tuple[tuple[str | int, ...], PydanticCustomError]]) -> ValidationError:
+    """Several mistakes of one value at once, each with its place below it."""
+    details = [InitErrorDetails(type=error, loc=loc, input=None) for loc, error in found]
+    return ValidationError.from_exception_data(title, details, hide_input=True)
+
+
+class NotNull:
+    """Drops None from a field's type: a key without a value is a mistake, not a key that is left out."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema: Any = handler(source)
+        return schema["schema"] if schema["type"] == "nullable" else schema
+
+
+Maybe = Annotated[T | None, NotNull()]
+"""A key that may be left out; None then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """A scalar that `read` turns into its value or refuses; `schema` is its JSON Schema."""
+
+    read: Callable[[Any], Any]
+    schema: Mapping[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cs.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return dict(self.schema)
+
+    def __hash__(self) -> int:  # typing caches annotations by hash, and a schema has none
+        return hash(self.read)
+
+
+class OrTemplate:
+    """Lets a string that holds `{{` through as it is."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        inner = handler.generate_schema(get_args(source)[0])
+        return cs.no_info_wrap_validator_function(_or_template, inner)
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [handler(core), TEMPLATE_SCHEMA]}
+
+
+def _or_template(value: Any, handler: cs.ValidatorFunctionWrapHandler) -> Any:
+    return value if is_template(value) else handler(value)
+
+
+Templated = Annotated[T | str, OrTemplate()]
+"""A value, or the text of a template that gives one."""
+
+
+class OneIsList:
+    """One word stands for a list of one."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cs.no_info_before_validator_function(_one_is_list, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        array = handler(core)
+        return {"anyOf": [array, array["items"]]}
+
+
+def _one_is_list(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Listed = Annotated[tuple[T, ...], OneIsList()]
+"""A list, or one word that stands for a list of one."""
+
+
+@dataclass(frozen=True, slots=True)
+class Short:
+    """A value that is no mapping stands for `{key: value}`; by type where several keys may be meant."""
+
+    keys: tuple[tuple[type | tuple[type, ...], str], ...]
+    schemas: tuple[Mapping[str, Any], ...]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return cs.no_info_before_validator_function(self.expand, handler(source))
+
+    def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {"anyOf": [*map(dict, self.schemas), handler(core)]}
+
+    def expand(self, value: Any) -> Any:
+        for kind, key in self.keys:
+            if isinstance(value, kind):
+                return {key: value}
+        return value
+
+    def __hash__(self) -> int:  # as for Parsed
+        return hash(self.keys)
