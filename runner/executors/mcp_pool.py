@@ -1,0 +1,159 @@
+"""When the session of one server is open: lazily, once for all who ask, closed when idle, opened anew after it died.
+
+Not here: what is said in a session (`mcp_session`), and what a call comes to (`mcp`)."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Literal
+
+from runner.executors.mcp_process import ProcessId
+from runner.executors.mcp_spec import ServerSpec
+from runner.ports import LogSink
+
+if TYPE_CHECKING:
+    from runner.executors.mcp_session import Session
+
+OnProcess = Callable[[str, ProcessId], None]
+"""Told of each server process that starts: (server, its group)."""
+
+
+async def prefetch() -> None:
+    """Import the SDK (0.8 s) without holding the loop."""
+    await asyncio.to_thread(importlib.import_module, "runner.executors.mcp_session")
+
+
+class Slot:
+    """One server: at most one session, opened by the first who needs it."""
+
+    def __init__(self, spec: ServerSpec, on_process: OnProcess) -> None:
+        self.spec = spec
+        self.places = asyncio.Semaphore(spec.max_in_flight)
+        self._on_process = on_process
+        self._session: Session | None = None
+        self._opening: asyncio.Task[Session | str] | None = None
+        self._failure = ""
+        self._foretold = ""
+        self._logs: list[LogSink] = []
+        self._users = 0
+        self._idle: asyncio.TimerHandle | None = None
+        self._leaving: set[asyncio.Task[None]] = set()
+
+    # ------------------------------------------------ what is known
+
+    @property
+    def session(self) -> Session | None:
+        """The session, when it can be used."""
+        return self._session if self._session is not None and self._session.alive else None
+
+    def status(self) -> Literal["closed", "opening", "open", "failed"]:
+        if self._opening is not None:
+            return "opening"
+        if self.session is not None:
+            return "open"
+        return "failed" if self._failure else "closed"
+
+    # ------------------------------------------------ opening
+
+    def ensure(self, done: Callable[[], Any]) -> None:
+        """Begin to open unless open; `done()` from the loop when that has ended either way."""
+        loop = asyncio.get_running_loop()
+        if self.session is not None:
+            loop.call_soon(done)
+            return
+        opening = self._open_once()
+        opening.add_done_callback(self._foretell)
+        opening.add_done_callback(lambda _: done())
+
+    def _foretell(self, opening: asyncio.Task[Session | str]) -> None:
+        """A failure that `ensure` met is the answer to the next call: it must not wait for the same again."""
+        self._foretold = self._failure
+        self._rest()
+
+    async def open(self) -> Session | str:
+        """The open session, or why there is none."""
+        foretold, self._foretold = self._foretold, ""
+        if self.session is not None:
+            return self.session
+        return foretold or await asyncio.shield(self._open_once())
+
+    def _open_once(self) -> asyncio.Task[Session | str]:
+        if self._opening is None:
+            self._opening = asyncio.create_task(self._open(), name=f"open mcp:{self.spec.name}")
+        return self._opening
+
+    async def _open(self) -> Session | str:
+        try:
+            await prefetch()
+            from runner.executors.mcp_session import CannotOpen, open_session
+
+            await self._drop()
+            try:
+                self._session = await open_session(self.spec, self._heard, self._started)
+            except CannotOpen as error:
+                self._failure = str(error)
+                return self._failure
+            self._failure = ""
+            return self._session
+        finally:
+            self._opening = None
+
+    def _started(self, process: ProcessId) -> None:
+        self._on_process(self.spec.name, process)
+
+    def _heard(self, text: str) -> None:
+        """What a server says on stderr belongs to every attempt that uses it at the time."""
+        for log in self._logs:
+            log.write("stderr", text)
+
+    # ------------------------------------------------ use and rest
+
+    @contextmanager
+    def used(self, log: LogSink | None) -> Iterator[None]:
+        """While a call waits or runs: the session stays, and `log` hears the server's stderr."""
+        self._users += 1
+        self._stay()
+        if log is not None:
+            self._logs.append(log)
+        try:
+            yield
+        finally:
+            if log is not None:
+                self._logs.remove(log)
+            self._users -= 1
+            self._rest()
+
+    def _stay(self) -> None:
+        if self._idle is not None:
+            self._idle.cancel()
+            self._idle = None
+
+    def _rest(self) -> None:
+        """Nobody uses it (any more): close it if that lasts."""
+        self._stay()
+        if not self._users and self._session is not None:
+            self._idle = asyncio.get_running_loop().call_later(self.spec.idle_timeout_s, self._retire)
+
+    def _retire(self) -> None:
+        self._idle = None
+        leaving = asyncio.create_task(self._drop())
+        self._leaving.add(leaving)
+        leaving.add_done_callback(self._leaving.discard)
+
+    async def _drop(self) -> None:
+        session, self._session = self._session, None
+        if session is not None:
+            await session.close()
+
+    async def close(self) -> None:
+        """End the session and its process; returns when they are gone."""
+        self._stay()
+        if self._opening is not None:
+            self._opening.cancel()
+            await asyncio.wait([self._opening])
+        await self._drop()
+        if self._leaving:
+            await asyncio.wait(self._leaving)

@@ -1,0 +1,188 @@
+"""What an MCP server said, as a CallResult: results, refusals, faults, and arguments that cannot be right.
+
+Pure, and loads nothing heavy: `jsonschema` is imported when the first argument is checked. Not here: sessions (`mcp_session`)."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from runner.executors.mcp_process import clean
+from runner.ports import CallResult, ToolInfo
+
+if TYPE_CHECKING:
+    from mcp.types import CallToolResult
+
+MESSAGE_CHARS = 4000
+SHOWN_SCHEMA_CHARS = 200
+OVERLONG = -31_999
+"""Error code with which our transport answers a request whose reply was over the cap. Outside of what JSON-RPC reserves."""
+_MALFORMED = (-32_700, -32_600, -32_601, -32_602)
+"""Parse error, invalid request, unknown method, invalid params: the call itself is wrong."""
+
+Check = Callable[[Mapping[str, Any]], str]
+"""Arguments -> what is wrong with them, or ""."""
+
+
+def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
+    """`text` fit for a message: nothing that a terminal obeys, a bound, the cut marked."""
+    text = clean(text).strip()
+    return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
+
+
+def with_tail(message: str, tail: str) -> str:
+    """`message`, and what the server last said on stderr."""
+    return f"{message}; its last output:\n{tail}" if tail else message
+
+
+# ---------------------------------------------------------------- answers
+
+
+def from_tool(result: CallToolResult, asked: Sequence[str]) -> CallResult:
+    """The answer to tools/call. `asked`: what the server wanted of us meanwhile and was refused (for the message of a failure).
+
+    Output: structured content; else the text parts joined by newlines; else, when there is no text, the parts themselves as
+    `{"type", "mimeType", "data", …}`. Parts that are not text are left out beside text."""
+    texts = [block.text for block in result.content if block.type == "text"]
+    text = "\n".join(texts) if texts or not result.content else None
+    if result.is_error:
+        return _refused(result, text or "", asked)
+    if result.structured_content is not None:
+        return CallResult(
+            output=result.structured_content,
+            text=text if texts else None,
+            structured=True,
+        )
+    if text is not None:
+        return CallResult(output=text, text=text)
+    parts = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in result.content]
+    return CallResult(output=parts, structured=True)
+
+
+def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallResult:
+    said = text or (
+        json.dumps(result.structured_content) if result.structured_content is not None else "the tool gave no reason"
+    )
+    note = (
+        f" (it asked for {', '.join(dict.fromkeys(asked))}, which is refused: nobody is there to answer)"
+        if asked
+        else ""
+    )
+    return CallResult(
+        output=result.structured_content,
+        text=text,
+        structured=result.structured_content is not None,
+        error_class="tool_error",
+        message=shown(said) + note,
+    )
+
+
+def from_error(server: str, code: int, message: str) -> CallResult:
+    """An error answer of the protocol: known, so nothing is in doubt."""
+    if code == OVERLONG:
+        return failed("bad_output", f"{server}: {message}")
+    said = shown(message) or "no message"
+    return failed(
+        "invalid" if code in _MALFORMED else "tool_error",
+        f"{server}: {said} (MCP error {code})",
+        status=code,
+    )
+
+
+def failed(error_class: str, message: str, *, maybe: bool = False, status: int | None = None) -> CallResult:
+    """A failure; `maybe` = the world may have changed."""
+    return CallResult(
+        error_class=error_class,
+        message=message,
+        effect="maybe" if maybe else "none",
+        status=status,
+    )
+
+
+# ---------------------------------------------------------------- arguments
+
+
+def unknown_tool(server: str, name: str, tools: Iterable[str]) -> str:
+    """Why `server.name` cannot be called, with the nearest name there is."""
+    have = sorted(tools)
+    near = difflib.get_close_matches(name, have, n=1)
+    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(have)}" if have else "it has none"
+    return f"{server} has no tool `{name}`: {hint}"
+
+
+def compile_check(tool: ToolInfo) -> Check:
+    """A check of arguments against the tool's input schema. A schema that is broken, or refers outside itself, checks nothing:
+    the server has the last word. Messages show the schema's side only: an argument may hold a secret."""
+    from jsonschema import Draft202012Validator, SchemaError
+    from jsonschema.exceptions import best_match
+    from jsonschema.validators import validator_for
+    from referencing import Registry
+    from referencing.exceptions import Unresolvable
+
+    schema = dict(tool.input_schema)
+    kind = validator_for(schema, default=Draft202012Validator)
+    try:
+        kind.check_schema(schema)
+    except SchemaError:
+        return lambda arguments: ""
+    validator = kind(schema, registry=Registry())  # an empty registry: no `$ref` may open a socket
+
+    def check(arguments: Mapping[str, Any]) -> str:
+        try:
+            error = best_match(validator.iter_errors(dict(arguments)))
+        except Unresolvable:
+            return ""
+        if error is None:
+            return ""
+        return f"{tool.name}: {_explain(error.validator, error.validator_value, error.instance, list(error.absolute_path), schema)}"
+
+    return check
+
+
+def _explain(
+    rule: Any,
+    wanted: Any,
+    found: Any,
+    path: Sequence[str | int],
+    schema: Mapping[str, Any],
+) -> str:
+    where = "arguments" if not path else f"argument `{'.'.join(map(str, path))}`"
+    if rule == "type":
+        return f"{where} must be {_either(wanted)}, not {_kind(found)}"
+    if rule == "required":
+        missing = [name for name in wanted if name not in found]
+        under = f" in {where}" if path else ""
+        return f"missing argument{'s' if len(missing) > 1 else ''} {_names(missing)}{under}"
+    if rule == "additionalProperties" and wanted is False and not path:
+        return _unknown_arguments(found, schema.get("properties", {}))
+    limit = shown(json.dumps(wanted, ensure_ascii=False), SHOWN_SCHEMA_CHARS)
+    return f"{where} must be one of {limit}" if rule == "enum" else f"{where} does not satisfy {rule}: {limit}"
+
+
+def _unknown_arguments(found: Mapping[str, Any], known: Mapping[str, Any]) -> str:
+    extra = [name for name in found if name not in known]
+    near = difflib.get_close_matches(extra[0], list(known), n=1) if extra else []
+    hint = f": did you mean `{near[0]}`?" if near else f": it takes {_names(known)}" if known else ": it takes none"
+    return f"unknown argument{'s' if len(extra) > 1 else ''} {_names(extra)}{hint}"
+
+
+def _names(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _either(wanted: Any) -> str:
+    return " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
+
+
+def _kind(value: Any) -> str:
+    kinds = {
+        bool: "boolean",
+        int: "integer",
+        float: "number",
+        str: "string",
+        list: "array",
+        dict: "object",
+    }
+    return "null" if value is None else kinds.get(type(value), type(value).__name__)

@@ -1,0 +1,28 @@
+"""What the config says of one MCP server, as the executor needs it. Not here: how it is read (`runner.api`) or used (`mcp_pool`)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+LINE_BYTES = 64 * 1024 * 1024
+"""Longest message of a server: the hard cap of an output."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSpec:
+    """A stdio server. `env` is resolved (it may hold secrets) and comes on top of a minimal environment; `cwd` None = ours.
+
+    Times are seconds; `call_timeout_s` None = only the step's own deadline holds. `digest` names this configuration."""
+
+    name: str
+    command: str
+    args: tuple[str, ...] = ()
+    env: Mapping[str, str] = field(default_factory=dict)
+    cwd: str | None = None
+    connect_timeout_s: float = 15.0
+    call_timeout_s: float | None = None
+    idle_timeout_s: float = 300.0
+    max_in_flight: int = 4
+    max_line_bytes: int = LINE_BYTES
+    digest: str = ""
