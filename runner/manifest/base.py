@@ -12,6 +12,9 @@ from pydantic_core import core_schema as cs
 
 T = TypeVar("T")
 
+BOUND = "bound"
+"""The type of a mistake about a number out of bounds: its rule is the model's `bound_rule`."""
+
 TEMPLATE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"\{\{"}
 """JSON Schema of a string that holds a template."""
 
@@ -44,7 +47,7 @@ class NotNull:
     """Drops None from a field's type: a key without a value is a mistake, not a key that is left out."""
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        schema: Any = handler(source)
+        schema = handler(source)
         return schema["schema"] if schema["type"] == "nullable" else schema
 
 

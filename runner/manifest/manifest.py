@@ -6,12 +6,12 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
-from runner.manifest.base import Frozen, Listed, Maybe, Templated, mistake
+from runner.manifest.base import Frozen, Listed, Maybe, Templated, is_template, mistake
 from runner.manifest.declarations import Inputs
 from runner.manifest.parts import TIMEOUT_SHORT, Budget, Faults, Route, Timeout, Workspace
 from runner.manifest.schedule import read_schedule
 from runner.manifest.steps import Step
-from runner.manifest.types import Env, Glob, Id, InnerPath, Labels, Limit, LoadPath, Name, Positive, is_template, shown
+from runner.manifest.types import Env, Glob, Id, InnerPath, Labels, Limit, LoadPath, Name, Positive, shown
 
 
 class Defaults(Frozen):
@@ -63,13 +63,13 @@ class Manifest(Frozen):
     """The manifest's name: small letters, digits, hyphens; unique in one apply."""
     description: Maybe[str] = None
     """What the task is for."""
-    labels: Labels = {}
+    labels: Labels = Field(default={})
     """Words that select and describe the manifest; steps inherit them. A list of words means `{word: true}`."""
     extends: Listed[LoadPath] = ()
     """Partial manifests that are merged below this one; later entries win."""
-    inputs: Inputs = {}
+    inputs: Inputs = Field(default={})
     """What a run is given: each input with its type or JSON Schema; `name?` is optional."""
-    vars: dict[Id, Any] = {}
+    vars: dict[Id, Any] = Field(default={})
     """Constants; they may use `inputs`."""
     defaults: Maybe[Defaults] = None
     """What holds for every step."""
@@ -79,13 +79,13 @@ class Manifest(Frozen):
     """The longest that a run may take (default: none)."""
     concurrency: Maybe[Positive] = None
     """How many steps of a run work at the same time (default: config's `concurrency.steps`)."""
-    env: Env = {}
+    env: Env = Field(default={})
     """Environment variables of every `run`."""
     steps: Annotated[dict[Id, Step], Field(min_length=1)]
     """The steps by id. A reference to another step is an edge: nothing else orders them but `needs`."""
     finally_: dict[Id, Step] = Field(default={}, alias="finally")
     """Steps that always run, after all others have ended."""
-    outputs: Annotated[Templated[dict[str, Any]], AfterValidator(_whole_template)] = {}
+    outputs: Annotated[Templated[dict[str, Any]], AfterValidator(_whole_template)] = Field(default={})
     """What a succeeded run gives to its caller: a map, or one whole template."""
     triggers: Maybe[Triggers] = None
     """When `runner watch` runs the manifest by itself."""
@@ -102,5 +102,5 @@ class Partial(Frozen):
     """What holds for every step."""
     budget: Maybe[Budget] = None
     """Caps on what a run may spend."""
-    env: Env = {}
+    env: Env = Field(default={})
     """Environment variables of every `run`."""

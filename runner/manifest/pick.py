@@ -13,6 +13,17 @@ from pydantic_core import core_schema as cs
 
 from runner.manifest.base import mistake, mistakes
 
+MEANT = {
+    "command": "run",
+    "cmd": "run",
+    "script": "run",
+    "shell": "run",
+    "exec": "run",
+    "uses": "tool",
+    "sleep": "wait",
+}
+"""Other tools' words for our verbs."""
+
 
 def chosen(value: Any, words: tuple[str, ...], known: frozenset[str]) -> str | None:
     """The word that `value` has as a key, or the one that a misspelt key is close to; None when there is neither.
@@ -24,9 +35,17 @@ def chosen(value: Any, words: tuple[str, ...], known: frozenset[str]) -> str | N
         if word in value:
             return word
     for key in value:
-        if isinstance(key, str) and key not in known and (near := get_close_matches(key, words, 1, 0.6)):
-            return near[0]
+        if key not in known and (near := meant(key, words)):
+            return near
     return None
+
+
+def meant(key: object, words: tuple[str, ...]) -> str | None:
+    """The word that a misspelt or foreign key stands for."""
+    if MEANT.get(str(key)) in words:
+        return MEANT[str(key)]
+    near = get_close_matches(str(key).lower(), words, 1, 0.6)
+    return near[0] if near else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,7 +82,7 @@ class PlainStep(Frozen):
     """How many items run at the same time (default: config's `concurrency.steps`)."""
     join: Annotated[Literal["all", "settled"], AfterValidator(_with_fan)] = "all"
     """`all`: a failed item fails the step. `settled`: the step succeeds whatever its items do."""
-    labels: Labels = {}
+    labels: Labels = Field(default={})
     """Words that select and describe the step. A list of words means `{word: true}`."""
     optional: Bool = False
     """A failure does not fail the run, and readers treat the step as skipped."""
@@ -113,7 +113,7 @@ class WorkStep(PlainStep):
     """Globs of files whose content is part of the step's reuse key."""
     save: Maybe[Annotated[Save, SAVE_SHORT]] = None
     """Writes the result to a file in the workspace."""
-    env: Env = {}
+    env: Env = Field(default={})
     """Environment variables of the command."""
     cwd: Maybe[InnerPath] = None
     """The working directory, relative to the workspace."""

@@ -19,17 +19,20 @@ from pydantic import (
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
-from runner.manifest.base import Parsed, Templated, is_template, mistake, mistakes
+from runner.manifest.base import BOUND, Parsed, Templated, is_template, mistake, mistakes
 
 ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\??$"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
 TOOL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.[^\s{}]+$"
+SERVER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$"
+"""Names of servers, endpoints, models, chains: what config.yaml defines."""
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]
 Name = Annotated[str, Field(pattern=NAME_PATTERN)]
 ToolName = Annotated[str, Field(pattern=TOOL_PATTERN)]
+Server = Annotated[str, Field(pattern=SERVER_PATTERN)]
 EnvName = Annotated[str, Field(pattern=ENV_PATTERN)]
 Text = Annotated[str, Field(min_length=1)]
 
@@ -89,9 +92,9 @@ def read_count(minimum: int) -> Callable[[Any], int]:
         if not isinstance(value, int) or isinstance(value, bool):
             raise mistake("count", f"expected a whole number such as 20, 200k or 2M, not {shown(value)}")
         if value < minimum:
-            raise mistake("wrong-value", f"expected at least {minimum}, not {shown(value)}")
+            raise mistake(BOUND, f"expected at least {minimum}, not {shown(value)}")
         if value >= 1 << 53:
-            raise mistake("wrong-value", f"{shown(value)} is too large")
+            raise mistake(BOUND, f"{shown(value)} is too large")
         return value
 
     return read
