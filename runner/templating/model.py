@@ -1,0 +1,105 @@
+"""The values of the template language: what a template names (`Ref`, `Parsed`), its error, and its limits. No parsing here."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+Json = Any
+"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
+Context = Mapping[str, Any]
+"""Root name → plain JSON. An absent value is a missing key. Never changed, never copied."""
+
+ROOTS: Final = (
+    "inputs", "vars", "steps", "run", "matrix", "item", "index", "key", "output", "text",
+    "previous", "feedback", "round", "error", "secrets",
+)  # fmt: skip
+"""Every name that a template may start with. Which of them hold where is for the compiler of manifests to say."""
+
+SOURCE_LIMIT: Final = 64 * 1024
+"""Bytes of one template."""
+RESULT_LIMIT: Final = 1024 * 1024
+"""Bytes of a text that a template makes. A value that it only passes on, whole and unchanged, is not made by it."""
+
+
+class TemplateError(Exception):
+    """A template that cannot be read or rendered. `offset`, `length`: characters of the template's text; `fix`: what to write instead."""
+
+    def __init__(self, message: str, offset: int = 0, length: int = 0, fix: str | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.offset = offset
+        self.length = length
+        self.fix = fix
+
+
+@dataclass(frozen=True, slots=True)
+class Ref:
+    """A name that a template reads: `steps.a.output.items[0]` is root "steps", path ("a", "output", "items", 0).
+
+    `tolerant`: it stands left of `| default(…)` or under `is defined`, so its absence is no error. A subscript that is
+    computed ends the path. `offset`, `length`: the place in the template's text.
+    """
+
+    root: str
+    path: tuple[str | int, ...]
+    tolerant: bool = False
+    offset: int = 0
+    length: int = 0
+
+    @property
+    def state_only(self) -> bool:
+        """It reads how a step ended (`.state`, `.error`), which is known however the step ended."""
+        return self.root == "steps" and len(self.path) > 1 and self.path[1] in ("state", "error")
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRef:
+    """`{{ secrets.NAME }}`: resolved at the moment of the call, never rendered here."""
+
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What is known of a template without any data.
+
+    `literal`: it has no expression at all. `whole`: it is one `{{ expr }}` apart from outer white space, so it keeps the type
+    of its value. `always`: the expression is true, or false, whatever the data (None: it depends, or it is no expression).
+    `comparisons`: each reference that is compared with a text literal (`==`, `!=`, `in [...]`), and that literal.
+    """
+
+    text: str
+    literal: bool
+    whole: bool
+    refs: tuple[Ref, ...] = ()
+    secrets: tuple[str, ...] = ()
+    always: bool | None = None
+    comparisons: tuple[tuple[Ref, str], ...] = ()
+
+
+def show(root: str, path: Iterable[str | int]) -> str:
+    """A path as it is written in a template: `steps.a.output[0]`, `inputs['a-b']`."""
+    parts = [root]
+    for key in path:
+        if isinstance(key, str):
+            parts.append(f".{key}" if key.isidentifier() and key[0] != "_" else f"['{key}']")
+        else:
+            parts.append(f"[{key}]")
+    return "".join(parts)
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """A fix that offers the nearest known word, if one is near."""
+    near = difflib.get_close_matches(word, list(known), 1)
+    return f"did you mean `{near[0]}`?" if near else None
+
+
+def exceeds(text: str, limit: int) -> bool:
+    """Whether `text` takes more than `limit` bytes of UTF-8."""
+    count = len(text)
+    if count > limit:
+        return True
+    return count * 4 > limit and not text.isascii() and len(text.encode("utf-8", "surrogatepass")) > limit
