@@ -17,8 +17,5 @@ from runner.diagnostics.rules_yaml import YAML_RULES
 __all__ = ["RULES", "Rule"]
 
 RULES: MappingProxyType[str, Rule] = MappingProxyType(
-    {
-        rule.id: rule
-        for rule in (*YAML_RULES, *SHAPE_RULES, *NAME_RULES, *FLOW_RULES, *CONFIG_RULES)
-    }
+    {rule.id: rule for rule in (*YAML_RULES, *SHAPE_RULES, *NAME_RULES, *FLOW_RULES, *CONFIG_RULES)}
 )
