@@ -6,7 +6,7 @@ from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator
 
-from runner.manifest.base import Frozen, Maybe, Short, Templated, mistake
+from runner.manifest.base import Frozen, Maybe, Short, Templated, mistake, mistakes
 from runner.manifest.types import TEMPLATED_DURATION_SCHEMA, Delay, InnerPath, LoadPath, Positive, Text, Timestamp
 
 TEXT_SCHEMA: dict[str, Any] = {"type": "string", "minLength": 1}
@@ -122,7 +122,8 @@ class WaitBody(Frozen):
 
     @model_validator(mode="after")
     def _something(self) -> Self:
-        require_one(self, "duration", "until")
+        if self.duration is None and self.until is None:
+            raise mistake("body-ambiguous", "expected a duration such as `wait: 10m`, or `until`")
         return self
 
 
@@ -135,7 +136,8 @@ class WaitShort(Short):
 
     def expand(self, value: Any) -> Any:
         if isinstance(value, dict) and "duration" in value:
-            raise mistake("unknown-key", "`duration` is written without a key", fix="wait: 10m")
+            error = mistake("unknown-key", "a duration is written without a key", fix="wait: 10m", key=True)
+            raise mistakes("wait", [(("duration",), error)])
         return Short.expand(self, value)
 
 

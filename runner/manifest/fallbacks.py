@@ -97,11 +97,11 @@ def _work_only(value: Any) -> Any:
 
 
 FallbackEntry = Annotated[
-    Annotated[ToolFallback, Tag("tool")]
-    | Annotated[AgentFallback, Tag("agent")]
-    | Annotated[ModelFallback, Tag("model")]
-    | Annotated[RunFallback, Tag("run")]
-    | Annotated[CallFallback, Tag("call")],
+    Annotated[ToolFallback, Tag("<tool>")]
+    | Annotated[AgentFallback, Tag("<agent>")]
+    | Annotated[ModelFallback, Tag("<model>")]
+    | Annotated[RunFallback, Tag("<run>")]
+    | Annotated[CallFallback, Tag("<call>")],
     Discriminator(_PICK.discriminator()),
     _PICK,
     BeforeValidator(_work_only),

@@ -210,10 +210,10 @@ CHECK_KEYS = frozenset({*CHECK_KINDS, "timeout", "min"})
 _PICK_CHECK = Pick(CHECK_KINDS, CHECK_KEYS, "check-ambiguous", "check-ambiguous", "a check")
 
 CheckEntry = Annotated[
-    Annotated[ExprCheck, Tag("expr")]
-    | Annotated[RunCheck, Tag("run")]
-    | Annotated[ChangedCheckEntry, Tag("changed")]
-    | Annotated[JudgeCheck, Tag("judge")],
+    Annotated[ExprCheck, Tag("<expr>")]
+    | Annotated[RunCheck, Tag("<run>")]
+    | Annotated[ChangedCheckEntry, Tag("<changed>")]
+    | Annotated[JudgeCheck, Tag("<judge>")],
     Discriminator(_PICK_CHECK.discriminator()),
     _PICK_CHECK,
 ]

@@ -62,8 +62,8 @@ class Pick:
         return cs.no_info_before_validator_function(self.check, handler(source))
 
     def discriminator(self) -> Callable[[Any], str | None]:
-        """For Pydantic's `Discriminator`."""
-        return lambda value: chosen(value, self.words, self.known)
+        """For Pydantic's `Discriminator`. Tags are in angle brackets, so that no place in the data looks like one."""
+        return lambda value: f"<{chosen(value, self.words, self.known)}>"
 
     def check(self, value: Any) -> Any:
         """`value`, when exactly one member is meant."""

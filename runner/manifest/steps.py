@@ -225,15 +225,15 @@ STEP_KEYS: frozenset[str] = frozenset(
 _PICK = Pick(VERBS, STEP_KEYS, "verb-missing", "verb-ambiguous", "a step")
 
 Step = Annotated[
-    Annotated[ToolStep, Tag("tool")]
-    | Annotated[AgentStep, Tag("agent")]
-    | Annotated[ModelStep, Tag("model")]
-    | Annotated[RunStep, Tag("run")]
-    | Annotated[CallStep, Tag("call")]
-    | Annotated[ApproveStep, Tag("approve")]
-    | Annotated[WaitStep, Tag("wait")]
-    | Annotated[SetStep, Tag("set")]
-    | Annotated[FailStep, Tag("fail")],
+    Annotated[ToolStep, Tag("<tool>")]
+    | Annotated[AgentStep, Tag("<agent>")]
+    | Annotated[ModelStep, Tag("<model>")]
+    | Annotated[RunStep, Tag("<run>")]
+    | Annotated[CallStep, Tag("<call>")]
+    | Annotated[ApproveStep, Tag("<approve>")]
+    | Annotated[WaitStep, Tag("<wait>")]
+    | Annotated[SetStep, Tag("<set>")]
+    | Annotated[FailStep, Tag("<fail>")],
     Discriminator(_PICK.discriminator()),
     _PICK,
 ]

@@ -33,10 +33,8 @@ def bound(kind: str, context: Mapping[str, Any]) -> str | None:
         "greater_than_equal": ("at least {}", "ge"),
         "less_than": ("less than {}", "lt"),
         "less_than_equal": ("at most {}", "le"),
-        "string_too_short": ("at least {} character", "min_length"),
-        "string_too_long": ("at most {} characters", "max_length"),
-        "too_short": ("at least {} entry", "min_length"),
-        "too_long": ("at most {} entries", "max_length"),
+        "string_too_short": ("some text", "min_length"),
+        "too_short": ("at least one entry", "min_length"),
     }
     if kind not in words:
         return None
