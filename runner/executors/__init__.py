@@ -7,6 +7,7 @@ from typing import Any
 
 REGISTRY: dict[str, tuple[str, str]] = {
     "run": ("runner.executors.local", "LocalCommands"),
+    "tool": ("runner.executors.mcp", "McpServers"),
 }
 """verb → (module, class). An executor that needs a heavy package is imported when a run first needs it."""
 

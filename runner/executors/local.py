@@ -5,11 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import signal
+from pathlib import Path
 
+from runner.core.graph import Json
 from runner.core.messages import Note
 from runner.executors.process import Process, Spec, Why, pid_start
 from runner.executors.watchdog import Watchdog
 from runner.ports import CallResult, Request
+from runner.templating.text import to_text
 
 LABEL = "local"
 INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LC_ALL", "LC_CTYPE", "TERM", "TZ", "TMPDIR")
@@ -31,7 +34,11 @@ class LocalCommands:
 
     async def call(self, request: Request) -> CallResult:
         """Exit 0: `output` is stdout without its last newline. Else tool_error, timeout, crash, bad_output, unavailable or invalid."""
-        spec = Spec(_argv(request), self._env(request), request.cwd, request.stdin, self._cap)
+        argv = _argv(request)
+        if not argv or None in argv:
+            problem = f"argument {argv.index(None)} of the command is none" if argv else "the command has no words"
+            return _failed("invalid", "none", problem, "", None)
+        spec = Spec([to_text(word) for word in argv], self._env(request), request.cwd, request.stdin, self._cap)
         self._watchdog.start()
         try:
             process = Process(spec, request.log)
@@ -72,10 +79,10 @@ class LocalCommands:
         return _failed("tool_error", "none", f"exit code {process.returncode}", tail, text, process.returncode)
 
 
-def _argv(request: Request) -> list[str]:
+def _argv(request: Request) -> list[Json]:
     if "script" in request.inputs:
-        return ["/bin/sh", "-euc", str(request.inputs["script"])]
-    return [str(word) for word in request.inputs["argv"]]
+        return ["/bin/sh", "-euc", request.inputs["script"]]
+    return list(request.inputs["argv"])
 
 
 def _failed(
@@ -100,7 +107,7 @@ def _not_spawned(spec: Spec, error: OSError | ValueError) -> CallResult:
         return _failed("invalid", "none", f"cannot run {command!r}: {error}", "", None)
     if error.errno == errno.E2BIG:
         return _failed("invalid", "none", f"cannot run {command!r}: arguments and environment are too long", "", None)
-    if error.filename == spec.cwd and not os.path.isdir(spec.cwd):
+    if error.filename == spec.cwd and not Path(spec.cwd).is_dir():
         return _failed("invalid", "none", f"cannot run {command!r}: no folder {spec.cwd}", "", None)
     reasons = {
         errno.ENOENT: "command not found",
