@@ -116,6 +116,7 @@ class Spawn:
     inputs: Mapping[str, Json]
     node: str
     attempt: int
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,10 +202,13 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class CallRun:
-    """`call`: the sub-run's manifest and inputs."""
+    """`call`: the sub-run's manifest and inputs. `spec` ({"returns", "checks"} when there are any): what a worker verifies once the
+    sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`)."""
 
     callee: str
     inputs: Mapping[str, Json]
+    spec: Mapping[str, Json] = field(default_factory=dict)
+    extra: Mapping[str, Json] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,9 +231,11 @@ class Go:
 
 @dataclass(frozen=True, slots=True)
 class NotNow:
-    """No free slot in `lane` (or its session is still opening): stays ready, asked again after a `slots` message."""
+    """No free slot in `lane` (or its session is still opening): stays ready, asked again after a `slots` message. `also`: other
+    lanes that would do."""
 
     lane: str
+    also: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -342,9 +348,11 @@ class RunView(Protocol):
     inputs: Mapping[str, Json]
     mode: Mode
     verdict: str | None
-    nodes: Mapping[str, Any]
     refresh: Any
     """None, "all" (`--force`), or the step ids that must run again (`--from`)."""
+
+    @property
+    def nodes(self) -> Mapping[str, Any]: ...
 
 
 class Host(Protocol):

@@ -1,0 +1,215 @@
+"""From ready to whatever the host prepared: an intent, a fan-out, a wait, a question, a skip, a place in a queue."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+from runner.core.fold import emit, fit
+from runner.core.judge import never_started
+from runner.core.messages import (
+    Ask,
+    Broken,
+    CallRun,
+    Computed,
+    Delay,
+    Expand,
+    Go,
+    Hidden,
+    NoCandidate,
+    NotNow,
+    Reuse,
+    Skip,
+    Spawn,
+    Start,
+    StepTask,
+    Stored,
+)  # fmt: skip
+from runner.core.node import Node
+from runner.core.recover import Fail, Suspend, hidden
+from runner.core.recover import Skip as SkipDecision
+from runner.core.run_state import RunState
+
+
+def begin(k: RunState, n: Node) -> None:
+    """Ask the host and do what it says. For work, run and process slots are in hand."""
+    prepared = k.host.prepare(k, n, k.now)
+    BEGIN[type(prepared)](k, n, prepared)
+
+
+# ---------------------------------------------------------------- work
+
+
+def _go(k: RunState, n: Node, p: Go) -> None:
+    """The intent: committed only with every slot in hand and the money reserved."""
+    n.estimate = p.estimate
+    match fits(k, n, p.estimate):
+        case "go" if k.slots.may(p.lane, k.run):
+            _intend(k, n, p)
+        case "go":
+            park(k, n, p.lane)
+        case "wait":
+            n.queued = True
+            k.money.append(n)
+            k.purse.waiting[k.run] = None
+        case _:
+            _over(k, n)
+
+
+def fits(k: RunState, n: Node, estimate: int) -> Literal["go", "wait", "over"]:
+    """Is there money for it: in the step's own budget (its items share it), and in the tree's?"""
+    cap = k.extra.get("step_caps", {}).get(n.step.id)
+    if cap is not None and estimate > 0:
+        owner = n.group or n
+        if owner.cost + estimate > cap:
+            return "over"
+        if owner.cost + owner.reserved + estimate > cap:
+            return "wait"
+    return k.purse.fits(estimate, n.step.final)
+
+
+def _intend(k: RunState, n: Node, p: Go) -> None:
+    attempt = n.attempt + 1
+    key = f"{k.run}/{n.id}/{attempt}"
+    data: dict[str, Any] = {
+        "n": attempt, "label": p.label, "effects": p.effects, "effect_key": n.effect_key or key, "mode": k.mode,
+        "inputs": p.inputs,
+    }  # fmt: skip
+    if p.lane:
+        data["lane"] = p.lane
+    if n.level:
+        data["level"] = n.level
+    if p.key is not None:
+        data["key"] = p.key
+    if p.estimate:
+        data["reserved"] = p.estimate
+    if p.timeout_ms is not None:
+        data["timeout_ms"] = p.timeout_ms
+    if p.reason:
+        data["reason"] = p.reason
+    if k.timeout_ms is not None:
+        data["busy"] = k.busy
+    session = n.session if n.repair and (n.body.repair is None or n.body.repair.session == "keep") else None
+    emit(k, "attempt_started", n, data)
+    task = StepTask(
+        k.run, n.id, attempt, key, data["effect_key"], p.label, n.body.verb, p.inputs, p.spec, p.secrets, session,
+        n.feedback if n.repair else None, p.effects, p.timeout_ms, p.idle_ms, p.estimate or None,
+    )  # fmt: skip
+    k.commands.append(Start(task))
+
+
+def _over(k: RunState, n: Node) -> None:
+    """The budget has no room, whatever comes back."""
+    exceed = k.extra.get("exceed", "suspend")
+    if n.step.final:
+        emit(k, "step_skipped", n, {"reason": "budget"})
+    elif exceed == "free_only" and not n.free_only:
+        n.free_only = True
+        begin(k, n)
+    elif exceed == "fail":
+        emit(k, "step_failed", n, {"class": "denied", "message": "the budget is used up", "reason": "budget"})
+        k.out_of_money = True
+    else:
+        emit(k, "step_suspended", n, {"reason": "budget", "detail": f"needs {n.estimate} micro-USD more"})
+
+
+def park(k: RunState, n: Node, *lanes: str) -> None:
+    """Out of the way until one of `lanes` has room: it is not looked at before."""
+    n.queued = True
+    for lane in lanes:
+        k.parked.setdefault(lane, OrderedDict())[n.id] = n
+        k.slots.wait(lane, k.run)
+
+
+def _not_now(k: RunState, n: Node, p: NotNow) -> None:
+    park(k, n, p.lane, *p.also)
+
+
+def _hidden(k: RunState, n: Node, p: Hidden) -> None:
+    decision = hidden(k.host.options(k, n, k.now).policy, k.mode, p.reason)
+    match decision:
+        case _ if n.step.final:
+            emit(k, "step_skipped", n, {"reason": f"mode: {p.reason}"})
+        case SkipDecision(reason):
+            emit(k, "step_skipped", n, {"reason": reason})
+        case Fail(reason):
+            emit(k, "step_failed", n, {"class": "unavailable", "message": p.reason, "reason": reason})
+        case Suspend(why, detail):
+            emit(k, "step_suspended", n, {"reason": why, "detail": detail})
+
+
+def _no_candidate(k: RunState, n: Node, p: NoCandidate) -> None:
+    never_started(k, n, p.error_class, p.message)
+
+
+# ---------------------------------------------------------------- what holds no slot
+
+
+def _call(k: RunState, n: Node, p: CallRun) -> None:
+    """A retried call goes on with the same sub-run; a repair round and another body get a new one."""
+    attempt = n.attempt + 1
+    key = f"{k.run}/{n.id}/{attempt}"
+    child = n.child or (f"{k.run}.{n.id}" if attempt == 1 else f"{k.run}.{n.id}~{attempt}")
+    data = fit({
+        "n": attempt, "label": p.callee, "effects": "none", "effect_key": n.effect_key or key, "mode": k.mode,
+        "level": n.level or None, "child": child, "spec": dict(p.spec), "busy": None if k.timeout_ms is None else k.busy,
+    })  # fmt: skip
+    emit(k, "attempt_started", n, data | {"inputs": p.inputs})
+    k.commands.append(Spawn(child, p.callee, p.inputs, n.id, attempt, p.extra))
+
+
+def check_task(k: RunState, n: Node, result: Stored) -> StepTask:
+    """The checks of a `call`, once its sub-run has succeeded: done by a worker, as part of the same attempt."""
+    key = f"{k.run}/{n.id}/{n.attempt}"
+    return StepTask(
+        k.run, n.id, n.attempt, key, n.effect_key or key, "local", "call", {"result": result}, n.spec, effects="none"
+    )  # fmt: skip
+
+
+def _expand(k: RunState, n: Node, p: Expand) -> None:
+    items = [{"key": item.key, "value": item.value} for item in p.items]
+    data: dict[str, Any] = {"items": items}
+    if p.max_parallel is not None:
+        data["max_parallel"] = p.max_parallel
+    emit(k, "items_expanded", n, data)
+
+
+def _skip(k: RunState, n: Node, p: Skip) -> None:
+    emit(k, "step_skipped", n, {"reason": p.reason})
+
+
+def _broken(k: RunState, n: Node, p: Broken) -> None:
+    emit(k, "step_failed", n, {"class": p.error_class, "message": p.message, "reason": "prepare"})
+
+
+def _reuse(k: RunState, n: Node, p: Reuse) -> None:
+    data = {"key": p.key, "producer": p.producer, "result": p.result}
+    emit(k, "step_reused", n, data | fit({"products": dict(p.products), "reason": p.reason}))
+
+
+def _computed(k: RunState, n: Node, p: Computed) -> None:
+    emit(k, "step_resolved", n, {"state": "succeeded", "result": p.result, "by": "set"})
+
+
+def _delay(k: RunState, n: Node, p: Delay) -> None:
+    if p.until <= k.now:
+        emit(k, "step_resolved", n, {"state": "succeeded", "result": NOTHING, "by": "timer"})
+    else:
+        emit(k, "step_waiting", n, {"until": p.until, "reason": "wait"})
+
+
+def _ask(k: RunState, n: Node, p: Ask) -> None:
+    if n.step.final:
+        emit(k, "step_skipped", n, {"reason": "approval"})
+        return
+    ask = {"message": p.message, "show": list(p.show), "otherwise": p.otherwise}
+    emit(k, "step_suspended", n, fit({"reason": "approval", "detail": p.message, "until": p.until, "ask": ask}))
+
+
+NOTHING: Stored = {"value": {"output": None}}
+
+BEGIN: Mapping[type, Callable[[RunState, Node, Any], None]] = {
+    Go: _go, NotNow: _not_now, Hidden: _hidden, NoCandidate: _no_candidate, CallRun: _call, Expand: _expand, Skip: _skip,
+    Broken: _broken, Reuse: _reuse, Computed: _computed, Delay: _delay, Ask: _ask,
+}  # fmt: skip

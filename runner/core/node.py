@@ -1,0 +1,105 @@
+"""What a kernel knows of one step or fan-out item: the fold of its events, plus its place in the queues. Decides nothing."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+
+from runner.core.graph import Body, GraphStep, Json
+from runner.core.messages import Item, Stored
+from runner.core.states import BAD
+from runner.manifest.vocabulary import WORK_VERBS
+
+
+class Node:
+    """A step (`group` None) or an item of one. Implements `messages.NodeView`."""
+
+    __slots__ = (
+        "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor", "failed", "feedback",
+        "former", "free_only", "group", "holding", "id", "index", "item", "items", "items_bad", "key", "label", "lane", "level",
+        "limit", "lost", "model", "open", "placed", "previous", "producer", "products", "queue", "queued", "reason", "repair",
+        "reserved", "result", "rounds", "session", "spec", "state", "step", "until", "used", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self, id: str, step: GraphStep, group: Node | None = None, index: int = 0, item: Item | None = None
+    ) -> None:
+        self.id, self.step, self.group, self.index, self.item = id, step, group, index, item
+        self.state = "pending"
+        self.waits = 0
+        """Dependencies that have not ended, plus one for `finally` while main steps run."""
+        self.queued = False
+        """In a queue of the kernel (ready, a lane, money, its group's)."""
+        # the attempt
+        self.attempt = 0
+        self.holding = ""
+        """What a running attempt occupies: "slot" (run, process and lane), "call" (nothing but its child), or ""."""
+        self.label = self.lane = self.model = self.executor = ""
+        self.effects = ""
+        self.effect_key: str | None = None
+        """Idempotency key to repeat with, while the last outcome is unknown."""
+        self.key: str | None = None
+        self.reserved = self.estimate = self.cost = 0
+        self.session: str | None = None
+        self.child: str | None = None
+        self.spec: Mapping[str, Json] = {}
+        # the way so far
+        self.level = self.rounds = self.repair = self.lost = 0
+        self.used = 0
+        """Attempts in this leg."""
+        self.failed: set[str] = set()
+        self.free_only = False
+        """The budget has no room for a paid entry: the host is asked for a free one."""
+        # the result
+        self.result: Stored | None = None
+        self.previous: Stored | None = None
+        self.feedback: str | None = None
+        self.error: Mapping[str, Json] | None = None
+        self.producer = self.reason = ""
+        self.products: Mapping[str, str] = {}
+        self.until: int | None = None
+        self.ask: Mapping[str, Json] | None = None
+        # a fan-out
+        self.items: list[Node] | None = None
+        self.former: dict[str, Node] = {}
+        """Items of an earlier leg of a `finally` fan-out: their attempt numbers go on."""
+        self.open = self.busy = self.items_bad = 0
+        self.limit: int | None = None
+        self.queue: deque[Node]
+        """Items that wait for a place; there is one once the group is expanded."""
+        self.placed = False
+
+    @property
+    def body(self) -> Body:
+        """The way that is tried now."""
+        return self.step.bodies[self.level]
+
+    @property
+    def verb(self) -> str:
+        return self.step.bodies[self.level].verb
+
+    @property
+    def works(self) -> bool:
+        """Needs a slot to be prepared and to run."""
+        return self.step.bodies[self.level].verb in WORK_VERBS and (self.group is not None or self.step.fan is None)
+
+    @property
+    def sequence(self) -> bool:
+        """A group whose items run one after the other."""
+        return self.limit == 1
+
+    @property
+    def bad(self) -> bool:
+        """Ended badly, as a reader sees it (`optional` makes it a skip)."""
+        return self.state in BAD and not self.step.optional
+
+    def restart(self) -> None:
+        """Every way is untried again. The numbering of attempts, and a key of an unknown outcome, go on."""
+        self.rounds = self.repair = self.lost = self.used = 0
+        self.failed = set()
+        if self.level:
+            self.child = None  # the sub-run of another body
+        self.level = 0
+        self.free_only = False
+        self.until = self.previous = self.feedback = self.session = None
+        self.reason = ""

@@ -1,0 +1,46 @@
+"""The budget of a tree of runs: what was spent, what attempts in flight have reserved. Integer micro-USD. Decides nothing else."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+
+class Purse:
+    """One budget for a root run and all its sub-runs. `cap` None = no cap. `reserve` is for `finally` steps alone."""
+
+    __slots__ = ("cap", "final_held", "final_spent", "held", "released", "reserve", "spent", "waiting")
+
+    def __init__(self) -> None:
+        self.cap: int | None = None
+        self.reserve = 0
+        self.spent = self.held = 0
+        self.final_spent = self.final_held = 0
+        self.waiting: dict[str, None] = {}
+        """Runs with a step that waits for a reservation to come back."""
+        self.released = False
+        """A reservation was settled since the driver last looked."""
+
+    def fits(self, estimate: int, final: bool) -> Literal["go", "wait", "over"]:
+        """May an attempt reserve `estimate`? `wait`: reservations in flight may come back. What is free always fits."""
+        if self.cap is None or estimate <= 0:
+            return "go"
+        if final and self.final_spent + self.final_held + estimate <= self.reserve:
+            return "go"
+        if self.spent + estimate > self.cap:
+            return "over"
+        return "go" if self.spent + self.held + estimate <= self.cap else "wait"
+
+    def hold(self, amount: int, final: bool) -> None:
+        """Reserve for an attempt."""
+        self.held += amount
+        if final:
+            self.final_held += amount
+
+    def settle(self, held: int, cost: int, final: bool) -> None:
+        """An attempt that had reserved `held` has cost `cost`."""
+        self.held -= held
+        self.spent += cost
+        if final:
+            self.final_held -= held
+            self.final_spent += cost
+        self.released = True

@@ -1,0 +1,107 @@
+"""How many attempts may run at once: the process's slots and named lanes (an MCP server, a model endpoint).
+
+One `Slots` is shared by all kernels of a process. It says who may take a slot, in which order runs get one, and counts; it
+starts nothing. All operations are O(1).
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+
+PROCESS = ""
+"""The lane of the process itself: every attempt takes one of its slots besides that of its own lane."""
+
+
+class Slots:
+    """Counts of what runs, and the queues of runs that wait.
+
+    A run that cannot have a slot says `wait(lane, run)`; whenever a slot was given back, the driver asks `next()` and feeds
+    `("slots",)` to the run that it names, until `next()` is None. That run may pass the others once: a fair turn.
+    """
+
+    def __init__(self, process: int) -> None:
+        self.closed = False
+        """True = drain: nothing may start any more, what runs goes on."""
+        self._limits: dict[str, int] = {PROCESS: process}
+        self._used: dict[str, int] = {PROCESS: 0}
+        self._waiting: dict[str, OrderedDict[str, None]] = {}
+        self._freed: dict[str, int] = {}
+        self._granted: str | None = None
+
+    def limit(self, lane: str, n: int) -> None:
+        """At most `n` attempts at once in `lane`; a lane without limit has room for all."""
+        self._limits[lane] = n
+        self.poke(lane)
+
+    def used(self, lane: str = PROCESS) -> int:
+        """How many slots of `lane` are taken."""
+        return self._used.get(lane, 0)
+
+    def free(self, lane: str = PROCESS) -> bool:
+        """May one more attempt start in `lane`, as far as counts go?"""
+        if self.closed or self._used[PROCESS] >= self._limits[PROCESS]:
+            return False
+        limit = self._limits.get(lane)
+        return limit is None or self._used.get(lane, 0) < limit
+
+    def may(self, lane: str, run: str) -> bool:
+        """Is there room in `lane`, and is nobody else before `run`?"""
+        if not self.free(lane):
+            return False
+        queue = self._waiting.get(lane)
+        return not queue or self._granted == run or (len(queue) == 1 and run in queue)
+
+    def take(self, lane: str) -> None:
+        """Count an attempt. Never refuses: what runs already (after a restart) runs."""
+        self._used[PROCESS] += 1
+        if lane:
+            self._used[lane] = self._used.get(lane, 0) + 1
+        self._granted = None
+
+    def give(self, lane: str) -> None:
+        """An attempt has ended."""
+        self._used[PROCESS] -= 1
+        if self._waiting:
+            self.poke(PROCESS)
+        if lane:
+            self._used[lane] -= 1
+            if self._waiting:
+                self.poke(lane)
+
+    def wait(self, lane: str, run: str) -> None:
+        """`run` would like a slot of `lane`. Once is enough; its place is kept."""
+        queue = self._waiting.setdefault(lane, OrderedDict())
+        queue.setdefault(run)
+        if len(queue) > 1 and self.free(lane):
+            self._freed.setdefault(lane, len(queue))  # room, but somebody was before us: let `next` sort it out
+
+    def waiting(self, lane: str = PROCESS) -> tuple[str, ...]:
+        """The runs that wait for `lane`, first come first."""
+        return tuple(self._waiting.get(lane, ()))
+
+    def poke(self, lane: str) -> None:
+        """Something changed for `lane` (a slot was given back, its session opened): whoever waits is asked again."""
+        queue = self._waiting.get(lane)
+        if queue:
+            self._freed[lane] = len(queue)
+
+    def next(self) -> str | None:
+        """The run that is to be fed `("slots",)` now, or None. It may take one slot before others that wait."""
+        while self._freed:
+            lane, left = next(iter(self._freed.items()))
+            queue = self._waiting.get(lane)
+            if not queue or left == 0 or not self.free(lane):
+                del self._freed[lane]
+                if not queue:
+                    self._waiting.pop(lane, None)
+                continue
+            self._freed[lane] = left - 1
+            self._granted, _ = queue.popitem(last=False)
+            return self._granted
+        self._granted = None
+        return None
+
+    def forget(self, run: str) -> None:
+        """`run` has ended or is driven elsewhere."""
+        for queue in self._waiting.values():
+            queue.pop(run, None)
