@@ -10,7 +10,7 @@ from functools import lru_cache
 from runner.core.graph import InputSpec, Json, StepGraph
 from runner.core.rendered import BindError, cut, short
 from runner.digest import canonical_json
-from runner.templating import did_you_mean
+from runner.templating.model import did_you_mean
 
 
 def bind_inputs(

@@ -1,0 +1,124 @@
+"""The pass that compares the manifest with config: names that config does not define, tools that a server does not have, what the
+operator's policy refuses. Nothing is resolved or started; what is not known is not reported."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from fnmatch import fnmatchcase
+
+from runner.core.compile.state import Compiling, Where, verb_of
+from runner.core.graph import Json
+from runner.core.inputs import mismatch
+from runner.diagnostics.model import Loc
+from runner.manifest.vocabulary import MODES
+from runner.templating import has_template
+from runner.templating.model import did_you_mean
+
+
+def check_configured(c: Compiling) -> None:
+    """Judge every way of every step."""
+    for draft in c.drafts.values():
+        _way(c, draft.loc, draft.raw)
+        for index, entry in enumerate(draft.raw.get("fallback", ())):
+            _way(c, (*draft.loc, "fallback", index), entry)
+        for index, check in enumerate(draft.raw.get("checks", ())):
+            judge = check.get("judge")
+            if isinstance(judge, Mapping):
+                _route(c, (*draft.loc, "checks", index, "judge", "route"), judge.get("route"))
+        _faults(c, (*draft.loc, "faults"), draft.raw.get("faults"))
+    defaults = c.data.get("defaults") or {}
+    _route(c, ("defaults", "route"), defaults.get("route"))
+    _faults(c, ("defaults", "faults"), defaults.get("faults"))
+
+
+def _way(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
+    verb = verb_of(raw)
+    route = raw.get("route")
+    if verb == "tool":
+        _tool(c, loc, raw)
+    elif verb == "run" and not c.facts.run_allowed:
+        c.report("policy", Where((*loc, "run")), "the operator's policy denies local commands", key=True)
+    elif verb == "agent" and c.facts.executors == frozenset():
+        c.report("no-candidate", Where((*loc, "agent")), "config defines no agent executor", key=True)
+        return
+    elif verb == "model" and c.facts.models == frozenset():
+        c.report("no-candidate", Where((*loc, "model")), "config defines no model", key=True)
+        return
+    _route(c, (*loc, "route"), route)
+
+
+def _route(c: Compiling, loc: Loc, route: Json) -> None:
+    if not isinstance(route, Mapping):
+        return
+    if c.facts.models is not None:
+        _words(c, (*loc, "models"), route.get("models"), c.facts.models | c.facts.chains, "model")
+    if c.facts.executors is not None:
+        _words(c, (*loc, "executors"), route.get("executors"), c.facts.executors, "agent executor")
+
+
+def _faults(c: Compiling, loc: Loc, faults: Json) -> None:
+    for mode in MODES:
+        policy = (faults or {}).get(mode)
+        if policy:
+            _route(c, (*loc, mode, "route"), policy.get("route"))
+
+
+def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: str) -> None:
+    single = isinstance(words, str)
+    for index, word in enumerate([words] if single else words or ()):
+        if word not in known and not has_template(word):
+            where = Where(loc if single else (*loc, index))
+            c.report("not-configured", where, f"config defines no {noun} `{word}`", did_you_mean(word, known))
+
+
+def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
+    name = raw["tool"]
+    where = Where((*loc, "tool"))
+    server, _, tool = name.partition(".")
+    if c.facts.servers is not None and server not in c.facts.servers:
+        fix = did_you_mean(server, c.facts.servers)
+        c.report("not-configured", where, f"config defines no MCP server `{server}`", fix)
+    elif not _allowed(c, name):
+        c.report("policy", where, f"the operator's policy denies `{name}`")
+    tools = c.facts.tools.get(server)
+    if tools is None:
+        return
+    if tool not in tools:
+        fix = did_you_mean(tool, tools) or f"there are {', '.join(sorted(tools))}"
+        c.report("unknown-tool", where, f"the server `{server}` has no tool `{tool}`", fix)
+    elif (schema := tools[tool]) is not None:
+        _arguments(c, loc, raw.get("with") or {}, schema)
+
+
+def _allowed(c: Compiling, name: str) -> bool:
+    if any(fnmatchcase(name, pattern) for pattern in c.facts.deny_tools):
+        return False
+    return any(fnmatchcase(name, pattern) for pattern in c.facts.allow_tools)
+
+
+def _arguments(c: Compiling, loc: Loc, given: Mapping[str, Json], schema: Mapping[str, Json]) -> None:
+    properties: Mapping[str, Json] = schema.get("properties") or {}
+    closed = schema.get("additionalProperties", True) is False
+    for name, value in given.items():
+        where = Where((*loc, "with", name))
+        if name not in properties:
+            if closed:
+                c.report(
+                    "tool-arguments",
+                    where,
+                    f"the tool has no argument `{name}`",
+                    did_you_mean(name, properties),
+                    key=True,
+                )
+        elif (
+            not has_template(value)
+            and "$ref" not in str(properties[name])
+            and (why := mismatch(properties[name], value))
+        ):
+            c.report("tool-arguments", where, f"the tool cannot take this: {why}")
+    missing = [name for name in schema.get("required") or () if name not in given]
+    if missing:
+        where = Where((*loc, "with") if given else (*loc, "tool"))
+        c.report(
+            "tool-arguments", where, f"the tool needs {', '.join(f'`{name}`' for name in missing)}", key=bool(given)
+        )
