@@ -12,7 +12,13 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 
 from mcp import Client, MCPError
 from mcp.client.subscriptions import SubscriptionLost
-from mcp.types import INVALID_REQUEST, Tool, ToolListChangedNotification
+from mcp.types import (
+    INVALID_REQUEST,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    URL_ELICITATION_REQUIRED,
+    Tool,
+    ToolListChangedNotification,
+)
 from pydantic import ValidationError
 
 from runner.executors import mcp_guard
@@ -204,7 +210,7 @@ class Session:
         except MCPError as error:
             if not self.alive:
                 return await self._died()
-            if error.code == INVALID_REQUEST and error.message in _REFUSALS:
+            if _asks(error):
                 return failed("denied", f"{name}: {tool} asks for input, which is refused: nobody is there to answer")
             return from_error(name, error.code, error.message)
         except ValidationError as error:
@@ -254,6 +260,13 @@ def _info(tool: Tool) -> ToolInfo:
         read_only=bool(hints and hints.read_only_hint),
         idempotent=bool(hints and hints.idempotent_hint),
     )
+
+
+def _asks(error: MCPError) -> bool:
+    """Is this how a server, or the SDK on our behalf, says that it needs a person or a model on our side?"""
+    if error.code == INVALID_REQUEST:
+        return error.message in _REFUSALS
+    return error.code in (MISSING_REQUIRED_CLIENT_CAPABILITY, URL_ELICITATION_REQUIRED)
 
 
 def _leaf(error: Exception) -> Exception:
