@@ -6,7 +6,7 @@ from runner.core.fold import emit, fit
 from runner.core.messages import Cancel, Finish
 from runner.core.node import Node
 from runner.core.run_state import RunState
-from runner.core.states import ENDED_RUN
+from runner.core.states import SETTLED_RUN
 
 # ---------------------------------------------------------------- stopping
 
@@ -69,7 +69,7 @@ def _verdict(k: RunState) -> tuple[str, str]:
 
 def end_run(k: RunState) -> bool:
     """Everything has ended: record the outcome, once per leg."""
-    if k.verdict is None or k.open_final or k.state in ENDED_RUN:
+    if k.verdict is None or k.open_final or k.state in SETTLED_RUN:
         return False
     state, reason, outputs = _outcome(k, k.verdict)
     emit(k, "run_finished", None, fit({"state": state, "reason": reason, "outputs": outputs}))

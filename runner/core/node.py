@@ -101,5 +101,5 @@ class Node:
             self.child = None  # the sub-run of another body
         self.level = 0
         self.free_only = False
-        self.until = self.previous = self.feedback = self.session = None
+        self.until = self.previous = self.feedback = self.session = self.key = None
         self.reason = ""

@@ -90,7 +90,7 @@ RUN_MOVES: Mapping[str, Mapping[str, str]] = {
 
 RUN_STATES: tuple[str, ...] = tuple(RUN_MOVES)
 OPEN_RUN: frozenset[str] = frozenset({"running", "suspended"})
-ENDED_RUN: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "superseded"})
+SETTLED_RUN: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "superseded"})
 
 
 class IllegalMove(RunnerError):

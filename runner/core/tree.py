@@ -18,7 +18,7 @@ from runner.core.messages import Cancel, Command, Finish, Host, Outcome, Spawn, 
 from runner.core.purse import Purse
 from runner.core.run_state import DEFAULT_CONCURRENCY
 from runner.core.slots import Slots
-from runner.core.states import ENDED_RUN, OPEN_RUN
+from runner.core.states import SETTLED_RUN, OPEN_RUN
 from runner.manifest.vocabulary import Mode
 
 
@@ -32,7 +32,7 @@ class Member(NamedTuple):
     node: str = ""
 
 
-class Born(NamedTuple):
+class ChildRun(NamedTuple):
     """A sub-run that this turn creates."""
 
     run: str
@@ -40,6 +40,16 @@ class Born(NamedTuple):
     node: str
     callee: str
     inputs: Mapping[str, Json]
+    graph: StepGraph
+
+
+class Flight(NamedTuple):
+    """An attempt that a transport has, or had when the runner died."""
+
+    run: str
+    node: str
+    attempt: int
+    key: str
 
 
 class Turn(NamedTuple):
@@ -47,7 +57,7 @@ class Turn(NamedTuple):
 
     events: list[tuple[str, Event]]
     commands: list[Command]
-    children: list[Born]
+    children: list[ChildRun]
 
 
 class Tree:
@@ -116,7 +126,7 @@ class Tree:
     def resume(self, now: int) -> Turn:
         """After a rebuild: every kernel looks at its queues and timers again. Ask the transport about `inflight` besides."""
         for run, kernel in self.kernels.items():
-            if kernel.state in ENDED_RUN and run in self.parents:
+            if kernel.state in SETTLED_RUN and run in self.parents:
                 self._deliver(run, kernel.state, kernel.outputs)
         return self.broadcast(("timer",), now)
 
@@ -162,7 +172,7 @@ class Tree:
         child = self.kernels.get(c.run)
         if child is None:
             self._open(c.run, self.graphs[c.callee])
-            self._turn.children.append(Born(c.run, run, c.node, c.callee, c.inputs))
+            self._turn.children.append(ChildRun(c.run, run, c.node, c.callee, c.inputs, self.graphs[c.callee]))
             self._todo.append((c.run, ("start", c.inputs, self.kernels[run].refresh_below, c.extra)))
         elif child.state == "succeeded":
             self._deliver(c.run, child.state, child.outputs)
@@ -173,7 +183,7 @@ class Tree:
         kernel = self.kernels[run]
         node = kernel.nodes.get(c.key.split("/")[-2])
         child = self.kernels.get(node.child) if node is not None and node.child else None
-        if child is None or child.state in ENDED_RUN:
+        if child is None or child.state in SETTLED_RUN:
             self._turn.commands.append(c)
         else:
             why = kernel.cancel_reason or (
@@ -230,9 +240,9 @@ class Tree:
                 return True
         return False
 
-    def inflight(self) -> list[tuple[str, str, int, str]]:
-        """(run, node, attempt, key) of what a transport has, or had. Feed ("lost", node, attempt) to run for what it lost."""
-        return [(run, *attempt) for run, kernel in self.kernels.items() for attempt in kernel.inflight()]
+    def inflight(self) -> list[Flight]:
+        """What a transport is asked to recover. Feed ("lost", node, attempt) to the run of each that it lost."""
+        return [Flight(run, *attempt) for run, kernel in self.kernels.items() for attempt in kernel.inflight()]
 
     def release(self) -> None:
         """Throw the kernels away: their slots are free again."""
