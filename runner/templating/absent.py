@@ -29,7 +29,7 @@ class Absent(StrictUndefined):
     def __getitem__(self, key: Any) -> Any:
         return self
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         raise AbsentRead(self)
 
 
@@ -38,7 +38,7 @@ class Quiet(Absent):
 
     __slots__ = ()
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         return False
 
 
@@ -50,10 +50,10 @@ class Passing(Quiet):
     """Left of `| default(…)` and under `is defined`: false in a condition; any other operation with it is absent as well."""
 
     __slots__ = ()
-    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _itself  # type: ignore[assignment]
+    __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _itself
     __hash__ = object.__hash__  # type: ignore[assignment]
 
-    def __contains__(self, item: object) -> bool:
+    def __contains__(self, item: object) -> bool:  # type: ignore[override]
         return False
 
 
@@ -62,7 +62,7 @@ class Deferred(Passing):
 
     __slots__ = ()
 
-    def __bool__(self) -> bool:
+    def __bool__(self) -> bool:  # type: ignore[override]
         raise AbsentRead(self)
 
 

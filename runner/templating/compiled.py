@@ -11,6 +11,7 @@ from typing import Any, Final
 from jinja2.environment import Template
 from jinja2.exceptions import TemplateError as JinjaError
 from jinja2.runtime import Undefined
+from jinja2.utils import missing
 
 from runner.templating.absent import AbsentRead
 from runner.templating.environments import STRICT, TOLERANT, NoneInText
@@ -115,14 +116,14 @@ def _absence(parsed: Parsed, absent: Undefined, context: Context) -> TemplateErr
     """The error for an absent value: found again among the references, by the key that was missing and what it was missing in."""
     if absent._undefined_hint:
         return TemplateError(absent._undefined_hint, 0, len(parsed.text), "say what holds then: `| default(…)`")
+    owner = context if absent._undefined_obj is missing else absent._undefined_obj
     for ref in parsed.refs:
         value: Any = context
         for key in (ref.root, *ref.path):
-            owner = absent._undefined_obj
-            if key == absent._undefined_name and (value is owner or value is context and not isinstance(owner, dict)):
+            if key == absent._undefined_name and value is owner:
                 return absent_error(ref, context)
             try:
                 value = value[key]
             except (LookupError, TypeError):
                 break
-    return missing_error(absent._undefined_obj, absent._undefined_name, len(parsed.text))
+    return missing_error(owner, absent._undefined_name, len(parsed.text))

@@ -18,8 +18,8 @@ from jinja2.lexer import TokenStream, operators
 from jinja2.parser import Parser
 
 from runner.templating.constants import always
-from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, did_you_mean
 from runner.templating.environments import STRICT
+from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, did_you_mean
 from runner.templating.scan import Token, scan, scan_expression
 from runner.templating.words import FILTERS, KEYWORD_ONLY, LOOP_NAMES, REQUIRED, TEST_POSITION, TESTS
 
@@ -294,7 +294,8 @@ def _arguments(node: nodes.Filter, positional: Sequence[str], params: Sequence[s
     if len(node.args) > len(positional):
         raise TemplateError(f"`{node.name}` takes {_takes(positional, params)}", at, length)
     given = list(positional[: len(node.args)])
-    for keyword in node.kwargs:
+    keywords: list[Any] = list(node.kwargs)  # Jinja declares pairs here; they are keywords
+    for keyword in keywords:
         if keyword.key not in params or keyword.key in given:
             message = f"`{node.name}` has no argument `{keyword.key}`, or has it already"
             raise TemplateError(message, at, length, did_you_mean(keyword.key, params))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Final
 
 PREDICATES: Final[dict[str, Callable[..., bool]]] = {
     "defined": lambda value: True,

@@ -73,11 +73,12 @@ def _inner(name: str, *args: nodes.Expr) -> nodes.Filter:
     return nodes.Filter(args[0], name, list(args[1:]), [], None, None, lineno=args[0].lineno or 1)
 
 
-def _rewrite(node: nodes.Expr, mark: _Mark) -> nodes.Expr:
-    return _REWRITE.get(type(node), _rebuilt)(node, mark)
+def _rewrite(node: nodes.Node, mark: _Mark) -> nodes.Expr:
+    special = _REWRITE.get(type(node))
+    return _rebuilt(node, mark) if special is None else special(node, mark)
 
 
-def _rebuilt(node: Any, mark: _Mark) -> Any:
+def _rebuilt(node: Any, mark: _Mark) -> nodes.Expr:
     """The same node with its expressions rewritten."""
     fields = []
     for name in node.fields:
@@ -85,7 +86,8 @@ def _rebuilt(node: Any, mark: _Mark) -> Any:
         if isinstance(value, list):
             value = [_rewrite_any(item, mark) for item in value]
         fields.append(_rewrite_any(value, mark))
-    return type(node)(*fields, lineno=node.lineno)
+    rebuilt: nodes.Expr = type(node)(*fields, lineno=node.lineno)
+    return rebuilt
 
 
 def _rewrite_any(value: Any, mark: _Mark) -> Any:

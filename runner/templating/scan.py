@@ -115,9 +115,8 @@ def _balance(text: str, at: int, open_at: list[int]) -> None:
         open_at.append(at)
         if len(open_at) > NESTING_LIMIT:
             raise TemplateError(f"brackets may be nested {NESTING_LIMIT} deep at most", at, 1)
-    elif sign in _PAIRS.values():
-        if not open_at or _PAIRS[text[open_at.pop()]] != sign:
-            raise TemplateError(f"`{sign}` closes nothing here", at, 1)
+    elif sign in _PAIRS.values() and (not open_at or _PAIRS[text[open_at.pop()]] != sign):
+        raise TemplateError(f"`{sign}` closes nothing here", at, 1)
 
 
 def _unreadable(text: str, at: int) -> TemplateError:

@@ -1,0 +1,272 @@
+"""Reading and writing inside a root that foreign text must not lead out of: every path that a manifest names goes through here.
+
+Symbolic links may point anywhere, so containment is judged on the resolved path; the last part of a path is opened without following
+links, so that a link put there in between is an error, not a way out. Every folder of a written path is opened one by one for the same
+reason.
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final
+
+HIDDEN: Final = frozenset({".git", ".ares"})
+"""Folders that no glob looks into."""
+
+_NO_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC
+_FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | _NO_LINK
+
+
+class PathEscape(Exception):
+    """A path leads out of its root, or through a link that does."""
+
+    def __init__(self, text: str, root: Path) -> None:
+        super().__init__(f"{text!r} leads out of {root}")
+        self.text = text
+        self.root = root
+
+
+class TooLarge(Exception):
+    """A file is larger than the limit it was to be read with. `limit` is in bytes."""
+
+    def __init__(self, path: Path, limit: int) -> None:
+        super().__init__(f"{path} is larger than {limit} bytes")
+        self.path = path
+        self.limit = limit
+
+
+def inside(root: Path, base: Path, text: str) -> Path:
+    """`text`, taken from the folder `base`, as an absolute path without links that lies in `root` (or is it). It need not exist.
+    Raises PathEscape."""
+    if "\0" in text:
+        raise PathEscape(text, root)
+    top = root.resolve()
+    try:
+        path = (base / text).resolve()
+    except (OSError, RuntimeError) as error:  # a loop of links
+        raise PathEscape(text, root) from error
+    if not path.is_relative_to(top):
+        raise PathEscape(text, root)
+    return path
+
+
+def read_inside(root: Path, base: Path, text: str, limit: int) -> bytes:
+    """The content of a regular file in `root`. Raises PathEscape, TooLarge (more than `limit` bytes), OSError."""
+    path = inside(root, base, text)
+    return _read(root, path, limit)
+
+
+def _read(root: Path, path: Path, limit: int) -> bytes:
+    # O_NONBLOCK: opening a pipe must not wait for a writer
+    descriptor = _open(root, path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        data = file.read(limit + 1)
+    if len(data) > limit:
+        raise TooLarge(path, limit)
+    return data
+
+
+def _open(root: Path, path: Path, flags: int) -> int:
+    try:
+        return os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ELOOP:
+            raise PathEscape(str(path), root) from error
+        raise
+
+
+def write_atomic(root: Path, path: Path, data: bytes, mode: int = 0o644) -> None:
+    """Writes `data` to `path` in `root` so that readers see the old content or the new, also after power loss. Folders are made where
+    they are missing. Raises PathEscape, OSError."""
+    top = root.resolve()
+    target = Path(os.path.normpath(path if path.is_absolute() else top / path))
+    if not target.is_relative_to(top) or target == top:
+        raise PathEscape(str(path), root)
+    parts = target.relative_to(top).parts
+    folder = _folder(top, parts[:-1])
+    try:
+        _write_in(folder, parts[-1], data, mode)
+    finally:
+        os.close(folder)
+
+
+def _folder(top: Path, parts: Sequence[str]) -> int:
+    """A descriptor of the folder below `top`, made where missing; no part of the way may be a link."""
+    descriptor = os.open(top, _FOLDER)
+    for part in parts:
+        try:
+            below = _child_folder(descriptor, part)
+        except OSError as error:
+            if error.errno in (errno.ELOOP, errno.ENOTDIR) and _is_link(descriptor, part):
+                raise PathEscape("/".join(parts), top) from error
+            raise
+        finally:
+            os.close(descriptor)
+        descriptor = below
+    return descriptor
+
+
+def _child_folder(parent: int, name: str) -> int:
+    try:
+        return os.open(name, _FOLDER, dir_fd=parent)
+    except FileNotFoundError:
+        try:
+            os.mkdir(name, dir_fd=parent)
+        except FileExistsError:
+            pass  # somebody else made it just now
+        return os.open(name, _FOLDER, dir_fd=parent)
+
+
+def _is_link(parent: int, name: str) -> bool:
+    return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
+
+
+def _write_in(folder: int, name: str, data: bytes, mode: int) -> None:
+    temporary = f".{secrets.token_hex(8)}.tmp"
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600, dir_fd=folder)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fchmod(file.fileno(), mode)
+            os.fsync(file.fileno())
+        os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
+    except BaseException:
+        os.unlink(temporary, dir_fd=folder)
+        raise
+    os.fsync(folder)
+
+
+def glob_inside(root: Path, patterns: Sequence[str]) -> list[Path]:
+    """The files in `root` that match a pattern (see `matcher`), sorted, as paths below `root` as given. Nothing in `.git` or `.ares`, no
+    linked folders, and a linked file only when it leads to a file in `root`. Raises PathEscape for a pattern that leads out, OSError."""
+    matches = matcher(patterns)
+    prefixes = [_literal_prefix(_segments(pattern)) for pattern in patterns]
+    top = root.resolve()
+    return sorted(root / name for name in _files(top, (), prefixes) if matches(name) and _is_file(top, top / name))
+
+
+def matcher(patterns: Sequence[str]) -> _Matcher:
+    """Whether a path (relative, with `/`) matches one of the patterns. They start at the root: `*`, `?`, `[a-z]` stay within one name,
+    `**` is any number of folders, and a pattern that ends in a plain name also means all that lies below it. Raises PathEscape."""
+    return _Matcher(re.compile("|".join(_regex(_segments(pattern)) for pattern in patterns) or r"(?!)", re.DOTALL))
+
+
+class _Matcher:
+    """A compiled list of patterns."""
+
+    def __init__(self, pattern: re.Pattern[str]) -> None:
+        self._pattern = pattern
+
+    def __call__(self, path: str) -> bool:
+        return self._pattern.fullmatch(path) is not None
+
+
+def _segments(pattern: str) -> list[str]:
+    parts = [part for part in pattern.split("/") if part not in ("", ".")]
+    if pattern.startswith("/") or ".." in parts or "\0" in pattern:
+        raise PathEscape(pattern, Path())
+    if pattern.endswith("/") and parts and parts[-1] != "**":
+        parts.append("**")
+    collapsed = [part for at, part in enumerate(parts) if part != "**" or at == 0 or parts[at - 1] != "**"]
+    return collapsed or ["**"]
+
+
+def _has_wildcard(part: str) -> bool:
+    return any(sign in part for sign in "*?[")
+
+
+def _literal_prefix(parts: Sequence[str]) -> tuple[str, ...]:
+    """The folders that every match of a pattern lies below."""
+    count = next((at for at, part in enumerate(parts) if _has_wildcard(part)), len(parts))
+    return tuple(parts[:count])
+
+
+def _regex(parts: Sequence[str]) -> str:
+    out: list[str] = []
+    for at, part in enumerate(parts):
+        last = at == len(parts) - 1
+        if part == "**":
+            out.append(".+" if last else "(?:[^/]+/)*")
+        else:
+            out.append(_name_regex(part) + ("" if last else "/"))
+    if not _has_wildcard(parts[-1]):
+        out.append("(?:/.+)?")
+    return "".join(out)
+
+
+def _name_regex(part: str) -> str:
+    """One name: runs of `*` count as one, since each further one multiplies the work of matching."""
+    out: list[str] = []
+    for match in re.finditer(r"\*+|\?|\[[!^]?\]?[^\]]*\]|.", part, re.DOTALL):
+        sign = match[0]
+        if sign[0] == "*":
+            out.append("[^/]*")
+        elif sign == "?":
+            out.append("[^/]")
+        elif sign[0] == "[" and len(sign) > 1:
+            out.append(_class_regex(sign))
+        else:
+            out.append(re.escape(sign))
+    return "".join(out)
+
+
+def _class_regex(sign: str) -> str:
+    negated = sign[1] in "!^"
+    body = sign[1 + negated : -1].replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
+    return f"(?!/)[{'^' if negated else ''}{body.replace('^', chr(92) + '^')}]"
+
+
+def _files(top: Path, below: tuple[str, ...], prefixes: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The relative names of all files that a pattern might mean; folders that none leads into are not opened."""
+    with os.scandir(top.joinpath(*below)) as entries:
+        listed = sorted(entries, key=lambda entry: entry.name)
+    for entry in listed:
+        path = (*below, entry.name)
+        if entry.is_dir(follow_symlinks=False):
+            if entry.name not in HIDDEN and any(_leads(path, prefix) for prefix in prefixes):
+                yield from _files(top, path, prefixes)
+        else:
+            yield "/".join(path)
+
+
+def _leads(path: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
+    shared = min(len(path), len(prefix))
+    return path[:shared] == prefix[:shared]
+
+
+def _is_file(top: Path, path: Path) -> bool:
+    """A regular file, or a link to one in the root that no glob hides."""
+    if not path.is_symlink():
+        return path.is_file()
+    try:
+        target = path.resolve()
+    except (OSError, RuntimeError):  # a loop of links
+        return False
+    if not target.is_relative_to(top) or HIDDEN.intersection(target.relative_to(top).parts):
+        return False
+    return target.is_file()
+
+
+def tree_digest(root: Path, patterns: Sequence[str]) -> str:
+    """32 hex digits that name the files of `glob_inside`: their names and contents. A file that vanishes meanwhile does not count."""
+    total = hashlib.blake2b(digest_size=16)
+    top = root.resolve()
+    for path in glob_inside(top, patterns):
+        try:
+            descriptor = _open(top, path.resolve(), os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
+        except FileNotFoundError:
+            continue
+        with os.fdopen(descriptor, "rb") as file:
+            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+        total.update(os.fsencode(path.relative_to(top)) + b"\0" + content)
+    return total.hexdigest()
