@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 from yaml import (  # type: ignore[import-untyped]
     AliasEvent,
@@ -27,74 +27,17 @@ from yaml import (  # type: ignore[import-untyped]
 
 from runner.diagnostics.model import Loc
 from runner.syntax.limits import Limits
-from runner.syntax.scalars import FIRST, resolve
+from runner.syntax.nodes import MERGE_KEY, NO_KEY, REFUSED_KEY, Data, Frame, Mistake, Node, Root
+from runner.syntax.scalars import NUMERIC, WORDS, number, quoted
 from runner.syntax.text import CONTROL, Text
-
-Data = Any
-"""A JSON value: None, bool, int, float, str, list, dict with string keys."""
 
 MOST_MISTAKES = 1000
 _CHARACTERS_A_NODE = 1024
 _PROPERTIES = re.compile(r"(?:[&!][^\s,\[\]{}]*[ \t\r\n]*)+")
 
 
-class Node(NamedTuple):
-    """Where a value is: offsets, the scalar's style (`''` plain, quotes, `|`, `>`; None for lists and maps), and its parts."""
-
-    start: int
-    end: int
-    style: str | None
-    parts: Any
-    """A map's `{key: (key start, key end, Node)}`, a list's `[Node]`, None for scalars."""
-
-
-class Mistake(NamedTuple):
-    """What will be a diagnostic, with offsets instead of lines."""
-
-    rule: str
-    start: int
-    end: int
-    loc: Loc
-    message: str
-    fix: str | None = None
-    notes: tuple[tuple[int, int, str], ...] = ()
-
-
-class Root(NamedTuple):
-    """One composed document. `bad`: where values start that had a mistake, so that nobody complains about them twice."""
-
-    data: Data
-    node: Node
-    bad: frozenset[int]
-
-
 class Stop(Exception):
     """Composing cannot go on; the reason is among the mistakes."""
-
-
-class _Marker:
-    """In place of a key: none yet, `<<`, or one that was refused."""
-
-    __slots__ = ()
-
-
-_NONE, _MERGE, _REFUSED = _Marker(), _Marker(), _Marker()
-
-
-class _Frame:
-    """A list or map that is still open."""
-
-    __slots__ = ("anchor", "data", "key", "key_end", "key_start", "merges", "parts", "start")
-
-    def __init__(self, data: Data, parts: Any, start: int, anchor: str | None) -> None:
-        self.data = data
-        self.parts = parts
-        self.start = start
-        self.anchor = anchor
-        self.key: str | _Marker | None = _NONE if type(data) is dict else None
-        self.key_start = 0
-        self.key_end = 0
-        self.merges: list[tuple[Data, Node]] | None = None
 
 
 class Composer:
@@ -108,33 +51,25 @@ class Composer:
         self._known_bad = bad
         self._nodes = 0
         self._begin()
-        self._handlers: dict[type, Callable[[Any], None]] = {
-            StreamStartEvent: self._ignore,
-            DocumentStartEvent: self._document_start,
-            DocumentEndEvent: self._document_end,
-            MappingStartEvent: self._mapping_start,
-            MappingEndEvent: self._collection_end,
-            SequenceStartEvent: self._sequence_start,
-            SequenceEndEvent: self._collection_end,
-            ScalarEvent: self._scalar,
-            AliasEvent: self._alias,
-        }
 
     def run(self) -> None:
         """Compose everything. Raises `Stop` at a limit, and whatever the parser raises where the text is not YAML."""
-        handlers = self._handlers
+        scalar = self._scalar
         get_event = CBaseLoader(self._source).get_event
         while True:
             event = get_event()
             kind = type(event)
-            if kind is StreamEndEvent:
+            if kind is ScalarEvent:
+                scalar(event)
+            elif kind is StreamEndEvent:
                 return
-            handlers[kind](event)
+            else:
+                _HANDLERS[kind](self, event)
 
     # Documents
 
     def _begin(self) -> None:
-        self._top = _Frame([], [], 0, None)  # a list that takes the root: a root is then nothing special
+        self._top = Frame([], [], 0, None)  # a list that takes the root: a root is then nothing special
         self._stack = [self._top]
         self._anchors: dict[str, tuple[Data, Node] | None] = {}
         self._aliases = 0
@@ -155,7 +90,8 @@ class Composer:
 
     def _document_end(self, event: Any) -> None:
         node: Node = self._top.parts[0]
-        if node.style == "" and node.start == node.end:
+        self._count(1, node[0])
+        if node[2] == "" and node[0] == node[1]:
             return  # nothing between two `---`
         self.roots.append(Root(self._top.data[0], node, frozenset(self._bad)))
 
@@ -169,22 +105,24 @@ class Composer:
         if event.anchor is not None or event.tag is not None:
             start = self._properties(event)
         if style == "":
-            if value[:1] in FIRST or not value:
-                value = self._resolve(value, start, end)
+            if value in WORDS:
+                value = WORDS[value]
+            elif value[0] in NUMERIC:
+                value = self._number(value, start, end)
         elif style == '"' and CONTROL.search(value):
             self._control(value, start, end)
         top = self._top
-        if top.key is _NONE:
+        if top.key is NO_KEY:
             self._key(top, value, event, start, end)
             return
-        node = Node(start, end, style, None)
+        node = (start, end, style, None)
         if event.anchor is not None:
             self._anchors[event.anchor] = (value, node)
         self._add(value, node)
 
-    def _resolve(self, text: str, start: int, end: int) -> Data:
+    def _number(self, text: str, start: int, end: int) -> Data:
         try:
-            return resolve(text)
+            return number(text)
         except ValueError as error:
             self._report("yaml-number", start, end, str(error), "quote it if text is meant")
             return text
@@ -200,9 +138,6 @@ class Composer:
         )
 
     def _add(self, value: Data, node: Node) -> None:
-        self._nodes += 1
-        if self._nodes > self._limits.nodes:
-            self._too_many_nodes(node)
         top = self._top
         key = top.key
         if key is None:
@@ -212,23 +147,28 @@ class Composer:
         if type(key) is str:
             top.data[key] = value
             top.parts[key] = (top.key_start, top.key_end, node)
-        elif key is _MERGE:
+        elif key is MERGE_KEY:
             self._merge(top, value, node)
-        top.key = _NONE
+        top.key = NO_KEY
 
     # Keys
 
-    def _key(self, top: _Frame, value: Data, event: Any, start: int, end: int) -> None:
+    def _key(self, top: Frame, value: Data, event: Any, start: int, end: int) -> None:
         top.key_start = start
         top.key_end = end
-        if type(value) is not str:
-            shown = f"`{event.value}`" if event.value else "an empty key"
-            fix = f'quote it: "{event.value}"' if event.value else "write the key before the `:`"
-            self._report("yaml-key", start, end, f"{shown} is not text: keys are strings", fix)
-            top.key = _REFUSED
-        elif value == "<<" and event.style == "":
-            top.key = _MERGE
-        elif value in top.parts:
+        if event.anchor is not None:
+            self._anchors[event.anchor] = (value, (start, end, event.style, None))
+        if value == "<<" and event.style == "":
+            top.key = MERGE_KEY
+        elif type(value) is str and value not in top.parts:
+            top.key = value
+        else:
+            self._refuse_key(top, value, event.value)
+
+    def _refuse_key(self, top: Frame, value: Data, text: str) -> None:
+        top.key = REFUSED_KEY
+        start, end = top.key_start, top.key_end
+        if type(value) is str:
             first = top.parts[value]
             note = (first[0], first[1], "it is given here first")
             self._report(
@@ -240,14 +180,13 @@ class Composer:
                 (note,),
                 value,
             )
-            top.key = _REFUSED
         else:
-            top.key = value
-        if event.anchor is not None:
-            self._anchors[event.anchor] = (value, Node(start, end, event.style, None))
+            shown = f"`{text[:64]}`" if text else "an empty key"
+            fix = f'quote it: "{text[:64]}"' if text else "write the key before the `:`"
+            self._report("yaml-key", start, end, f"{shown} is not text: keys are strings", fix)
 
-    def _merge(self, top: _Frame, value: Data, node: Node) -> None:
-        sources = [(value, node)] if type(value) is not list else list(zip(value, node.parts, strict=True))
+    def _merge(self, top: Frame, value: Data, node: Node) -> None:
+        sources = [(value, node)] if type(value) is not list else list(zip(value, node[3], strict=True))
         if top.merges is None:
             top.merges = []
         else:
@@ -257,26 +196,24 @@ class Composer:
         for source, place in sources:
             if type(source) is dict:
                 top.merges.append((source, place))
-            elif place.start not in self._bad:
+            elif place[0] not in self._bad:
                 self._report(
                     "yaml-merge",
-                    place.start,
-                    place.end,
+                    place[0],
+                    place[1],
                     "`<<` takes a map, or a list of maps",
                     "name an anchor of a map: `<<: *base`",
                 )
 
-    def _merged(self, frame: _Frame) -> None:
+    def _merged(self, frame: Frame) -> None:
         data: dict[str, Data] = {}
         parts: dict[str, Any] = {}
         for source, node in frame.merges or ():
-            self._nodes += len(source)
-            if self._nodes > self._limits.nodes:
-                self._too_many_nodes(node)
+            self._count(len(source), node[0])
             for key, value in source.items():
                 if key not in data:
                     data[key] = value
-                    parts[key] = node.parts[key]
+                    parts[key] = node[3][key]
         frame.data = data | frame.data
         frame.parts = parts | frame.parts
 
@@ -288,15 +225,15 @@ class Composer:
             start = self._properties(event)
         if self._template is None and event.flow_style and self._source.startswith("{{", start):
             self._template = len(self._stack)
-        self._push(_Frame({}, {}, start, event.anchor))
+        self._push(Frame({}, {}, start, event.anchor))
 
     def _sequence_start(self, event: Any) -> None:
         start: int = event.start_mark.index
         if event.anchor is not None or event.tag is not None:
             start = self._properties(event)
-        self._push(_Frame([], [], start, event.anchor))
+        self._push(Frame([], [], start, event.anchor))
 
-    def _push(self, frame: _Frame) -> None:
+    def _push(self, frame: Frame) -> None:
         if len(self._stack) > self._limits.depth:
             limit = self._limits.depth
             self._stop(
@@ -314,31 +251,31 @@ class Composer:
         stack = self._stack
         frame = stack.pop()
         top = self._top = stack[-1]
+        self._count(len(frame.data), frame.start)
         if frame.merges:
             self._merged(frame)
         value = frame.data
-        node = Node(frame.start, event.end_mark.index, None, frame.parts)
+        node: Node = (frame.start, event.end_mark.index, None, frame.parts)
         refused = self._template == len(stack)
         if refused:
             value, node = self._unquoted_template(node)
         if frame.anchor is not None:
             self._anchors[frame.anchor] = (value, node)
-        if top.key is _NONE:
-            top.key_start, top.key_end, top.key = node.start, node.end, _REFUSED
+        if top.key is NO_KEY:
+            top.key_start, top.key_end, top.key = node[0], node[1], REFUSED_KEY
             if not refused:
-                self._report(
-                    "yaml-key", node.start, node.end, "a list or map cannot be a key", "quote it if text is meant"
-                )
+                self._report("yaml-key", node[0], node[1], "a list or map cannot be a key", "quote it if text is meant")
         else:
             self._add(value, node)
 
     def _unquoted_template(self, node: Node) -> tuple[Data, Node]:
         """`{{ x }}` parsed as a map with a map as its key: take the text that was meant."""
         self._template = None
-        text = self._source[node.start : node.end]
+        start, end, _, _ = node
+        text = self._source[start:end]
         fix = f"quote the template: {quoted(text)}" if len(text) <= 100 and "\n" not in text else "quote the template"
-        self._report("quote-template", node.start, node.end, "a value that starts with `{{` needs quotes", fix)
-        return text, Node(node.start, node.end, "", None)
+        self._report("quote-template", start, end, "a value that starts with `{{` needs quotes", fix)
+        return text, (start, end, "", None)
 
     # Anchors, aliases, tags
 
@@ -347,8 +284,11 @@ class Composer:
         start: int = event.start_mark.index
         match = _PROPERTIES.match(self._source, start, max(start, event.end_mark.index))
         behind = match.end() if match else start
+        written = self._source[start:behind].rstrip()
         if event.tag is not None:
-            self._report("yaml-tag", start, behind, f"tags are not allowed: `{event.tag[:64]}`", "remove the tag")
+            self._report(
+                "yaml-tag", start, start + len(written), f"tags are not allowed: `{written[:64]}`", "remove the tag"
+            )
         if event.anchor is not None and event.anchor in self._anchors:
             self._report(
                 "yaml-anchor-duplicate",
@@ -376,9 +316,9 @@ class Composer:
             inside = event.anchor in self._anchors
             reason = "is used inside its own anchor" if inside else "has no anchor before it"
             self._report("yaml-alias", start, end, f"the alias `*{event.anchor[:64]}` {reason}", None)
-            found = (None, Node(start, end, "", None))
-        if self._top.key is _NONE:
-            self._top.key_start, self._top.key_end, self._top.key = start, end, _REFUSED
+            found = (None, (start, end, "", None))
+        if self._top.key is NO_KEY:
+            self._top.key_start, self._top.key_end, self._top.key = start, end, REFUSED_KEY
             self._report("yaml-key", start, end, "an alias cannot be a key", "write the key itself")
             return
         self._add(self._copy(found[0], len(self._stack), start), found[1])
@@ -386,26 +326,27 @@ class Composer:
     def _copy(self, value: Data, depth: int, alias: int) -> Data:
         """The value once more, counted. Recursion is bounded by the depth limit; long text counts a node for each KiB."""
         if type(value) is str:
-            self._nodes += len(value) // _CHARACTERS_A_NODE
+            self._count(len(value) // _CHARACTERS_A_NODE, alias)
         elif type(value) is dict or type(value) is list:
             if depth > self._limits.depth:
                 limit = self._limits.depth
                 self._stop(
                     "limit", alias, f"more than {limit} nested lists and maps through this alias (limit `depth`)", None
                 )
-            self._nodes += len(value)
-        if self._nodes > self._limits.nodes:
-            self._too_many_nodes(Node(alias, alias + 1, "", None))
+            self._count(len(value), alias)
         if type(value) is dict:
             return {key: self._copy(item, depth + 1, alias) for key, item in value.items()}
         return [self._copy(item, depth + 1, alias) for item in value] if type(value) is list else value
 
     # Mistakes
 
-    def _too_many_nodes(self, node: Node) -> None:
+    def _count(self, nodes: int, at: int) -> None:
+        """Counts the values of a list or map when it ends, or when an alias repeats it: what the file expands to."""
+        self._nodes += nodes
         limit = self._limits.nodes
-        message = f"more than {limit:,} values once aliases are expanded (limit `nodes`)"
-        self._stop("limit", node.start, message, "split the file, or raise `limits.nodes` in config")
+        if self._nodes > limit:
+            message = f"more than {limit:,} values once aliases are expanded (limit `nodes`)"
+            self._stop("limit", at, message, "split the file, or raise `limits.nodes` in config")
 
     def _stop(self, rule: str, at: int, message: str, fix: str | None) -> None:
         self.mistakes.append(Mistake(rule, at, at + 1, self.loc(), message, fix))
@@ -441,9 +382,19 @@ class Composer:
                 loc.append(frame.key)
         return tuple(loc)
 
+    def opened(self) -> int | None:
+        """Where the innermost bracket that is still open stands; None inside block style."""
+        start = self._top.start
+        return start if len(self._stack) > 1 and self._source.startswith(("[", "{"), start) else None
 
-def quoted(text: str) -> str:
-    """The text as a quoted YAML scalar on one line, in the quotes that need no escapes where possible."""
-    if '"' not in text and "\\" not in text:
-        return f'"{text}"'
-    return "'" + text.replace("'", "''") + "'"
+
+_HANDLERS: dict[type, Callable[[Composer, Any], None]] = {
+    StreamStartEvent: Composer._ignore,
+    DocumentStartEvent: Composer._document_start,
+    DocumentEndEvent: Composer._document_end,
+    MappingStartEvent: Composer._mapping_start,
+    MappingEndEvent: Composer._collection_end,
+    SequenceStartEvent: Composer._sequence_start,
+    SequenceEndEvent: Composer._collection_end,
+    AliasEvent: Composer._alias,
+}

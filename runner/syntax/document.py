@@ -7,7 +7,7 @@ from typing import Literal
 
 from runner.diagnostics.model import Loc
 from runner.source import Span
-from runner.syntax.compose import Data, Node, Root
+from runner.syntax.nodes import Data, Node, Root
 from runner.syntax.text import Text
 from runner.syntax.within import stretch
 
@@ -42,21 +42,21 @@ class Document:
     def is_bad(self, loc: Loc) -> bool:
         """Whether reading the value at that place was a mistake already: a complaint about it would be the second."""
         node, _, found = self._walk(loc)
-        return found and node.start in self._root.bad
+        return found and node[0] in self._root.bad
 
     def locate(self, loc: Loc, on: Literal["value", "key"] = "value", within: tuple[int, int] | None = None) -> Span:
         """The place of a value or of its key. A place that the document does not hold gives the key (else the begin) of the
         nearest part around it. `within`, (offset, length), is a part of a scalar's text."""
         node, key, found = self._walk(loc)
         if found and on == "value":
-            if within is not None and isinstance(node.style, str):
+            if within is not None and node[2] is not None:
                 return self._text.span(*stretch(self._text.content, node, self._value(loc), within))
-            start, end = node.start, self._end(node)
+            start, end = node[0], self._end(node)
             if end > start:
                 return self._text.span(start, end)
         if key is not None:
             return self._text.span(*key)
-        return self._text.span(node.start, node.start + 1 if not found else max(self._end(node), node.start + 1))
+        return self._text.span(node[0], max(self._end(node), node[0] + 1) if found else node[0] + 1)
 
     def ignored(self, line: int) -> frozenset[str]:
         """The rules that a `# runner: ignore[rule, …]` comment on that line silences."""
@@ -67,7 +67,7 @@ class Document:
         """The deepest existing node on the way to `loc`, the offsets of its key, and whether it is `loc` itself."""
         node, key = self._root.node, None
         for part in loc:
-            parts = node.parts
+            parts = node[3]
             if isinstance(parts, dict) and part in parts:
                 start, end, node = parts[part]
                 key = (start, end)
@@ -85,16 +85,16 @@ class Document:
 
     def _end(self, node: Node) -> int:
         """Where the text of a node ends: block lists, maps and scalars end in the parser's eyes where the next token begins."""
-        if node.style not in (None, "|", ">"):
-            return node.end
+        begin, end, style, parts = node
+        if style not in (None, "|", ">"):
+            return end
         content = self._text.content
-        end = node.end
-        while node.parts and content[end - 1 : end] not in ("]", "}"):
-            last = node.parts[-1] if isinstance(node.parts, list) else next(reversed(node.parts.values()))[2]
-            if not node.start <= last.start <= node.end:
+        while parts and content[end - 1 : end] not in ("]", "}"):
+            last: Node = parts[-1] if isinstance(parts, list) else next(reversed(parts.values()))[2]
+            if not begin <= last[0] <= node[1]:
                 break  # an alias or a merged key: its place is elsewhere
-            node, end = last, last.end
-        while end > node.start and content[end - 1] in " \t\r\n":
+            _, end, _, parts = last
+        while end > begin and content[end - 1] in " \t\r\n":
             end -= 1
         return end
 

@@ -7,9 +7,10 @@ from yaml import YAMLError  # type: ignore[import-untyped]
 from runner.diagnostics.model import Diagnostic
 from runner.diagnostics.render import path_text
 from runner.diagnostics.rules import RULES
-from runner.syntax.compose import Composer, Mistake, Stop
+from runner.syntax.compose import Composer, Stop
 from runner.syntax.document import Document
 from runner.syntax.limits import Limits
+from runner.syntax.nodes import Mistake
 from runner.syntax.placing import arrange
 from runner.syntax.text import Text, decode
 from runner.syntax.wording import explain
@@ -44,7 +45,7 @@ def _compose(text: Text, limits: Limits) -> tuple[Composer, list[Mistake]]:
         except Stop:
             break
         except (YAMLError, ValueError, RecursionError, AssertionError) as error:
-            cut, value = explain(text, error)
+            cut, value = explain(text, error, composer.opened())
             cuts.append(cut._replace(loc=composer.loc()))
             if value is None or len(cuts) > _MOST_BRIDGES or len(content) > _LARGEST_BRIDGED:
                 break

@@ -7,11 +7,13 @@ import re
 
 Scalar = str | int | float | bool | None
 
-FIRST = frozenset("-+.0123456789~nNtTfF")
-"""The first characters of everything that is not text; an empty scalar is null."""
+NUMERIC = frozenset("-+.0123456789")
+"""The first characters of numbers."""
 
-_WORDS: dict[str, Scalar] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
-_WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+WORDS: dict[str, Scalar] = dict.fromkeys(("", "~", "null", "Null", "NULL"))
+"""The unquoted words that are not text."""
+WORDS |= dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(("false", "False", "FALSE"), False)
+
 _INTEGER = re.compile(r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+")
 _FLOAT = re.compile(r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?")
 _NOT_FINITE = re.compile(r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)")
@@ -19,30 +21,35 @@ _BASES = {"0o": 8, "0x": 16}
 _MOST_DIGITS = 24
 
 
-def resolve(text: str) -> Scalar:
-    """The value of an unquoted scalar. Raises ValueError, with the reason, for a number that JSON or SQLite cannot hold."""
-    if text in _WORDS:
-        return _WORDS[text]
+def number(text: str) -> int | float | str:
+    """The number that an unquoted scalar is, or itself. Raises ValueError, with the reason, for one that JSON or SQLite cannot hold."""
     if _INTEGER.fullmatch(text):
         return _integer(text)
     if _FLOAT.fullmatch(text):
-        number = float(text)
-        if math.isinf(number):
+        value = float(text)
+        if math.isinf(value):
             raise ValueError("the number is too large")
-        return number
+        return value
     if _NOT_FINITE.fullmatch(text):
         raise ValueError("not-a-number and infinity are not allowed")
     return text
 
 
 def _integer(text: str) -> int:
-    digits = text.lstrip("+-0") if text[:2] not in _BASES else text[2:].lstrip("0")
-    number = (
-        int(text[2:], _BASES[text[:2]])
-        if text[:2] in _BASES
-        else int(text[:1].strip("0123456789") + (digits or "0")[:_MOST_DIGITS])
-    )
+    base = _BASES.get(text[:2], 10)
+    digits = text[2:] if base != 10 else text.lstrip("+-")
+    # Counted before they are converted: Python refuses (and is slow with) thousands of decimal digits.
+    if len(digits.lstrip("0")) <= _MOST_DIGITS:
+        value = int(digits, base)
+        value = -value if text[0] == "-" else value
+        if -(2**63) <= value < 2**63:
+            return value
     # 64 bits is what SQLite and most JSON readers hold; more would change silently on the way.
-    if len(digits) >= _MOST_DIGITS or not -(2**63) <= number < 2**63:
-        raise ValueError("the integer does not fit into 64 bits")
-    return number
+    raise ValueError("the integer does not fit into 64 bits")
+
+
+def quoted(text: str) -> str:
+    """The text as a quoted YAML scalar on one line, in the quotes that need no escapes where possible."""
+    if '"' not in text and "\\" not in text:
+        return f'"{text}"'
+    return "'" + text.replace("'", "''") + "'"

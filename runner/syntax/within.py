@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-from runner.syntax.compose import Node
+from runner.syntax.nodes import Node
 from runner.syntax.text import LINE_BREAK
 
 _CHOPPED = re.compile(r"[\s\\]")
@@ -13,27 +13,29 @@ _CHOPPED = re.compile(r"[\s\\]")
 
 def stretch(source: str, node: Node, value: Any, within: tuple[int, int]) -> tuple[int, int]:
     """Start and end offset, in `source`, of (offset, length) within the value; the whole scalar when it cannot be told."""
-    begin, end = node.start, node.end
-    if node.style in ("'", '"'):
+    start, stop, style, _ = node
+    begin, end = start, stop
+    if style in ("'", '"'):
         begin, end = begin + 1, end - 1
     if not isinstance(value, str):
-        return node.start, node.end
+        return start, stop
     offset = max(0, min(within[0], len(value)))
     length = max(1, min(within[1], len(value) - offset))
     if source[begin:end] == value:
         return begin + offset, begin + offset + length
-    found = _literal(source, node, value, offset) if node.style == "|" else None
+    found = _literal(source, node, value, offset) if style == "|" else None
     if found is None:
         found = _same_words(source, node, value, offset, length)
     if found is None:
-        return node.start, node.end
+        return start, stop
     rest = LINE_BREAK.search(source, found, min(found + length, end))
     return found, rest.start() if rest else min(found + length, end)
 
 
 def _literal(source: str, node: Node, value: str, offset: int) -> int | None:
     """In a literal block each line of the value is a line of the file behind the block's indentation."""
-    lines = LINE_BREAK.split(source[node.start : node.end])
+    start, stop, _, _ = node
+    lines = LINE_BREAK.split(source[start:stop])
     values = value.split("\n")
     first = next((number for number, line in enumerate(values) if line.strip()), None)
     if first is None or first + 1 >= len(lines):
@@ -41,7 +43,7 @@ def _literal(source: str, node: Node, value: str, offset: int) -> int | None:
     indent = len(lines[first + 1]) - len(values[first])
     number = value.count("\n", 0, offset)
     column = offset - (value.rfind("\n", 0, offset) + 1)
-    breaks = list(LINE_BREAK.finditer(source, node.start, node.end))
+    breaks = list(LINE_BREAK.finditer(source, start, stop))
     if number >= len(breaks) or lines[number + 1][indent:] != values[number]:
         return None
     return breaks[number].end() + indent + column
@@ -52,13 +54,13 @@ def _same_words(source: str, node: Node, value: str, offset: int, length: int) -
     words = _CHOPPED.split(value[offset : offset + length], maxsplit=1)[0].split("'")[0].split('"')[0]
     if not words:
         return None
-    start = node.start
-    if node.style in ("|", ">"):
-        header = LINE_BREAK.search(source, start, node.end)
+    start, stop, style, _ = node
+    if style in ("|", ">"):
+        header = LINE_BREAK.search(source, start, stop)
         start = header.end() if header else start
     place = start - 1
     for _ in range(_count(value, words, offset) + 1):
-        place = source.find(words, place + 1, node.end)
+        place = source.find(words, place + 1, stop)
         if place < 0:
             return None
     return place

@@ -5,26 +5,28 @@ from __future__ import annotations
 import re
 from typing import Any, NamedTuple
 
-from runner.syntax.compose import Mistake, quoted
+from runner.syntax.nodes import Mistake
+from runner.syntax.scalars import quoted
 from runner.syntax.text import Text
 
 _TOKEN = re.compile(r"\w+|\S")
 _TABS = re.compile(r" *(\t[ \t]*)")
-_TEMPLATE = re.compile(r"(?:^|[\s,\[{])(\{\{)")
+_TEMPLATE = re.compile(r"(?:^\s*|- +|:\s+|,\s*|[\[{]\s*)(\{\{)")
 _TEMPLATE_END = re.compile(r".*?\}\}+")
 # Key and value of a line in block style: what stands in it up to a comment is what its author meant as the value.
 _ENTRY = re.compile(r"\s*(?:- +)*(?P<key>[^\s'\"\[\]{},#&*!|>%@`:-][^:]*?)\s*:[ \t]+(?P<value>\S.*?)\s*(?:\s#.*)?$")
 _ITEM = re.compile(r"\s*(?:- +)+(?P<value>\S.*?)\s*(?:\s#.*)?$")
 _EXPRESSION_KEYS = frozenset({"when", "expr"})
 _FLOW_EXPRESSION = re.compile(r"[{,]\s*(?:when|expr)\s*:\s")
+_FLOW_WORD = re.compile(r"[^\s,\[\]{}]+")
 _LONGEST_FIX = 120
 _CUT = (
     "mapping values are not allowed",
     "did not find expected key",
     "did not find expected comment or line break",
     "found character that cannot start any token",
-    "did not find expected alphabetic or numeric character",
 )
+_INDICATORS = ("found character that cannot start any token", "did not find expected alphabetic or numeric character")
 
 
 class Wording(NamedTuple):
@@ -128,21 +130,40 @@ _CONTEXTS = {
 }
 
 
-def explain(text: Text, error: Any) -> tuple[Mistake, tuple[int, int] | None]:
+def explain(text: Text, error: Any, opened: int | None) -> tuple[Mistake, tuple[int, int] | None]:
     """The mistake behind a parser's error, and the stretch that was meant as one value when that is known.
 
-    `error` is PyYAML's: `problem`, `problem_mark`, `context`, `context_mark`, each of which may be missing.
+    `error` is PyYAML's: `problem`, `problem_mark`, `context`, `context_mark`, each of which may be missing. `opened`: where the
+    innermost open bracket is.
     """
     problem = str(getattr(error, "problem", None) or getattr(error, "reason", None) or "the text is not YAML")
     mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     at = min(mark.index if mark is not None else getattr(error, "position", 0), len(text.content))
     context_mark = getattr(error, "context_mark", None)
     context = min(context_mark.index, len(text.content)) if context_mark is not None else at
-    for offset in (at, context):
+    for offset in dict.fromkeys((at, context)):
         found = _tab(text, offset) or _template(text, offset) or _expression(text, offset, problem)
         if found:
             return found
+    if problem.startswith(_INDICATORS):
+        return _indicator(text, context)
+    if opened is not None and at >= len(text.content.rstrip()):
+        bracket = text.content[opened]
+        return Mistake(
+            "yaml-syntax", opened, opened + 1, (), f"the `{bracket}` is never closed", "close it, or quote the value"
+        ), None
     return _worded(text, problem, str(getattr(error, "context", None)), at, context), None
+
+
+def _indicator(text: Text, at: int) -> tuple[Mistake, tuple[int, int] | None]:
+    """A value that begins with a character that means something to YAML, such as a glob with `*`."""
+    start, line = _line(text, at)
+    match = _FLOW_WORD.match(line, at - start)
+    end = start + (match.end() if match else at - start + 1)
+    word = text.content[at:end]
+    message = f"YAML keeps `{word[:1]}` at the start of a value for itself"
+    fix = f"quote the value: {quoted(word)}" if len(word) < _LONGEST_FIX else "quote the value"
+    return Mistake("yaml-syntax", at, end, (), message, fix), (at, end)
 
 
 def _tab(text: Text, at: int) -> tuple[Mistake, None] | None:
@@ -156,10 +177,17 @@ def _tab(text: Text, at: int) -> tuple[Mistake, None] | None:
 
 def _template(text: Text, at: int) -> tuple[Mistake, tuple[int, int]] | None:
     start, line = _line(text, at)
+    entry = _ENTRY.match(line) or _ITEM.match(line)
+    # In a block entry only the very start of the value counts, unless the value is in flow style.
+    only = (
+        entry.start("value")
+        if entry is not None and (entry["value"][0] not in "[{" or entry["value"].startswith("{{"))
+        else None
+    )
     for match in _TEMPLATE.finditer(line):
         begin = match.start(1)
         before = line[:begin]
-        if start + begin > at or before.count('"') % 2 or before.count("'") % 2:
+        if start + begin > at or before.count('"') % 2 or before.count("'") % 2 or only not in (None, begin):
             continue
         end = _value_end(line, begin)
         fix = f"quote the template: {quoted(line[begin:end])}" if end - begin < _LONGEST_FIX else "quote the template"
@@ -187,8 +215,10 @@ def _expression(text: Text, at: int, problem: str) -> tuple[Mistake, tuple[int, 
     if entry is None or start + entry.start("value") > at:
         return _flow_expression(start, line, at)
     value = entry["value"]
-    begin, end = start + entry.start("value"), start + entry.end("value")
     expression = entry["key"] in _EXPRESSION_KEYS
+    if value[0] in "|>" or (value[0] in "[{" and not expression):
+        return _flow_expression(start, line, at)
+    begin, end = start + entry.start("value"), start + entry.end("value")
     rule = "quote-expression" if expression else "yaml-syntax"
     what = "expression" if expression else "value"
     fix = f"quote the {what}: {quoted(value)}" if len(value) < _LONGEST_FIX else f"quote the {what}"
@@ -206,6 +236,17 @@ def _flow_expression(start: int, line: str, at: int) -> tuple[Mistake, None] | N
 
 
 def _worded(text: Text, problem: str, context: str, at: int, context_at: int) -> Mistake:
+    refused = _refused(problem, context)
+    if refused is not None:
+        start, line = _line(text, at)
+        return Mistake(
+            refused,
+            start,
+            start + max(1, len(line)),
+            (),
+            f"{refused.removeprefix('yaml-')}s are not allowed",
+            "remove it",
+        )
     wording = next((entry for entry in _WORDINGS if problem.startswith(entry.problem)), None)
     if wording is None:
         wording = Wording(problem, "problem", problem, None)
@@ -214,14 +255,17 @@ def _worded(text: Text, problem: str, context: str, at: int, context_at: int) ->
     end = start + _token_end(line, place - start)
     begins = _CONTEXTS.get(context)
     notes = ((context_at, context_at + 1, begins),) if begins and context_at != place else ()
-    return Mistake(_rule(problem, context), place, max(end, place + 1), (), wording.message, wording.fix, notes)
+    return Mistake(_rule(problem), place, max(end, place + 1), (), wording.message, wording.fix, notes)
 
 
-def _rule(problem: str, context: str) -> str:
+def _refused(problem: str, context: str) -> str | None:
+    """Directives and tags that are wrong in themselves are not even worth explaining."""
     if "directive" in context or "directive" in problem or "YAML document" in problem:
         return "yaml-directive"
-    if " tag" in context or " tag" in problem:
-        return "yaml-tag"
+    return "yaml-tag" if " tag" in context or " tag" in problem else None
+
+
+def _rule(problem: str) -> str:
     return "yaml-character" if "Unicode character" in problem or "control characters" in problem else "yaml-syntax"
 
 
