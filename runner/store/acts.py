@@ -1,0 +1,100 @@
+"""What the writer does besides units: beginning a run, leases, heartbeats, messages. Each runs inside its transaction, checks
+first and writes then. The rules themselves are in leases.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from runner.ports import NewManifest, NewRun, OwnerId
+from runner.store import leases
+from runner.store.leases import Lease, Rival
+from runner.store.queries import SQL
+from runner.store.record import Record
+
+
+def begin(
+    record: Record, run: NewRun, inputs: str, manifest: NewManifest, owner: OwnerId, supersede: Sequence[str]
+) -> int:
+    """See `ports.Store.begin`. `inputs` are the run's, encoded."""
+    now = record.clock.now()
+    leases.check_begin(_rivals(record, run.task), owner, supersede, now)
+    for older in supersede:
+        lease = _lease(record, older)
+        if lease is not None:
+            leases.check_free(older, lease, owner, now)
+    for older in supersede:
+        _end_tree(record, older, run.run, now)
+    record.add_manifest(manifest)
+    record.add_run(run, inputs)
+    return _take(record, run.root, owner, now)
+
+
+def acquire(record: Record, root: str, owner: OwnerId) -> int:
+    """See `ports.Store.acquire`."""
+    now = record.clock.now()
+    lease = _lease(record, root)
+    if lease is not None:
+        leases.check_free(root, lease, owner, now)
+    elif not record.query("run_state", (root,)):
+        raise leases.no_run(root)
+    return _take(record, root, owner, now)
+
+
+def release(record: Record, root: str, epoch: int) -> None:
+    record.forget(root)
+    record.db.execute(SQL["drop_lease"], (root, epoch))
+
+
+def heartbeat(record: Record, owner: OwnerId) -> None:
+    values = (owner.owner, owner.host, owner.pid, owner.pid_start, record.clock.now())
+    record.db.execute(SQL["put_owner"], values)
+
+
+def post(record: Record, root: str, kind: str, body: str, by: str) -> int:
+    """Leave a message; raises StoreError when there is no such run."""
+    if not record.query("run_state", (root,)):
+        raise leases.no_run(root)
+    [(message,)] = record.query("post", (root, kind, body, by, record.clock.now()))
+    return int(message)
+
+
+def _take(record: Record, root: str, owner: OwnerId, now: int) -> int:
+    record.forget(root)
+    heartbeat(record, owner)
+    [(epoch,)] = record.query("put_lease", (root, owner.owner))
+    return int(epoch)
+
+
+def _lease(record: Record, root: str) -> Lease | None:
+    found = record.query("lease", (root,))
+    return lease_of(*found[0]) if found else None
+
+
+def lease_of(
+    epoch: int, owner: str | None, host: str | None, pid: int | None, pid_start: int | None, heartbeat: int | None
+) -> Lease:
+    """A row of the query `lease`."""
+    if owner is None or host is None:
+        return Lease(epoch, None)
+    return Lease(epoch, OwnerId(owner, host, pid or 0, pid_start or 0), heartbeat or 0)
+
+
+def _rivals(record: Record, task: str) -> Iterator[Rival]:
+    for run, state in record.query("rivals", (task,)):
+        yield Rival(run, state, _lease(record, run), _unknown(record, run))
+
+
+def _unknown(record: Record, root: str) -> tuple[str, str] | None:
+    """The first main step of the tree whose outcome nobody knows."""
+    steps = record.query("unknown_steps", (root,))
+    return next(((run, node) for run, node, graph in steps if not leases.is_final(graph, node)), None)
+
+
+def _end_tree(record: Record, root: str, by: str, now: int) -> None:
+    """End the unfinished runs of a tree, children first, and shut out whoever drove it."""
+    for (run,) in record.query("unfinished_of_root", (root,)):
+        record.append(leases.superseded(run, record.live(run).last + 1, by, now))
+    record.supersede(root, by)
+    epoch = record.query("put_lease", (root, None))[0][0]
+    record.forget(root)
+    record.db.execute(SQL["drop_lease"], (root, epoch))

@@ -1,0 +1,413 @@
+"""Projections: a table from event kind to what it changes in the rows of runs, steps and attempts. Pure; both stores use it.
+
+Nothing is decided here and the kernel never reads these rows. A row is written whole, so `Live` keeps the rows of a run as
+long as somebody writes to it; the lease makes sure that nobody else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
+from itertools import count
+from operator import attrgetter
+from typing import Any
+
+from runner.core.events import Recorded
+from runner.core.states import SETTLED
+from runner.digest import digest
+from runner.store.encode import decode, encode
+
+UNKNOWN = "unknown"
+
+
+@dataclass(slots=True, eq=False)
+class StepCells:
+    """One row of `steps`, in column order. `result_seq` is the place of the event that holds result and products."""
+
+    run: str
+    node: str
+    state: str = "pending"
+    attempt: int = 0
+    choice: int = 0
+    tries: int = 0
+    lost: int = 0
+    tried: str = "[]"
+    effects: str = ""
+    key: str | None = None
+    producer: str | None = None
+    result_seq: int | None = None
+    reason: str = ""
+    until: int | None = None
+    item_key: str | None = None
+    cost: int = 0
+    started: int | None = None
+    ended: int | None = None
+    executor: str = ""
+    model: str = ""
+    error: str | None = None
+    reused: int = 0
+
+
+@dataclass(slots=True, eq=False)
+class AttemptCells:
+    """One row of `attempts`, in column order."""
+
+    run: str
+    node: str
+    n: int
+    executor: str = ""
+    model: str = ""
+    mode: str = ""
+    session: str | None = None
+    effect_key: str = ""
+    started: int = 0
+    ended: int | None = None
+    state: str = "running"
+    error_class: str = ""
+    message: str = ""
+    effect: str = "none"
+    cost: int = 0
+    cost_source: str = ""
+    tokens: str = "{}"
+    log: str = ""
+    reason: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class RunCells:
+    """What events change in a row of `runs`. `cost` and `steps_done` hold once the run is finished."""
+
+    run: str
+    state: str = "pending"
+    verdict: str | None = None
+    leg: int = 1
+    reason: str = ""
+    superseded_by: str | None = None
+    finished: int | None = None
+    cost: int = 0
+    steps_done: int = 0
+
+
+step_values: Callable[[StepCells], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(StepCells)))
+attempt_values: Callable[[AttemptCells], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(AttemptCells)))
+run_values: Callable[[RunCells], tuple[Any, ...]] = attrgetter(
+    "state", "verdict", "leg", "reason", "superseded_by", "finished", "cost", "steps_done", "run"
+)
+
+
+@dataclass(slots=True, eq=False)
+class Changes:
+    """The rows that a transaction has touched (keys; in order), and the successes that others may reuse:
+    (manifest name, key, run, seq, producer)."""
+
+    steps: dict[StepCells, None] = field(default_factory=dict)
+    attempts: dict[AttemptCells, None] = field(default_factory=dict)
+    runs: dict[RunCells, None] = field(default_factory=dict)
+    reuse: list[tuple[str, str, str, int, str]] = field(default_factory=list)
+
+
+@dataclass(slots=True, eq=False)
+class Live:
+    """The rows of one run while it is written to. `last` = seq of its newest event; `attempts` = those not over, by node."""
+
+    name: str
+    root: str
+    row: RunCells
+    last: int = 0
+    steps: dict[str, StepCells] = field(default_factory=dict)
+    attempts: dict[str, AttemptCells] = field(default_factory=dict)
+
+    def touch(self, node: str, changes: Changes) -> StepCells:
+        """The row of `node`, to be changed."""
+        step = self.steps.get(node)
+        if step is None:
+            step = self.steps[node] = StepCells(self.row.run, node)
+        changes.steps[step] = None
+        return step
+
+    def items(self, node: str, start: int = 0) -> Iterator[StepCells]:
+        """The rows of a fan-out's items, from index `start`."""
+        for index in count(start):
+            step = self.steps.get(f"{node}[{index}]")
+            if step is None:
+                return
+            yield step
+
+    def totals(self) -> tuple[int, int]:
+        """(cost of all steps and items, top-level steps that are done)."""
+        done = sum(step.state in SETTLED and "[" not in step.node for step in self.steps.values())
+        return sum(step.cost for step in self.steps.values()), done
+
+
+def project(live: Live, recorded: Recorded, changes: Changes) -> None:
+    """Apply one event to the rows of its run. Kinds without a row in TABLE change nothing but the record."""
+    live.last = recorded.seq
+    change = TABLE.get(recorded.event.kind)
+    if change is not None:
+        change(live, recorded, changes)
+
+
+# ---------------------------------------------------------------- runs
+
+
+def _run_started(live: Live, recorded: Recorded, changes: Changes) -> None:
+    live.row.state = "running"
+    changes.runs[live.row] = None
+
+
+def _run_suspended(live: Live, recorded: Recorded, changes: Changes) -> None:
+    live.row.state = "suspended"
+    live.row.reason = ", ".join(recorded.event.data.get("reasons", ()))
+    changes.runs[live.row] = None
+
+
+def _run_woken(live: Live, recorded: Recorded, changes: Changes) -> None:
+    live.row.state, live.row.reason = "running", ""
+    changes.runs[live.row] = None
+
+
+def _main_finished(live: Live, recorded: Recorded, changes: Changes) -> None:
+    live.row.verdict = recorded.event.data.get("verdict")
+    changes.runs[live.row] = None
+
+
+def _run_finished(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    row = live.row
+    row.state, row.reason, row.finished = data["state"], data.get("reason", ""), recorded.at
+    row.cost, row.steps_done = live.totals()
+    changes.runs[row] = None
+
+
+def _leg_started(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    row = live.row
+    row.state, row.verdict, row.reason, row.finished, row.leg = "running", None, "", None, data["leg"]
+    changes.runs[row] = None
+    reset, suspend = data.get("reset", ()), data.get("suspend", ())
+    groups = {
+        node.partition("[")[0] for node in (*reset, *suspend) if "[" in node
+    }  # they go on with the items they have
+    for node in reset:
+        _start_over(live.touch(node, changes), "group" if node in groups else "pending")
+    for node in suspend:
+        step = live.touch(node, changes)
+        step.state, step.reason, step.until, step.ended = "suspended", UNKNOWN, None, None
+
+
+def _start_over(step: StepCells, state: str) -> None:
+    """All but what was spent and how often it was tried: attempts are numbered through."""
+    step.state, step.reason, step.tried, step.error = state, "", "[]", None
+    step.choice = step.tries = step.lost = step.reused = 0
+    step.key = step.producer = None
+    step.result_seq = step.until = step.started = step.ended = None
+
+
+# ---------------------------------------------------------------- steps
+
+
+def _items_expanded(live: Live, recorded: Recorded, changes: Changes) -> None:
+    node = recorded.event.node
+    group = live.touch(node, changes)
+    group.state, group.started = "group", recorded.at
+    items = recorded.event.data["items"]
+    for index, item in enumerate(items):
+        step = live.touch(f"{node}[{index}]", changes)
+        if step.item_key is not None:
+            _start_over(step, "pending")  # a `finally` fan-out is expanded anew in each leg
+        step.item_key = item["key"]
+    for step in live.items(node, len(items)):
+        changes.steps[step] = None
+        _settle(step, "skipped", "no item of this leg", recorded.at)
+
+
+def _settle(step: StepCells, state: str, reason: str, at: int) -> None:
+    step.state, step.reason, step.until, step.ended = state, reason, None, at
+
+
+def _group_joined(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data, node = recorded.event.data, recorded.event.node
+    step = live.touch(node, changes)
+    _settle(step, data["state"], data.get("reason", ""), recorded.at)
+    items = list(live.items(node))
+    step.producer = digest([item.producer for item in items])
+    step.error = None
+    if data["state"] == "failed":
+        step.error = next((item.error for item in items if item.state == "failed"), None)
+
+
+def _settled_as(state: str) -> Callable[[Live, Recorded, Changes], None]:
+    def change(live: Live, recorded: Recorded, changes: Changes) -> None:
+        reason = recorded.event.data.get("reason", "")
+        _settle(live.touch(recorded.event.node, changes), state, reason, recorded.at)
+
+    return change
+
+
+def _step_failed(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    _settle(step, "failed", data.get("reason", ""), recorded.at)
+    _fail(step, data)
+
+
+def _step_reused(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    _settle(step, "reused", data.get("reason", ""), recorded.at)
+    step.key, step.producer, step.result_seq, step.reused = data["key"], data["producer"], recorded.seq, 1
+    step.error = None
+    if step.key:
+        changes.reuse.append((live.name, step.key, live.row.run, recorded.seq, step.producer or ""))
+
+
+def _step_waiting(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    step.state, step.until, step.reason = "waiting", data.get("until"), data.get("reason", "")
+
+
+def _step_suspended(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    step.state, step.until, step.reason = "suspended", data.get("until"), data["reason"]
+
+
+def _step_woken(live: Live, recorded: Recorded, changes: Changes) -> None:
+    step = live.touch(recorded.event.node, changes)
+    if step.state == "suspended":
+        step.lost = 0
+    if recorded.event.data.get("restart"):
+        step.choice, step.tries, step.tried = 0, 0, "[]"
+    step.state, step.until, step.reason = "pending", None, ""
+
+
+def _step_resolved(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    _settle(step, data["state"], data.get("reason", ""), recorded.at)
+    if data["state"] == "succeeded":
+        _succeed(live, step, recorded, changes)
+    elif data["state"] == "failed":
+        _fail(step, data)
+
+
+def _succeed(live: Live, step: StepCells, recorded: Recorded, changes: Changes) -> None:
+    step.error = None
+    step.producer, step.result_seq = f"{live.row.run}/{step.node}/{step.attempt}", recorded.seq
+    if step.key is not None:
+        changes.reuse.append((live.name, step.key, live.row.run, recorded.seq, step.producer))
+
+
+def _choice_advanced(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    step.choice, step.tried = data.get("level", 0), encode(data.get("failed", ()))
+
+
+def _fail(step: StepCells, data: dict[str, Any]) -> None:
+    """Keep what the attempt said (status, executor) when it is the same failure."""
+    said = decode(step.error) if step.error else {}
+    if said.get("class") != data.get("class", "") or said.get("message") != data.get("message", ""):
+        step.error = _error(data, "")
+
+
+def _error(data: dict[str, Any], executor: str) -> str:
+    said = {"class": data.get("class", ""), "message": data.get("message", "")}
+    return encode({**said, "status": data.get("status"), "executor": data.get("executor") or executor})
+
+
+# ---------------------------------------------------------------- attempts
+
+
+def _attempt_started(live: Live, recorded: Recorded, changes: Changes) -> None:
+    data = recorded.event.data
+    step = live.touch(recorded.event.node, changes)
+    step.state, step.until, step.reason, step.ended = "running", None, data.get("reason", ""), None
+    step.attempt, step.effects, step.key = data["n"], data.get("effects", ""), data.get("key")
+    step.executor, step.model = data.get("label", ""), ""
+    if step.started is None:
+        step.started = recorded.at
+    attempt = live.attempts[step.node] = AttemptCells(live.row.run, step.node, step.attempt, started=recorded.at)
+    attempt.executor, attempt.mode = step.executor, data.get("mode", "")
+    attempt.effect_key, attempt.reason = data.get("effect_key", ""), step.reason
+    changes.attempts[attempt] = None
+
+
+def _end(live: Live, recorded: Recorded, changes: Changes, state: str) -> tuple[StepCells, AttemptCells]:
+    """The rows of an attempt that is over, with what every end has in common."""
+    data, node = recorded.event.data, recorded.event.node
+    step = live.touch(node, changes)
+    attempt = live.attempts.pop(node, None) or AttemptCells(live.row.run, node, data["n"], started=recorded.at)
+    changes.attempts[attempt] = None
+    attempt.state, attempt.ended = state, recorded.at
+    attempt.cost, attempt.cost_source = data.get("cost") or 0, data.get("cost_source", "")
+    if tokens := data.get("tokens"):
+        attempt.tokens = encode(tokens)
+    attempt.executor = step.executor = data.get("executor") or step.executor
+    attempt.model = step.model = data.get("model") or step.model
+    attempt.session = data.get("session") or attempt.session
+    attempt.log = data.get("log", "")
+    step.cost += attempt.cost
+    return step, attempt
+
+
+def _attempt_noted(live: Live, recorded: Recorded, changes: Changes) -> None:
+    attempt = live.attempts.get(recorded.event.node)
+    session = recorded.event.data.get("session")
+    if attempt is not None and session:
+        attempt.session = session
+        changes.attempts[attempt] = None
+
+
+def _attempt_succeeded(live: Live, recorded: Recorded, changes: Changes) -> None:
+    step, _ = _end(live, recorded, changes, "succeeded")
+    _settle(step, "succeeded", "", recorded.at)
+    _succeed(live, step, recorded, changes)
+
+
+def _attempt_failed(live: Live, recorded: Recorded, changes: Changes) -> None:
+    """The step stays `running` until the next event of the same turn says what follows."""
+    data = recorded.event.data
+    error_class = data.get("class", "")
+    step, attempt = _end(live, recorded, changes, "cancelled" if error_class == "cancelled" else "failed")
+    attempt.error_class, attempt.message = error_class, data.get("message", "")
+    attempt.effect = data.get("effect", "none")
+    step.tries += 1
+    step.error = _error(data, step.executor)
+
+
+def _attempt_lost(live: Live, recorded: Recorded, changes: Changes) -> None:
+    step, attempt = _end(live, recorded, changes, "lost")
+    attempt.cost, attempt.cost_source, attempt.effect = recorded.event.data.get("assumed_cost") or 0, "assumed", "maybe"
+    step.cost += attempt.cost
+    step.lost += 1
+
+
+TABLE: dict[str, Callable[[Live, Recorded, Changes], None]] = {
+    "run_started": _run_started,
+    "leg_started": _leg_started,
+    "run_suspended": _run_suspended,
+    "run_woken": _run_woken,
+    "main_finished": _main_finished,
+    "run_finished": _run_finished,
+    "items_expanded": _items_expanded,
+    "group_joined": _group_joined,
+    "step_skipped": _settled_as("skipped"),
+    "step_blocked": _settled_as("blocked"),
+    "step_cancelled": _settled_as("cancelled"),
+    "step_failed": _step_failed,
+    "step_reused": _step_reused,
+    "step_waiting": _step_waiting,
+    "step_suspended": _step_suspended,
+    "step_woken": _step_woken,
+    "step_resolved": _step_resolved,
+    "choice_advanced": _choice_advanced,
+    "attempt_started": _attempt_started,
+    "attempt_noted": _attempt_noted,
+    "attempt_succeeded": _attempt_succeeded,
+    "attempt_failed": _attempt_failed,
+    "attempt_lost": _attempt_lost,
+}
+UNPROJECTED = frozenset({"run_timed_out", "cancel_requested", "budget_raised"})
+"""Kinds that no row shows: with TABLE they are all the kinds there are."""

@@ -1,0 +1,194 @@
+-- Every statement of the store, by name. Read by queries.py.
+
+-- name: take_epoch
+-- The epoch of a root's lease: what a unit must carry.
+select epoch from roots where root = ?
+
+-- name: insert_event
+-- One line of the record.
+insert into events (run, seq, at, kind, node, v, data) values (?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_step
+-- The whole projection of a step, in the order of STEP_COLUMNS.
+insert or replace into steps (run, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq,
+    reason, until, item_key, cost, started, ended, executor, model, error, reused)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: put_attempt
+-- The whole projection of an attempt, in the order of ATTEMPT_COLUMNS.
+insert or replace into attempts (run, node, n, executor, model, mode, session, effect_key, started, ended, state, class,
+    message, effect, cost, cost_source, tokens, log, reason)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: update_run
+-- What events change in a run, in the order of RUN_COLUMNS.
+update runs set state = ?, verdict = ?, leg = ?, reason = ?, superseded_by = ?, finished = ?, cost = ?, steps_done = ?
+where run = ?
+
+-- name: put_reuse
+-- The newest success of a key.
+insert or replace into reuse (name, key, run, seq, producer) values (?, ?, ?, ?, ?)
+
+-- name: take_inbox
+-- A message has led to events.
+update inbox set taken = ? where id = ? and taken is null
+
+-- name: insert_manifest
+-- A compiled manifest, once by digest, with the number of its steps.
+insert into manifests (digest, name, graph, source, created, steps)
+select ?1, ?2, ?3, ?4, ?5, case when json_valid(?3) then coalesce(json_array_length(?3, '$.steps'), 0) else 0 end
+where not exists (select 1 from manifests where digest = ?1)
+
+-- name: insert_run
+-- A run that is about to start.
+insert into runs (run, root, parent, parent_node, name, manifest, task, inputs, reason, fingerprint, forked_from, created)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+
+-- name: insert_output
+-- A large result, once by digest.
+insert into outputs (digest, size, kind, inline) values (?, ?, ?, ?) on conflict do nothing
+
+-- name: output
+-- A large result.
+select kind, inline from outputs where digest = ?
+
+-- name: live_run
+-- What the writer keeps of a run while it writes to it.
+select name, root, state, verdict, leg, reason, superseded_by, finished, cost, steps_done,
+    coalesce((select max(seq) from events e where e.run = r.run), 0)
+from runs r where run = ?
+
+-- name: live_steps
+-- All steps of a run, in the order of STEP_COLUMNS.
+select run, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq, reason, until, item_key,
+    cost, started, ended, executor, model, error, reused
+from steps where run = ?
+
+-- name: live_attempts
+-- The attempts of a run that are not over, in the order of ATTEMPT_COLUMNS.
+select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
+    cost_source, tokens, log, reason
+from attempts where run = ? and state = 'running'
+
+-- name: lease
+-- Who holds a root.
+select l.epoch, o.owner, o.host, o.pid, o.pid_start, o.heartbeat
+from roots l left join owners o on o.owner = l.owner where l.root = ?
+
+-- name: put_lease
+-- A new holder, and with it a new epoch.
+insert into roots (root, owner, epoch) values (?, ?, 1)
+on conflict (root) do update set owner = excluded.owner, epoch = epoch + 1
+returning epoch
+
+-- name: drop_lease
+-- The holder gives it back.
+update roots set owner = null where root = ? and epoch = ?
+
+-- name: put_owner
+-- A process says that it lives.
+insert or replace into owners (owner, host, pid, pid_start, heartbeat) values (?, ?, ?, ?, ?)
+
+-- name: rivals
+-- Runs of the same task that a new one must reckon with.
+select run, state from runs where parent is null and task = ? and state in ('pending', 'running', 'suspended', 'failed', 'cancelled')
+order by rowid
+
+-- name: run_state
+-- The state of a run.
+select state from runs where run = ?
+
+-- name: unfinished_of_root
+-- Runs of a tree that have not ended, the root last.
+select run from runs where root = ? and state in ('pending', 'running', 'suspended') order by rowid desc
+
+-- name: unknown_steps
+-- Steps of a tree whose outcome nobody knows, with the graph that they belong to.
+select s.run, s.node, m.graph from runs r
+join steps s on s.run = r.run and s.state in ('suspended', 'failed') and s.reason = 'unknown'
+left join manifests m on m.digest = r.manifest
+where r.root = ? order by r.rowid, s.node
+
+-- name: post
+-- A message for the owner of a root.
+insert into inbox (root, kind, body, by, at) values (?, ?, ?, ?, ?) returning id
+
+-- name: inbox
+-- Messages that nobody has taken yet.
+select id, root, kind, body, by, at from inbox where root = ? and taken is null order by id
+
+-- name: run
+-- One run.
+select * from run_rows where run = ?
+
+-- name: runs
+-- Root runs, newest first.
+select * from run_rows where parent is null order by n desc limit ?
+
+-- name: runs_of_name
+-- Root runs of a manifest, newest first.
+select * from run_rows where parent is null and name = ? order by n desc limit ?
+
+-- name: runs_of_task
+-- Root runs of a task, newest first.
+select * from run_rows where parent is null and task = ? order by n desc limit ?
+
+-- name: runs_of_name_and_task
+-- Root runs of a manifest and task, newest first.
+select * from run_rows where parent is null and name = ? and task = ? order by n desc limit ?
+
+-- name: find
+-- Runs whose id begins with a prefix: from it to the last id that has it.
+select * from run_rows where run >= ?1 and run < ?1 || char(1114111) order by run limit ?2
+
+-- name: children
+-- Sub-runs of a run, oldest first.
+select * from run_rows where parent = ? order by n
+
+-- name: tree
+-- All runs of a tree, root first.
+select * from run_rows where root = ? order by parent is not null, n
+
+-- name: graph
+-- The graph of a manifest.
+select graph from manifests where digest = ?
+
+-- name: event_bodies
+-- The record of a run, without its places.
+select kind, node, data from events where run = ? order by seq
+
+-- name: events
+-- The record of a run after a place.
+select run, seq, at, kind, node, data from events where run = ? and seq > ? order by seq
+
+-- name: steps
+-- Steps with the event that holds their result.
+select s.run, s.node, s.state, s.attempt, s.tries, s.lost, s.key, s.producer, s.reason, s.until, s.item_key, s.cost,
+    s.started, s.ended, s.executor, s.model, s.error, s.reused, e.data
+from steps s left join events e on e.run = s.run and e.seq = s.result_seq
+where s.run = ?
+
+-- name: attempts
+-- Attempts of a run.
+select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
+    cost_source, tokens, log, reason
+from attempts where run = ? order by node, n
+
+-- name: attempts_of_node
+-- Attempts of one step or item.
+select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
+    cost_source, tokens, log, reason
+from attempts where run = ? and node = ? order by n
+
+-- name: manifest
+-- A compiled manifest.
+select digest, name, graph, source from manifests where digest = ?
+
+-- name: reusable
+-- The newest success of a key, with the event that holds its result.
+select u.key, u.producer, e.data, e.at from reuse u join events e on e.run = u.run and e.seq = u.seq
+where u.name = ? and u.key = ?
+
+-- name: has_reusable
+-- Whether anything of this manifest can be reused.
+select exists (select 1 from reuse where name = ?)

@@ -1,0 +1,206 @@
+"""The writer's side of the tables: what one transaction adds. Only the writer's thread uses it; it opens and ends no transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from runner.clock import Clock
+from runner.core.events import Recorded, V
+from runner.ports import NewManifest, NewRun, Unit
+from runner.store import leases
+from runner.store.blobs import Blobs
+from runner.store.encode import encode
+from runner.store.projection import (
+    AttemptCells,
+    Changes,
+    Live,
+    RunCells,
+    StepCells,
+    attempt_values,
+    project,
+    run_values,
+    step_values,
+)
+from runner.store.queries import SQL
+
+Line = tuple[str, int, int, str, str, int, str]
+"""An event as it is bound: run, seq, at, kind, node, v, data."""
+
+_TAKE_EPOCH, _LIVE_RUN = SQL["take_epoch"], SQL["live_run"]
+_INSERT_EVENT, _PUT_STEP, _PUT_ATTEMPT = SQL["insert_event"], SQL["put_step"], SQL["put_attempt"]
+_UPDATE_RUN, _PUT_REUSE, _TAKE_INBOX = SQL["update_run"], SQL["put_reuse"], SQL["take_inbox"]
+
+
+def lines_of(events: Sequence[Recorded]) -> list[Line]:
+    """The events as they are bound. Raises BadValue."""
+    return [(run, seq, at, kind, node, V, encode(data)) for run, seq, at, (kind, node, data) in events]
+
+
+@dataclass(frozen=True, slots=True)
+class Packed:
+    """A unit whose values have been checked and encoded by its caller. `inputs` belong to `unit.runs`, in order."""
+
+    unit: Unit
+    lines: list[Line]
+    inputs: tuple[str, ...]
+
+
+def pack(unit: Unit) -> Packed:
+    """Raises BadValue; nothing of the unit is recorded then."""
+    inputs = tuple(encode(run.inputs) for run in unit.runs) if unit.runs else ()
+    return Packed(unit, lines_of(unit.events), inputs)
+
+
+class Record:
+    """The open transaction: its connection, the rows of live runs, and what is still to be written."""
+
+    def __init__(self, db: apsw.Connection, blobs: Blobs, clock: Clock) -> None:
+        self.db = db
+        self.clock = clock
+        self._blobs = blobs
+        self._lives: dict[str, Live] = {}
+        self._epochs: dict[str, int] = {}
+        self._lines: list[Line] = []
+        self._changes = Changes()
+        self._taken: list[tuple[int, int]] = []
+
+    # ------------------------------------------------------------ a unit
+
+    def add(self, packed: Packed) -> None:
+        """Take a unit into the transaction. Raises Fenced or StoreError, then nothing of it is in."""
+        unit = packed.unit
+        if self._epoch(unit.root) != unit.epoch:
+            self.forget(unit.root)
+            raise leases.fenced(unit.root)
+        new = {run.run: live_of(run) for run in unit.runs}
+        lives = {run: new.get(run) or self.live(run) for run in {recorded.run for recorded in unit.events}}
+        leases.check_unit(unit, lives)
+        for digest, data in unit.blobs.items():
+            self._blobs.add(self.db, digest, data)
+        for manifest in unit.manifests:
+            self.add_manifest(manifest)
+        for run, inputs in zip(unit.runs, packed.inputs, strict=True):
+            self.add_run(run, inputs)
+        self._lives.update(new)
+        if unit.taken:
+            now = self.clock.now()
+            self._taken += [(now, id) for id in unit.taken]
+        self._append(unit.events, packed.lines, lives)
+
+    def append(self, recorded: Recorded) -> None:
+        """Add an event that needs no lease: of a run that is being superseded."""
+        self._append([recorded], lines_of([recorded]), {recorded.run: self.live(recorded.run)})
+
+    def _append(self, events: Sequence[Recorded], lines: list[Line], lives: dict[str, Live]) -> None:
+        self._lines += lines
+        changes = self._changes
+        for recorded in events:
+            live = lives[recorded.run]
+            project(live, recorded, changes)
+            if recorded.event.kind == "run_finished":
+                self._lives.pop(recorded.run, None)  # another leg reads its rows again
+
+    def _epoch(self, root: str) -> int | None:
+        epoch = self._epochs.get(root)
+        if epoch is None:
+            epoch = self.db.execute(_TAKE_EPOCH, (root,)).get
+            if epoch is None:
+                raise leases.no_run(root)
+            self._epochs[root] = epoch
+        return epoch
+
+    # ------------------------------------------------------------ rows
+
+    def add_manifest(self, manifest: NewManifest) -> None:
+        self.db.execute(
+            SQL["insert_manifest"],
+            (manifest.digest, manifest.name, manifest.graph, manifest.source, self.clock.now()),
+        )
+
+    def add_run(self, run: NewRun, inputs: str) -> None:
+        self.db.execute(
+            SQL["insert_run"],
+            (
+                run.run, run.root, run.parent, run.parent_node, run.name, run.manifest, run.task, inputs, run.reason,
+                run.fingerprint, run.forked_from, run.created,
+            ),
+        )  # fmt: skip
+
+    def live(self, run: str) -> Live:
+        """The rows of a run, read when they are not at hand. Raises StoreError when there is no such run."""
+        live = self._lives.get(run)
+        if live is None:
+            self.flush()  # its rows may still be on their way
+            live = self._lives[run] = self._read(run)
+        return live
+
+    def supersede(self, run: str, by: str) -> None:
+        """Note the successor; the state follows from the event."""
+        row = self.live(run).row
+        row.superseded_by = by
+        self._changes.runs[row] = None
+
+    def _read(self, run: str) -> Live:
+        found = self.db.execute(_LIVE_RUN, (run,)).fetchone()
+        if found is None:
+            raise leases.no_run(run)
+        name, root, *cells, last = found
+        live = Live(name, root, RunCells(run, *cells), last)
+        for row in self.db.execute(SQL["live_steps"], (run,)):
+            live.steps[row[1]] = StepCells(*row)
+        for row in self.db.execute(SQL["live_attempts"], (run,)):
+            live.attempts[row[1]] = AttemptCells(*row)
+        return live
+
+    # ------------------------------------------------------------ the transaction
+
+    def flush(self) -> None:
+        """Write what has gathered: before COMMIT, and before anything reads."""
+        db, changes = self.db, self._changes
+        if self._lines:
+            db.executemany(_INSERT_EVENT, self._lines)
+        if changes.steps:
+            db.executemany(_PUT_STEP, map(step_values, changes.steps))
+        if changes.attempts:
+            db.executemany(_PUT_ATTEMPT, map(attempt_values, changes.attempts))
+        if changes.runs:
+            db.executemany(_UPDATE_RUN, map(run_values, changes.runs))
+        if changes.reuse:
+            db.executemany(_PUT_REUSE, changes.reuse)
+        if self._taken:
+            db.executemany(_TAKE_INBOX, self._taken)
+        self._start_anew()
+
+    def begin(self) -> None:
+        """A transaction starts: what another process may have changed is not known any more."""
+        self._epochs.clear()
+
+    def forget(self, root: str) -> None:
+        """The lease of `root` has moved: its rows are no longer ours alone."""
+        self.flush()
+        self._epochs.pop(root, None)
+        for run in [run for run, live in self._lives.items() if live.root == root]:
+            del self._lives[run]
+
+    def reset(self) -> None:
+        """The transaction was rolled back."""
+        self._lives.clear()
+        self._epochs.clear()
+        self._start_anew()
+
+    def _start_anew(self) -> None:
+        self._lines, self._changes, self._taken = [], Changes(), []
+
+    def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:
+        """Rows as the transaction sees them."""
+        self.flush()
+        return list(self.db.execute(SQL[sql], tuple(values)))
+
+
+def live_of(run: NewRun) -> Live:
+    """The rows of a run that has no event yet."""
+    return Live(run.name, run.root, RunCells(run.run, reason=run.reason))

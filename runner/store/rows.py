@@ -1,0 +1,72 @@
+"""Rows of the database as the values of `ports`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+from runner.clock import Millis
+from runner.ports import AttemptRow, OwnerId, Reusable, RunRow, StepRow
+from runner.store.encode import decode
+from runner.store.owners import is_alive
+
+_TOKENS = 16
+"""Where `tokens` is among the columns of an attempt."""
+
+
+def run_row(row: tuple[Any, ...], now: Millis) -> RunRow:
+    """A row of the view `run_rows`."""
+    (
+        _, run, root, parent, parent_node, name, manifest, task, inputs, state, verdict, leg, reason, fingerprint,
+        forked_from, superseded_by, created, finished, cost, done, total, owner, host, pid, pid_start, heartbeat,
+    ) = row  # fmt: skip
+    alive = owner is not None and is_alive(OwnerId(owner, host, pid, pid_start), heartbeat, now)
+    return RunRow(
+        run, root, parent, parent_node, name, manifest, task, decode(inputs), state, verdict, leg, reason, fingerprint,
+        forked_from, superseded_by, created, finished, cost, done, total, alive,
+    )  # fmt: skip
+
+
+def step_row(row: tuple[Any, ...]) -> StepRow:
+    """A row of the query `steps`: the step, and the event that holds its result."""
+    (
+        run, node, state, attempt, tries, lost, key, producer, reason, until, item_key, cost, started, ended, executor,
+        model, error, reused, held,
+    ) = row  # fmt: skip
+    data = decode(held) if held is not None else {}
+    return StepRow(
+        run, node, state, attempt, tries, lost, key, producer, data.get("result"), reason, until, item_key, cost, started,
+        ended, data.get("products") or {}, executor, model, decode(error) if error else None, bool(reused),
+    )  # fmt: skip
+
+
+def attempt_row(row: tuple[Any, ...]) -> AttemptRow:
+    """A row of `attempts`, in column order."""
+    cells = list(row)
+    cells[_TOKENS] = decode(cells[_TOKENS])
+    return AttemptRow(*cells)
+
+
+def reusable(row: tuple[Any, ...]) -> Reusable:
+    """A row of the query `reusable`."""
+    key, producer, held, at = row
+    data = decode(held)
+    return Reusable(key, producer, data["result"], data.get("products") or {}, at)
+
+
+def in_order(rows: Iterable[StepRow]) -> list[StepRow]:
+    """Steps by id, the items of a fan-out by number behind it; a fan-out costs what its items cost."""
+    ordered = sorted(rows, key=lambda row: place(row.node))
+    costs: dict[str, int] = {}
+    for row in ordered:
+        step, index = place(row.node)
+        if index >= 0 and row.cost:
+            costs[step] = costs.get(step, 0) + row.cost
+    return [replace(row, cost=row.cost + costs[row.node]) if row.node in costs else row for row in ordered]
+
+
+def place(node: str) -> tuple[str, int]:
+    """Sorts `a[2]` before `a[10]`, and both behind `a`."""
+    step, _, index = node.partition("[")
+    return step, int(index[:-1]) if index else -1
