@@ -1,0 +1,116 @@
+"""The `checks` of a step, judged where its attempt ran: all of them, in order; one that cannot be evaluated fails.
+
+A verdict is {"kind", "passed", "message"}; the messages of failed checks are the feedback of a repair round."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+from runner.core.graph import Json
+from runner.digest import canonical_json
+from runner.ports import CallResult, Request
+from runner.templating import TemplateError, parse_expression, render_tree, truth
+from runner.templating.model import Ref, show
+
+TIMEOUT_MS: Final = 600_000
+SHOWN_CHARS: Final = 200
+TAIL_LINES: Final = 20
+
+Call = Callable[[Request], Awaitable[CallResult]]
+Verdict = dict[str, Json]
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What checks look at. `context`: what templates may read, `output` and `text` included. `base`: the request of the attempt,
+    whose folder, environment and log a command check shares."""
+
+    context: Mapping[str, Json]
+    text: str
+    base: Request
+
+
+async def verdicts(checks: Sequence[Mapping[str, Any]], judged: Judged, run: Call) -> list[Verdict]:
+    """A verdict for each of `checks` ({"kind", …} as in core.graph.Check). `run` calls the executor of commands."""
+    return [await _verdict(check, number, judged, run) for number, check in enumerate(checks)]
+
+
+async def _verdict(check: Mapping[str, Any], number: int, judged: Judged, run: Call) -> Verdict:
+    match check["kind"]:
+        case "expr":
+            return _expression(check["expr"], judged)
+        case "run":
+            return await _command(check, number, judged, run)
+        case "changed":
+            return _said("changed", False, "`changed` needs step workspaces, which are not configured")
+        case _:
+            return _said("judge", False, "`judge` needs a model endpoint, which is not configured")
+
+
+def _expression(expression: str, judged: Judged) -> Verdict:
+    try:
+        if truth(expression, judged.context):
+            return _said("expr", True, expression)
+        read = [_shown(ref, judged.context) for ref in parse_expression(expression).refs]
+    except TemplateError as error:
+        return _said("expr", False, f"{expression} cannot be evaluated: {error.message}")
+    return _said("expr", False, "; ".join([f"{expression} is false", *dict.fromkeys(read)]))
+
+
+def _shown(ref: Ref, context: Mapping[str, Json]) -> str:
+    value: Json = context
+    try:
+        for key in (ref.root, *ref.path):
+            value = value[key]
+    except (LookupError, TypeError):
+        return f"{show(ref.root, ref.path)} is absent"
+    text = canonical_json(value)
+    return f"{show(ref.root, ref.path)} = {text if len(text) <= SHOWN_CHARS else text[: SHOWN_CHARS - 3] + '...'}"
+
+
+async def _command(check: Mapping[str, Any], number: int, judged: Judged, run: Call) -> Verdict:
+    try:
+        inputs = _inputs(check["run"], judged.context)
+    except TemplateError as error:
+        return _said("run", False, f"the command cannot be rendered: {error.message}")
+    request = replace(
+        judged.base,
+        label="local",
+        verb="run",
+        inputs=inputs,
+        idempotency_key=f"{judged.base.idempotency_key}/check/{number}",
+        deadline_s=(check.get("timeout") or TIMEOUT_MS) / 1000,
+        idle_s=None,
+        session=None,
+        feedback=None,
+        stdin=judged.text,
+        note=None,
+    )
+    result = await run(request)
+    name = _name(inputs)
+    if not result.error_class:
+        return _said("run", True, name)
+    return _said("run", False, f"{name}: {_with_output(result)}")
+
+
+def _inputs(body: Mapping[str, Any], context: Mapping[str, Json]) -> dict[str, Json]:
+    if body.get("script") is not None:
+        return {"script": body["script"]}  # never rendered: `{{` in a script belongs to the shell
+    return {"argv": render_tree(list(body["argv"]), context)}
+
+
+def _name(inputs: Mapping[str, Any]) -> str:
+    text = " ".join(map(str, inputs["argv"])) if "argv" in inputs else str(inputs["script"]).strip().partition("\n")[0]
+    return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."
+
+
+def _with_output(result: CallResult) -> str:
+    """The message, which has the end of stderr, and the end of stdout: test runners report there."""
+    tail = "\n".join((result.text or "").rstrip().splitlines()[-TAIL_LINES:])
+    return result.message if not tail or tail in result.message else f"{result.message}\n{tail}"
+
+
+def _said(kind: str, passed: bool, message: str) -> Verdict:
+    return {"kind": kind, "passed": passed, "message": message}
