@@ -1,0 +1,181 @@
+"""The section `mcp_servers` of config.yaml: tool servers and agent executors."""
+
+from __future__ import annotations
+
+from difflib import get_close_matches
+from typing import Annotated, Any, Literal, NamedTuple, Self
+
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
+
+from runner.manifest.base import Frozen, Listed, Maybe, mistake
+from runner.manifest.config_models import Tier, read_regex
+from runner.manifest.references import EnvText, Headers, SecretRef, Url
+from runner.manifest.types import Bool, EnvName, Positive, PositiveMilliseconds, Text, shown
+from runner.manifest.vocabulary import ErrorClass
+
+
+class Preset(NamedTuple):
+    """What a bundled bridge brings along. `connect_timeout` in milliseconds."""
+
+    capabilities: tuple[str, ...]
+    connect_timeout: int
+    needs_url: bool
+    takes_url: bool
+
+
+PRESETS = {
+    "claude-code": Preset(("code_edit", "shell", "web"), 15_000, needs_url=False, takes_url=False),
+    "openclaw": Preset(("browser", "chat", "code_edit", "shell"), 60_000, needs_url=False, takes_url=True),
+    "moltworker": Preset(("browser", "chat", "code_edit", "shell"), 200_000, needs_url=True, takes_url=True),
+}
+
+CONNECT_TIMEOUT = 15_000
+
+
+def _preset(value: str) -> str:
+    if value not in PRESETS:
+        meant = get_close_matches(value.lower(), PRESETS, 1, 0.5)
+        fix = f"did you mean `{meant[0]}`?" if meant else None
+        raise mistake("config-preset", f"expected one of {', '.join(PRESETS)}, not {shown(value)}", fix=fix)
+    return value
+
+
+class AgentResult(Frozen):
+    """Where the parts of an agent's answer are: dotted paths into the tool's structured result."""
+
+    text: Text
+    """The answer."""
+    structured: Maybe[Text] = None
+    """The answer as data."""
+    cost_usd: Maybe[Text] = None
+    """What it cost, in US dollars."""
+    session_id: Maybe[Text] = None
+    """The session, so that a repair round goes on in it."""
+    turns: Maybe[Text] = None
+    """How many turns the agent took; none is no success."""
+
+
+class AgentError(Frozen):
+    """From an agent's words to a class of errors."""
+
+    match: Annotated[str, AfterValidator(read_regex)]
+    """A regular expression that is looked for in the answer or the error."""
+    class_: ErrorClass = Field(alias="class")
+    """The class."""
+
+
+def _uses_prompt(value: dict[str, Any]) -> dict[str, Any]:
+    if "prompt" not in str(value) or "{{" not in str(value):
+        raise mistake("config-agent", 'no argument holds the prompt, such as {question: "{{ prompt }}"}')
+    return value
+
+
+class AgentMapping(Frozen):
+    """Makes any server an agent executor: which tool takes the prompt, and where the answer is."""
+
+    tool: Text
+    """The tool that takes the prompt."""
+    args: Annotated[dict[str, Any], AfterValidator(_uses_prompt)]
+    """Its arguments; templates over `prompt`, `cwd`, `model`, `session`."""
+    result: AgentResult
+    """Where the parts of the answer are."""
+    errors: tuple[AgentError, ...] = ()
+    """Rules that tell classes of errors; the first match wins."""
+
+
+_WHERE: dict[str, Any] = {
+    "oneOf": [
+        {"required": ["preset"]},
+        {"required": ["command"]},
+        {"required": ["url"], "not": {"required": ["preset"]}},
+    ],
+    "dependencies": {
+        "args": ["command"],
+        "headers": ["url"],
+        "transport": ["url"],
+        "token": ["preset"],
+        "agent": {"not": {"required": ["preset"]}},
+        **{key: {"anyOf": [{"required": ["command"]}, {"required": ["preset"]}]} for key in ("env", "cwd")},
+    },
+}
+
+
+class McpServer(Frozen):
+    """An MCP server: a preset, a command that is started, or a URL. Manifests name it; they can never define one."""
+
+    model_config = ConfigDict(json_schema_extra=_WHERE)
+
+    preset: Maybe[Annotated[str, AfterValidator(_preset), Field(json_schema_extra={"enum": [*PRESETS]})]] = None
+    """A bundled bridge to an agent."""
+    command: Maybe[Text] = None
+    """The program of a stdio server."""
+    args: tuple[str, ...] = ()
+    """The program's arguments."""
+    env: dict[EnvName, EnvText] = Field(default={})
+    """Environment variables of the program, on top of a minimal environment."""
+    cwd: Maybe[Text] = None
+    """The program's working directory (default: the workspace)."""
+    url: Maybe[Url] = None
+    """Where an HTTP server, or a preset's gateway, is."""
+    transport: Literal["http", "sse"] = "http"
+    """How an HTTP server is spoken to."""
+    headers: Headers = Field(default={})
+    """HTTP headers."""
+    token: Maybe[SecretRef] = None
+    """A preset's bearer token, as `"${NAME}"`."""
+    agent: Maybe[AgentMapping] = None
+    """Makes the server an agent executor."""
+    capabilities: Listed[Text] = ()
+    """What it can do; steps ask for them with `route.requires` (default: the preset's)."""
+    tier: Maybe[Tier] = None
+    """Whether it costs money."""
+    local: Maybe[Bool] = None
+    """Whether it works without the cloud (default: true for commands and URLs of this machine, false for presets and other URLs)."""
+    connect_timeout: Maybe[PositiveMilliseconds] = None
+    """The longest that a connection may take (default 15s; openclaw 60s, moltworker 200s)."""
+    call_timeout: Maybe[PositiveMilliseconds] = None
+    """The longest that a call may take (default: the step's)."""
+    idle_timeout: PositiveMilliseconds = 300_000
+    """An unused session is closed after this time."""
+    max_in_flight: Positive = 4
+    """The most calls at the same time."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.preset is not None:
+            _check_preset(self, PRESETS[self.preset])
+        elif self.command is None and self.url is None:
+            raise mistake("config-server", "expected one of preset, command, url")
+        elif self.command is not None and self.url is not None:
+            raise mistake("config-server", "`url` beside `command`: a server is started or connected to, not both")
+        _check_surplus(self)
+        return self
+
+
+def _check_preset(server: McpServer, preset: Preset) -> None:
+    if server.command is not None:
+        raise mistake("config-server", f"`command` beside `preset`: the bridge of {server.preset} is bundled")
+    if preset.needs_url and server.url is None:
+        raise mistake("config-server", f"the preset {server.preset} needs a `url`")
+    if not preset.takes_url and server.url is not None:
+        raise mistake("config-server", f"the preset {server.preset} takes no `url`")
+    if server.agent is not None:
+        raise mistake("config-agent", f"`agent` beside `preset`: {server.preset} is an agent executor already")
+
+
+def _check_surplus(server: McpServer) -> None:
+    """Refuse keys that mean nothing for this kind of server."""
+    given = server.model_fields_set
+    started = server.command is not None
+    surplus = []
+    if not started:
+        surplus += [("args", "a `command`")]
+    if not started and server.preset is None:
+        surplus += [("env", "a `command` or `preset`"), ("cwd", "a `command` or `preset`")]
+    if server.url is None:
+        surplus += [("headers", "a `url`"), ("transport", "a `url`")]
+    if server.preset is None:
+        surplus += [("token", "a `preset`")]
+    for key, owner in surplus:
+        if key in given:
+            raise mistake("config-server", f"`{key}` belongs to {owner}")
