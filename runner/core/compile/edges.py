@@ -7,6 +7,9 @@ from runner.core.graph import Edge
 from runner.diagnostics.model import Loc
 from runner.templating.model import did_you_mean
 
+SHOWN = 12
+"""Steps of a circle that are spelled out."""
+
 
 def read_needs(c: Compiling) -> None:
     """`needs` makes order edges."""
@@ -92,4 +95,6 @@ def _unordered(c: Compiling) -> dict[str, None]:
 
 def _report(c: Compiling, circle: list[str]) -> None:
     where = next(iter(c.drafts[circle[0]].edges[circle[1]].values()))
+    if len(circle) > SHOWN:
+        circle = [*circle[: SHOWN - 1], "…", circle[-1]]
     c.report("cycle", where, f"these steps wait for each other: {' → '.join([*circle, circle[0]])}")

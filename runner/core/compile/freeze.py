@@ -12,6 +12,7 @@ from runner.core.compile.state import Compiling, Draft
 from runner.core.graph import Body, Check, Fan, GraphStep, InputSpec, Json, Repair, StepGraph
 from runner.digest import digest, digest_bytes
 from runner.manifest.fields import input_specs, object_schema
+from runner.manifest.model import ChangedCheckEntry, ExprCheck, RunCheck
 from runner.manifest.vocabulary import PLAIN_VERBS, Mode
 
 
@@ -56,11 +57,9 @@ def _called(c: Compiling) -> list[str]:
 
 
 def _graph_digest(c: Compiling, callees: Mapping[str, str]) -> str:
-    """Names all that apply compares: the manifest after `extends`, the contents of `file:`, the callees. The list of partials itself
-    does not count, what they say is in the data already."""
-    data = {key: value for key, value in c.data.items() if key != "extends"}
+    """Names all that apply compares: the manifest after `extends`, the contents of `file:`, the callees."""
     files = {path: digest_bytes(text.encode("utf-8", "surrogatepass")) for path, text in c.sources.items()}
-    return digest({"manifest": data, "files": files, "callees": dict(callees)})
+    return digest([digest_bytes(c.text.encode()), files, dict(callees)])
 
 
 class _Step:
@@ -101,7 +100,7 @@ class _Step:
         draft, step, inherited = self.draft, self.draft.step, self.inherited
         server = step.tool.partition(".")[0] if draft.verb == "tool" else ""
         merged = self.layers.step(draft.verb, server, step.faults, step.route)
-        bodies = (self._body(step, merged.route), *(self._entry(entry) for entry in step.fallback))
+        bodies = (self._body(step, merged.route, entry=False), *(self._entry(entry) for entry in step.fallback))
         returns = None if step.returns is None else object_schema(step.returns)
         save = None if step.save is None else {"path": step.save.path, "from": step.save.from_}
         verbs = {body.verb for body in bodies}
@@ -132,7 +131,7 @@ class _Step:
             line=line,
         )
 
-    def _body(self, way: Any, route: Mapping[Mode, Mapping[str, Json]]) -> Body:
+    def _body(self, way: Any, route: Mapping[Mode, Mapping[str, Json]], *, entry: bool) -> Body:
         total, idle = self.inherited.limits(way.verb, way.timeout)
         return Body(
             verb=way.verb,
@@ -143,12 +142,12 @@ class _Step:
             checks=tuple(self._check(check) for check in way.checks),
             repair=None if way.repair is None else Repair(way.repair.max, way.repair.session),
             effects=way.effects,
-            errors=getattr(way, "errors", None),
-            when=way.when if way is not self.draft.step else None,
+            errors=way.errors if entry else None,
+            when=way.when if entry else None,
         )
 
     def _entry(self, entry: Any) -> Body:
-        return self._body(entry, self.layers.entry(self.draft.step.faults, entry.route))
+        return self._body(entry, self.layers.entry(self.draft.step.faults, entry.route), entry=True)
 
     def _call(self, way: Any) -> Mapping[str, Json]:
         match way.verb:
@@ -181,11 +180,11 @@ class _Step:
         return values if path is None else {"prompt": self.sources.get(path, ""), **values}
 
     def _check(self, check: Any) -> Check:
-        if hasattr(check, "expr"):
+        if isinstance(check, ExprCheck):
             return Check("expr", {"expr": check.expr})
-        if hasattr(check, "run"):
+        if isinstance(check, RunCheck):
             return Check("run", {"run": self._command(check.run), "timeout": check.timeout or CHECK_TIMEOUT})
-        if hasattr(check, "changed"):
+        if isinstance(check, ChangedCheckEntry):
             only, least, most = check.changed.only, check.changed.min_files, check.changed.max_files
             return Check("changed", {"changed": {"only": list(only), "min_files": least, "max_files": most}})
         judge = {"prompt": check.judge.prompt, "route": set_values(check.judge.route)}

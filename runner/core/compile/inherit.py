@@ -50,6 +50,8 @@ class Inherited:
 
     def limits(self, verb: Verb, timeout: Any) -> tuple[Limit, Limit]:
         """Total and idle time of one attempt, in milliseconds or as templates. `timeout` is the step's or entry's own."""
+        if timeout is None and not (self._timeout and verb in WORK_VERBS):
+            return TIMEOUTS.get(verb), None
         own = set_values(timeout)
         if verb in WORK_VERBS:
             own = {**self._timeout, **own}
@@ -74,7 +76,7 @@ class Inherited:
 
     def budget(self, own: Any) -> Mapping[str, Json] | None:
         """Caps of a step: `usd` is micro-USD, or a template that gives dollars."""
-        return {**self._budget, **caps(own)} or None
+        return {**self._budget, **caps(own)} or None if own is not None else self._budget or None
 
     def workspace(self, own: Any, verbs: Set[str]) -> Mapping[str, Json] | None:
         """The worktree of a step, with the keys that nobody gave."""

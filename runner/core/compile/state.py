@@ -10,6 +10,7 @@ from runner.core.compile.facts import Callees, Facts
 from runner.core.graph import EdgeKind, Json
 from runner.diagnostics.model import Loc, Problem
 from runner.diagnostics.rules import RULES
+from runner.digest import canonical_json
 from runner.manifest.model import Manifest
 from runner.manifest.vocabulary import VERBS, Verb
 
@@ -59,6 +60,12 @@ class Compiling:
     callees: Callees
     drafts: dict[str, Draft] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    text: str = field(init=False)
+    """All of the data but the names of partials (what they say is in it already), as canonical JSON."""
+
+    def __post_init__(self) -> None:
+        data = self.data
+        self.text = canonical_json({key: data[key] for key in data if key != "extends"} if "extends" in data else data)
 
     def report(self, rule: str, where: Where, message: str, fix: str | None = None, *, key: bool = False) -> None:
         """Note a mistake. `key` underlines the key instead of its value."""
