@@ -13,14 +13,14 @@ from pathlib import Path
 from typing import Any, Final
 
 from runner.core.graph import Json
-from runner.core.messages import EffectDoubt, Note, Outcome, StepTask
+from runner.core.messages import Note, Outcome, StepTask
 from runner.digest import digest_bytes
 from runner.engine.checks import Judged, Verdict, verdicts
 from runner.engine.logs import LOG_BYTES, AttemptLog, log_path, private_folder
 from runner.engine.results import INLINE_BYTES, Unfit, fit, result_of, stored, text_of
 from runner.engine.returns import BadSchema, Mismatch, structured
 from runner.engine.secrets import Unready, filled
-from runner.paths import PathEscape, inside, write_atomic
+from runner.paths import HIDDEN, PathEscape, inside, write_atomic
 from runner.ports import CallResult, Executor, Request
 from runner.redact import Redactor
 from runner.templating import TemplateError, render
@@ -31,6 +31,7 @@ SLACK_S: Final = 10.0
 """An executor ends its own call at the deadline, politely; this long after it we stop to wait for it."""
 MESSAGE_CHARS: Final = 4_000
 FEEDBACK_CHARS: Final = 20_000
+
 
 @dataclass(frozen=True, slots=True)
 class Places:
@@ -132,7 +133,9 @@ class Attempts:
             async with asyncio.timeout(bound):
                 return await executor.call(request)
         except TimeoutError:
-            message = f"timed out after {request.deadline_s:g} s, and did not end when told to" if bound else "timed out"
+            message = (
+                f"timed out after {request.deadline_s:g} s, and did not end when told to" if bound else "timed out"
+            )
             return CallResult(error_class="timeout", effect="maybe", message=message, executor=request.label, cost=None)
         except Exception as error:  # noqa: BLE001  the border of one attempt: a defect of an executor is a failure of its step
             request.log.write("progress", traceback.format_exc())
@@ -150,8 +153,9 @@ class Attempts:
         result = result_of(result["output"], result.get("text"), checks)
         if failed:
             raise _Refusal("check_failed", "\n".join(failed), result, checks)
-        products = self._saved(task, context, result)
-        return replace(self._base(answer), state="succeeded", result=self._keep(result), checks=checks, products=products)
+        products = await self._saved(task, context, result)
+        kept = self._keep(result)
+        return replace(self._base(answer), state="succeeded", result=kept, checks=tuple(checks), products=products)
 
     def _result(self, task: StepTask, answer: CallResult) -> dict[str, Json]:
         """The answer as the record and every later reader will see it: plain JSON, bounded, masked, then shaped by `returns`.
@@ -187,7 +191,7 @@ class Attempts:
             return CallResult(error_class="invalid", message=str(error))
         return await self._call(executor, request)
 
-    def _saved(self, task: StepTask, context: Mapping[str, Json], result: Mapping[str, Json]) -> dict[str, str]:
+    async def _saved(self, task: StepTask, context: Mapping[str, Json], result: Mapping[str, Json]) -> dict[str, str]:
         save = task.spec.get("save")
         if not save:
             return {}
@@ -197,12 +201,18 @@ class Attempts:
             whole_text = save.get("from") is None and isinstance(value, str)
             data = _file_content(context["text"] if whole_text else value)
             path = inside(root, root, str(save["path"]))
-            write_atomic(root, path, data)
+            if HIDDEN.intersection(
+                path.relative_to(root.resolve()).parts
+            ):  # a path may come from a step: no way into git hooks
+                raise _Refusal("invalid", f"save: {save['path']} is not for steps to write", dict(result))
+            await asyncio.to_thread(write_atomic, root, path, data)  # it waits for the disk, the loop must not
         except TemplateError as error:
             raise _Refusal("invalid", f"save: {error.message}", dict(result)) from error
         except PathEscape as error:
             raise _Refusal("invalid", f"save: {error}", dict(result)) from error
-        except OSError as error:  # `tool_error`: a full disk is no fault of an endpoint, and nobody else would do better
+        except (
+            OSError
+        ) as error:  # `tool_error`: a full disk is no fault of an endpoint, and nobody else would do better
             raise _Refusal("tool_error", f"save: {save['path']}: {error.strerror}", dict(result)) from error
         return {path.relative_to(root.resolve()).as_posix(): digest_bytes(data)}
 
@@ -234,7 +244,7 @@ class Attempts:
             error_class=error_class,
             message=_shortened(told, MESSAGE_CHARS),
             effect=answer.effect,
-            checks=checks or (),
+            checks=tuple(checks or ()),
             feedback=_shortened(told, FEEDBACK_CHARS) if error_class in ("bad_output", "check_failed") else None,
         )
 
@@ -263,7 +273,11 @@ class _Refusal(Exception):
     """An answer that the step does not accept."""
 
     def __init__(
-        self, error_class: str, message: str, result: Mapping[str, Json] | None = None, checks: list[Verdict] | None = None
+        self,
+        error_class: str,
+        message: str,
+        result: Mapping[str, Json] | None = None,
+        checks: list[Verdict] | None = None,
     ) -> None:
         super().__init__(message)
         self.error_class, self.message, self.result, self.checks = error_class, message, result, checks
@@ -276,7 +290,11 @@ def _env(values: Mapping[str, Json]) -> dict[str, str]:
 
 def _file_content(value: Json) -> bytes:
     """Text, or JSON, as a text file: it ends with a newline."""
-    text = value if isinstance(value, str) else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    text = (
+        value
+        if isinstance(value, str)
+        else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
+    )
     return (text if not text or text.endswith("\n") else f"{text}\n").encode("utf-8", "replace")
 
 

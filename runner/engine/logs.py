@@ -50,7 +50,9 @@ class AttemptLog:
         for mask in self._masks.values():
             self._put(mask.close())
         if self._dropped:
-            self._append(f"\n[cut: the limit of {self._cap} bytes a log was reached; {self._dropped} bytes more]\n".encode())
+            self._append(
+                f"\n[cut: the limit of {self._cap} bytes a log was reached; {self._dropped} bytes more]\n".encode()
+            )
         if self._fd is None:
             return ""
         os.close(self._fd)

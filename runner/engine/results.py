@@ -3,7 +3,7 @@ for the record: plain JSON, bounded, small ones inline and large ones by digest.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.context import text_of
@@ -11,10 +11,12 @@ from runner.core.graph import Json
 from runner.core.messages import Stored
 from runner.digest import canonical_json, digest_bytes
 
-__all__ = ["INLINE_BYTES", "Unfit", "fit", "result_of", "stored", "text_of"]
+__all__ = ["INLINE_BYTES", "MAX_DEPTH", "TOO_DEEP", "Unfit", "fit", "result_of", "stored", "text_of", "too_deep"]
 
 INLINE_BYTES = 4_096
 """A RESULT up to this size rides in the event itself."""
+MAX_DEPTH = 100
+TOO_DEEP = f"the output is nested too deeply: more than {MAX_DEPTH} levels"
 
 
 class Unfit(Exception):
@@ -46,24 +48,45 @@ def fit(value: Json, limit: int) -> Json:
     if isinstance(value, str) and len(value) > limit:
         raise Unfit(too_large(limit))
     try:
-        size = len(canonical_json(value).encode())
+        text = canonical_json(value)
+        size = len(text.encode())
     except UnicodeEncodeError:  # half of a UTF-16 pair, as "\ud800" in JSON gives it: no database or file takes it
         value = _replace_surrogates(value)
         return fit(value, limit)
     except ValueError as error:
         circular = "Circular" in str(error)
-        raise Unfit("the output contains itself" if circular else "the output has NaN or Infinity, which is not JSON") from error
+        raise Unfit(
+            "the output contains itself" if circular else "the output has NaN or Infinity, which is not JSON"
+        ) from error
     except TypeError as error:
         raise Unfit(f"the output is not JSON: {error}") from error
     except RecursionError as error:
-        raise Unfit("the output is nested too deeply") from error
+        raise Unfit(TOO_DEEP) from error
     if size > limit:
         raise Unfit(too_large(limit))
+    if too_deep(value, text):
+        raise Unfit(TOO_DEEP)
     return value
 
 
 def too_large(limit: int) -> str:
     return f"the output is over the limit of {limit} bytes (limits.output_bytes)"
+
+
+def too_deep(value: Json, text: str) -> bool:
+    """Whether `value`, which `text` is the JSON of, has more levels than what reads it later (templates, masking) can walk."""
+    if text.count("[") + text.count("{") <= MAX_DEPTH:
+        return False
+    level = [value]
+    for _ in range(MAX_DEPTH + 1):
+        level = [child for node in level if isinstance(node, dict | list) for child in _children(node)]
+        if not level:
+            return False
+    return True
+
+
+def _children(node: dict[str, Json] | list[Json]) -> Iterable[Json]:
+    return node.values() if isinstance(node, dict) else node
 
 
 def _replace_surrogates(value: Json) -> Json:

@@ -12,6 +12,7 @@ from typing import Any, Final, NoReturn
 
 from runner.core.graph import Json
 from runner.digest import canonical_json
+from runner.engine.results import TOO_DEEP, too_deep
 
 SHOWN: Final = 5
 """Mistakes that are told at once."""
@@ -72,9 +73,12 @@ def parse(text: str) -> Json:
 
 def _loads(text: str) -> Json:
     try:
-        return json.loads(text, parse_constant=_no_constant, parse_float=_finite)
+        value = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except RecursionError as error:
-        raise ValueError("it is nested too deeply") from error
+        raise ValueError(TOO_DEEP) from error
+    if too_deep(value, text):
+        raise ValueError(TOO_DEEP)
+    return value
 
 
 def _no_constant(name: str) -> NoReturn:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.digest import digest_bytes
-from runner.engine.results import Unfit, fit, result_of, stored, text_of
+from runner.engine.results import MAX_DEPTH, Unfit, fit, result_of, stored, text_of
 
 
 def test_a_small_result_is_inline() -> None:
@@ -46,6 +46,18 @@ def test_lone_surrogates_are_replaced_everywhere() -> None:
 def test_what_is_fit_is_not_copied() -> None:
     value = {"a": ["b"]}
     assert fit(value, 1000) is value
+
+
+def test_levels_are_counted_not_brackets() -> None:
+    wide = [[] for _ in range(500)]
+    assert fit(wide, 10_000) is wide
+    assert fit([["[" * 500]], 10_000) == [["[" * 500]]
+    levels: list[object] = []
+    for _ in range(MAX_DEPTH - 1):
+        levels = [levels]
+    assert fit(levels, 10_000) is levels
+    with pytest.raises(Unfit, match="100 levels"):
+        fit([[levels]], 10_000)
 
 
 deep: list[object] = []
