@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from runner.clock import Clock
 from runner.core.events import Event, Recorded
-from runner.core.messages import Cancel, Command, Finish, Host, Note, Outcome, Start, Wake
+from runner.core.graph import StepGraph, dump
+from runner.core.messages import Cancel, Command, Finish, Note, Outcome, Start, StepTask, Wake
 from runner.core.slots import Slots
-from runner.core.states import SETTLED_RUN
-from runner.core.tree import ChildRun, Tree
-from runner.errors import RunnerError, StoreError
+from runner.core.tree import ChildRun, Tree, Turn
+from runner.engine.blobs import Blobs
+from runner.engine.inbox import message_of
+from runner.errors import StoreError
 from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Transport, Unit
 
 HEARTBEAT_S = 5.0
 INBOX_S = 0.15
-LEASE_TTL_S = 30.0
+HALF_LEASE_MS = 15_000
+"""Past this without a heartbeat we ask whether the run is still ours before we start anything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,95 +48,108 @@ class Driven:
     done: asyncio.Future[RunEnd]
     inbox: deque[tuple[str, tuple[Any, ...], int | None]] = field(default_factory=deque)
     seqs: dict[str, int] = field(default_factory=dict)
+    manifests: list[NewManifest] = field(default_factory=list)
+    """Graphs that the next commit stores: those that a later `call` may need after a restart."""
     scheduled: bool = False
     commits: int = 0
-    wake: asyncio.TimerHandle | None = None
-    wake_at: int = 0
+    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
 
 
 class Engine:
-    """Drives every run of this process over one store and one transport."""
+    """Drives every run of this process over one store and one transport. An async context manager."""
 
     def __init__(
-        self, *, store: Store, transport: Transport, host: Host, slots: Slots, clock: Clock, owner: OwnerId, sinks: Sequence[Sink]
+        self,
+        *,
+        store: Store,
+        transport: Transport,
+        slots: Slots,
+        blobs: Blobs,
+        clock: Clock,
+        owner: OwnerId,
+        sinks: Sequence[Sink] = (),
     ) -> None:
-        self._store, self._transport, self._host, self._slots = store, transport, host, slots
-        self._clock, self._owner, self._sinks = clock, owner, list(sinks)
+        self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
+        self._clock, self._owner, self._sinks = clock, owner, tuple(sinks)
         self._driven: dict[str, Driven] = {}
         self._root_of: dict[str, str] = {}
-        self._blobs: dict[str, bytes] = {}
-        self._attempts: dict[str, tuple[str, str, int]] = {}
-        self._tasks: list[asyncio.Task[None]] = []
-        self._draining = False
+        self._places: dict[str, tuple[str, str, int]] = {}
+        self._life: list[asyncio.Task[None]] = []
+        self._work: set[asyncio.Task[Any]] = set()
         self._beat = clock.now()
+        self.draining = False
 
     # ------------------------------------------------------------ life
 
     async def __aenter__(self) -> Engine:
         await self._store.heartbeat(self._owner)
-        self._tasks = [
-            asyncio.create_task(self._deliver(), name="ares-deliver"),
-            asyncio.create_task(self._watch_inbox(), name="ares-inbox"),
-            asyncio.create_task(self._keep_alive(), name="ares-heartbeat"),
-        ]
+        for name, work in (("deliver", self._deliver), ("inbox", self._watch_inbox), ("heartbeat", self._keep_alive)):
+            self._life.append(asyncio.create_task(work(), name=f"ares-{name}"))
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._transport.close()
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
         for driven in list(self._driven.values()):
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
-            await self._release(driven)
+        await self._transport.close()
+        for task in self._life:
+            task.cancel()
+        await asyncio.gather(*self._life, *self._work, return_exceptions=True)
 
-    def keep_blob(self, digest: str, data: bytes) -> None:
-        """A large result that the next commit naming it will carry."""
-        self._blobs[digest] = data
+    def drain(self) -> None:
+        """Start nothing more; let what runs end; then every run is let go, resumable."""
+        self.draining = self._slots.closed = True
+        for driven in list(self._driven.values()):
+            self._check_over(driven)
+
+    def stop(self) -> None:
+        """Let every run go now. What runs is ended with the transport; its outcome stays unrecorded."""
+        self.draining = self._slots.closed = True
+        for driven in list(self._driven.values()):
+            self._let_go(driven, RunEnd(driven.root, "interrupted"))
 
     # ------------------------------------------------------------ runs
 
     async def start(
         self,
         run: NewRun,
-        manifest: NewManifest,
-        tree: Callable[[], Tree],
-        extra: Mapping[str, Any],
+        manifests: Sequence[NewManifest],
+        tree: Tree,
+        start: tuple[Any, ...],
         *,
-        refresh: Any = None,
         supersede: Sequence[str] = (),
     ) -> asyncio.Future[RunEnd]:
-        """Create a run and begin to drive it. Raises StoreBusy, NeedsPerson."""
-        epoch = await self._store.begin(run, manifest, self._owner, supersede=supersede)
-        driven = self._take(run.run, epoch, tree(), {run.run: 0})
-        self.put(run.run, ("start", dict(run.inputs), refresh, dict(extra)))
+        """Create a run (`manifests[0]` is its own, the others may be called) and drive it. Raises StoreBusy, NeedsPerson."""
+        epoch = await self._store.begin(run, manifests[0], self._owner, supersede=supersede)
+        driven = self._take(run.run, epoch, tree, {run.run: 0})
+        driven.manifests = list(manifests[1:])
+        self.put(run.run, start)
         return driven.done
 
     async def resume(
-        self, root: str, tree: Callable[[Sequence[RunRecord]], Tree], messages: Sequence[tuple[str, tuple[Any, ...]]] = ()
+        self, root: str, tree: Callable[[Sequence[RunRecord]], Tree], messages: Sequence[tuple[Any, ...]] = ()
     ) -> asyncio.Future[RunEnd]:
-        """Take over a recorded run and go on with it: lost attempts first, then `messages` ((run, message) pairs)."""
+        """Take over a recorded run: what a second terminal left, then lost attempts, then `messages` to the root. Raises StoreBusy."""
         epoch = await self._store.acquire(root, self._owner)
         records = self._store.load(root)
-        built = tree(records)
-        driven = self._take(root, epoch, built, {r.row.run: len(r.events) for r in records})
-        keys = {key: place for place in built.inflight() for key in (place.key,)}
-        fates = await self._transport.recover(list(keys))
-        for key, place in keys.items():
+        driven = self._take(root, epoch, tree(records), {r.row.run: len(r.events) for r in records})
+        flights = {flight.key: flight for flight in driven.tree.inflight()}
+        fates = await self._transport.recover(list(flights))
+        for row in self._store.inbox(root):
+            driven.inbox.append((*message_of(row), row.id))
+        for key, flight in flights.items():
             if fates.get(key) == "attached":
-                self._attempts[key] = (place.run, place.node, place.attempt)
+                self._places[key] = (flight.run, flight.node, flight.attempt)
             else:
-                self.put(place.run, ("lost", place.node, place.attempt))
-        for run, message in messages:
-            self.put(run, message)
-        self._schedule(driven)
+                driven.inbox.append((flight.run, ("lost", flight.node, flight.attempt), None))
+        driven.inbox.extend((root, message, None) for message in messages)
+        self._process(driven, driven.tree.resume(self._clock.now()))
+        self._wake_waiting()
         return driven.done
 
     def _take(self, root: str, epoch: int, tree: Tree, seqs: dict[str, int]) -> Driven:
         driven = Driven(root, epoch, tree, asyncio.get_running_loop().create_future(), seqs=seqs)
         self._driven[root] = driven
-        for run in tree.kernels:
-            self._root_of[run] = root
+        self._root_of.update(dict.fromkeys(tree.kernels, root))
         return driven
 
     # ------------------------------------------------------------ turns
@@ -141,133 +157,224 @@ class Engine:
     def put(self, run: str, message: tuple[Any, ...], taken: int | None = None) -> None:
         """Leave a message for a run's kernel; `taken` is the inbox row that it came from."""
         driven = self._driven.get(self._root_of.get(run, ""))
-        if driven is not None:
-            driven.inbox.append((run, message, taken))
-            self._schedule(driven)
-
-    def _schedule(self, driven: Driven) -> None:
+        if driven is None:
+            return
+        driven.inbox.append((run, message, taken))
         if not driven.scheduled:
             driven.scheduled = True
             asyncio.get_running_loop().call_soon(self._turn, driven)
 
+    def poke(self, lane: str) -> None:
+        """A session has opened (or failed to): whoever waits for that lane is asked again."""
+        self._slots.poke(lane)
+        self._wake_waiting()
+
     def _turn(self, driven: Driven) -> None:
         driven.scheduled = False
-        if driven.root not in self._driven:
-            return
+        if driven.root in self._driven:
+            self._process(driven)
+            self._wake_waiting()
+
+    def _wake_waiting(self) -> None:
+        """A slot that came free goes to the run that has waited longest for it."""
+        while (run := self._slots.next()) is not None:
+            driven = self._driven.get(self._root_of.get(run, ""))
+            if driven is not None:
+                driven.inbox.append((run, ("slots",), None))
+                self._process(driven)
+
+    def _process(self, driven: Driven, first: Turn | None = None) -> None:
         now = self._clock.now()
-        decided: list[tuple[str, Event]] = []
-        commands: list[Command] = []
-        children: list[ChildRun] = []
+        events, commands, children = first or Turn([], [], [])
         taken: list[int] = []
         while driven.inbox:
             run, message, row = driven.inbox.popleft()
-            events, todo, opened = driven.tree.feed(run, message, now)
-            decided += events
-            commands += todo
-            children += opened
+            turn = driven.tree.feed(run, message, now)
+            events += turn.events
+            commands += turn.commands
+            children += turn.children
             if row is not None:
                 taken.append(row)
-        self._wake_others()
-        if not decided and not taken:
+        if events or taken or driven.manifests:
+            self._commit(driven, events, commands, children, taken, now)
+        else:
             self._act(driven, commands)
-            self._check_idle(driven)
-            return
-        recorded = [self._number(driven, run, event, now) for run, event in decided]
+            self._check_over(driven)
+
+    def _commit(
+        self,
+        driven: Driven,
+        events: Sequence[tuple[str, Event]],
+        commands: Sequence[Command],
+        children: Sequence[ChildRun],
+        taken: Sequence[int],
+        now: int,
+    ) -> None:
+        recorded = [self._number(driven, run, event, now) for run, event in events]
+        refs = [ref for _, event in events if (ref := (event.data.get("result") or {}).get("ref"))]
         unit = Unit(
-            driven.root, driven.epoch, recorded, self._child_rows(driven, children, now), (), self._blobs_of(decided), taken
+            root=driven.root,
+            epoch=driven.epoch,
+            events=recorded,
+            runs=[self._child_row(driven, child, now) for child in children],
+            manifests=driven.manifests,
+            blobs=self._blobs.take(refs),
+            taken=taken,
         )
+        driven.manifests = []
         driven.commits += 1
-        future = asyncio.ensure_future(self._store.commit(unit))
-        future.add_done_callback(lambda done: self._committed(driven, recorded, commands, done))
+
+        def committed(done: asyncio.Future[None]) -> None:
+            driven.commits -= 1
+            self._blobs.committed(refs)
+            if error := done.exception():
+                self._give_up(driven, error)
+            else:
+                self._report(driven, recorded)
+                self._act(driven, commands)
+                self._check_over(driven)
+
+        asyncio.ensure_future(self._store.commit(unit)).add_done_callback(committed)
 
     def _number(self, driven: Driven, run: str, event: Event, now: int) -> Recorded:
         seq = driven.seqs.get(run, 0) + 1
         driven.seqs[run] = seq
         return Recorded(run, seq, now, event)
 
-    def _child_rows(self, driven: Driven, children: Sequence[ChildRun], now: int) -> list[NewRun]:
-        for child in children:
-            self._root_of[child.run] = driven.root
-        return [
-            NewRun(
-                run=child.run,
-                root=driven.root,
-                name=child.graph.name,
-                manifest=child.graph.digest,
-                task="",
-                inputs=child.inputs,
-                created=now,
-                parent=child.parent,
-                parent_node=child.node,
-            )
-            for child in children
-        ]
+    def _child_row(self, driven: Driven, child: ChildRun, now: int) -> NewRun:
+        self._root_of[child.run] = driven.root
+        return NewRun(
+            run=child.run,
+            root=driven.root,
+            name=child.graph.name,
+            manifest=child.graph.digest,
+            task="",
+            inputs=child.inputs,
+            created=now,
+            parent=child.parent,
+            parent_node=child.node,
+        )
 
-    def _blobs_of(self, decided: Sequence[tuple[str, Event]]) -> dict[str, bytes]:
-        if not self._blobs:
-            return {}
-        refs = [(event.data.get("result") or {}).get("ref") for _, event in decided]
-        return {ref: self._blobs.pop(ref) for ref in refs if ref in self._blobs}
-
-    def _committed(
-        self, driven: Driven, recorded: Sequence[Recorded], commands: Sequence[Command], done: asyncio.Future[None]
-    ) -> None:
-        driven.commits -= 1
-        error = done.exception() if not done.cancelled() else StoreError("the commit was cancelled")
-        if error is not None:
-            self._give_up(driven, error)
-            return
-        if driven.root not in self._driven:
-            return
-        for event in recorded:
-            self._report(driven, event)
-        self._act(driven, commands)
-        self._check_idle(driven)
-
-    def _report(self, driven: Driven, recorded: Recorded) -> None:
-        name = driven.tree.kernels[recorded.run].graph.name
+    def _report(self, driven: Driven, recorded: Sequence[Recorded]) -> None:
         for sink in self._sinks:
-            sink.event(recorded, name)
+            for event in recorded:
+                sink.event(event, driven.tree.kernels[event.run].graph.name)
+
+    # ------------------------------------------------------------ commands
 
     def _act(self, driven: Driven, commands: Sequence[Command]) -> None:
+        if driven.root not in self._driven:
+            return
         for command in commands:
             match command:
                 case Start(task):
-                    self._attempts[task.key] = (task.run, task.node, task.attempt)
-                    self._background(self._submit(driven, command))
+                    self._places[task.key] = (task.run, task.node, task.attempt)
+                    self._spawn(self._submit(driven, task))
                 case Cancel(_, key):
-                    self._background(self._transport.cancel(key))
+                    self._spawn(self._transport.cancel(key))
                 case Wake(run, at):
                     self._set_timer(driven, run, at)
-                case Finish(run, state, _) if run == driven.root:
-                    self._finish(driven, RunEnd(run, state))
-                case _:
-                    pass
+                case Finish(run, state, _):
+                    self._let_go(driven, RunEnd(run, state))
 
-    async def _submit(self, driven: Driven, start: Start) -> None:
-        if self._clock.now() - self._beat > LEASE_TTL_S * 500:  # we slept past half our lease: is it still ours?
+    async def _submit(self, driven: Driven, task: StepTask) -> None:
+        if self._clock.now() - self._beat > HALF_LEASE_MS:  # we slept, or the disk did: is the run still ours?
             try:
                 await self._store.commit(Unit(driven.root, driven.epoch))
             except StoreError as error:
                 self._give_up(driven, error)
                 return
-        await self._transport.submit(start.task)
+        await self._transport.submit(task)
 
-    def _background(self, work: Any) -> None:
+    def _spawn(self, work: Awaitable[Any]) -> None:
         task = asyncio.ensure_future(work)
-        self._pending.add(task)
-        task.add_done_callback(self._pending.discard)
+        self._work.add(task)
+        task.add_done_callback(self._work.discard)
 
     def _set_timer(self, driven: Driven, run: str, at: int) -> None:
-        if driven.wake is not None and not driven.wake.cancelled() and driven.wake_at <= at:
-            return
-        if driven.wake is not None:
-            driven.wake.cancel()
-        driven.wake_at = at
+        if before := driven.timers.pop(run, None):
+            before.cancel()
         delay = max(0, at - self._clock.now()) / 1000
-        driven.wake = asyncio.get_running_loop().call_later(delay, self._fire, driven)
+        driven.timers[run] = asyncio.get_running_loop().call_later(delay, self.put, run, ("timer",))
 
-    def _fire(self, driven: Driven) -> None:
-        driven.wake = None
-        for run in list(driven.tree.kernels):
-            self.put(run, ("timer",))
+    # ------------------------------------------------------------ how it ends
+
+    def _check_over(self, driven: Driven) -> None:
+        """Is there nothing more to do here: all that is left is suspended, or we drain and nothing runs any more?"""
+        if driven.root not in self._driven or driven.commits or driven.inbox:
+            return
+        kernel = driven.tree.kernels[driven.root]
+        if kernel.state == "suspended":
+            self._let_go(driven, RunEnd(driven.root, "suspended", kernel.reasons))
+        elif self.draining and not driven.tree.inflight():
+            self._let_go(driven, RunEnd(driven.root, "interrupted"))
+
+    def _let_go(self, driven: Driven, end: RunEnd) -> None:
+        if not self._drop(driven):
+            return
+
+        async def release() -> None:
+            try:
+                await self._store.release(driven.root, driven.epoch)
+            finally:
+                if not driven.done.done():
+                    driven.done.set_result(end)
+
+        self._spawn(release())
+
+    def _give_up(self, driven: Driven, error: BaseException) -> None:
+        """The kernel is ahead of the record: nothing that it decided since may happen."""
+        if self._drop(driven):
+            for key, (run, _, _) in list(self._places.items()):
+                if self._root_of.get(run) == driven.root:
+                    self._spawn(self._transport.cancel(key))
+            if not driven.done.done():
+                driven.done.set_exception(error)
+
+    def _drop(self, driven: Driven) -> bool:
+        if self._driven.pop(driven.root, None) is None:
+            return False
+        for timer in driven.timers.values():
+            timer.cancel()
+        driven.tree.release()
+        asyncio.get_running_loop().call_soon(self._wake_waiting)
+        return True
+
+    # ------------------------------------------------------------ what goes on beside the turns
+
+    async def _deliver(self) -> None:
+        async for key, happened in self._transport.events():
+            place = self._places.get(key)
+            if place is None:
+                continue
+            run, node, attempt = place
+            if isinstance(happened, Outcome):
+                del self._places[key]
+            kind = "note" if isinstance(happened, Note) else "outcome"
+            self.put(run, (kind, node, attempt, happened))
+
+    async def _watch_inbox(self) -> None:
+        """Messages of other terminals. An inbox row is taken in the transaction of what follows from it."""
+        seen: set[int] = set()
+        while True:
+            await asyncio.sleep(INBOX_S)
+            if not self._driven or not self._store.changed():
+                continue
+            for root in list(self._driven):
+                for row in self._store.inbox(root):
+                    if row.id not in seen:
+                        seen.add(row.id)
+                        run, message = message_of(row)
+                        self.put(run, message, row.id)
+
+    async def _keep_alive(self) -> None:
+        while True:
+            await asyncio.sleep(HEARTBEAT_S)
+            await self._store.heartbeat(self._owner)
+            self._beat = self._clock.now()
+
+
+def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
+    """A graph as the record keeps it."""
+    return NewManifest(graph.digest, graph.name, dump(graph), source)
+

@@ -88,9 +88,9 @@ def _at(spot: Spot) -> Callable[[Walk, Json, Loc, str], None]:
 
 
 def _expression(walk: Walk, value: Json, loc: Loc, key: str) -> None:
-    if isinstance(value, str):
-        spot: Spot = "check" if key == "expr" else "when"
-        walk.out.append(Place(loc, value, "expr", walk.scope(spot), "checks" if key == "expr" else key))
+    text = value if isinstance(value, str) else str(value).lower()  # `when: true` is no text in YAML
+    checks = key == "expr"
+    walk.out.append(Place(loc, text, "expr", walk.scope("check" if checks else "when"), "checks" if checks else key))
 
 
 def _foreach(walk: Walk, value: Json, loc: Loc, key: str) -> None:
@@ -155,7 +155,7 @@ def _checks(walk: Walk, value: Json, loc: Loc, key: str) -> None:
         for kind, inner in entry.items():
             place = (*here, kind)
             if kind == "expr":
-                _expression(walk, str(inner), place, kind)
+                _expression(walk, inner, place, kind)
             elif kind == "run":
                 _command(walk, inner, place, key)
             elif kind == "timeout":

@@ -25,8 +25,9 @@ _RULES: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile("^a secret "), "secret-place"),
     (re.compile("^which step is meant"), "unknown-value"),
     (re.compile("bare expression already"), "template-in-expression"),
+    (re.compile("^this cannot be read"), "template-syntax"),
     (re.compile("nested|larger than|may have at most|KiB|deep at most"), "template-limit"),
-    (re.compile("statement|^calls |no part of templates|loop"), "template-place"),
+    (re.compile("no statement|in prompts only|no part of templates|^a loop|not attributes"), "template-place"),
 )
 """Which rule a template's error breaks, by its message; everything else is `template-syntax`."""
 
@@ -205,7 +206,8 @@ class _Reader:
             self.c.report(rule, where, f"this condition is always {'true' if parsed.always else 'false'}")
         if place.part != "when":
             return
-        for ref, literal in parsed.comparisons:
+        literals = dict(reversed(parsed.comparisons))  # of several literals, the first is shown
+        for ref, literal in literals.items():
             target = self.c.drafts.get(str(ref.path[0])) if ref.root == "steps" and ref.path else None
             if target is not None and _is_free_text(target, ref):
                 message = f"`{target.id}` answers in its own words, so comparing them with '{literal}' is brittle"

@@ -1,0 +1,198 @@
+"""`apply`, `resume`, `cancel`, `resolve`: what changes something. Each opens the state, acts through the engine, and says how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Sequence
+from typing import Any
+
+from runner.api.app import App, open_app
+from runner.api.load import Loaded
+from runner.api.planning import PlannedManifest, given_inputs, plan
+from runner.api.queries import find_run, run_result
+from runner.api.request import Control, Request
+from runner.api.results import ApplyResult, RunResult, gravest
+from runner.api.settings import Settings
+from runner.clock import Clock, SystemClock
+from runner.core.graph import dump
+from runner.core.plan import RESUMABLE
+from runner.engine.driver import RunEnd
+from runner.errors import NeedsPerson, RunnerError, StoreBusy, UsageError
+from runner.ports import NewManifest, NewRun, RunRow, Sink
+
+
+async def apply(
+    loaded: Loaded,
+    settings: Settings,
+    request: Request = Request(),
+    *,
+    sinks: Sequence[Sink] = (),
+    control: Control | None = None,
+    clock: Clock | None = None,
+) -> ApplyResult:
+    """Converge every manifest: run, resume, or leave it. Raises UsageError, InvalidInput, StoreError; a run that another runner
+    drives, or that waits for a person, is a RunResult with its exit code while the others go on."""
+    clock, control = clock or SystemClock(), control or Control()
+    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs) as app:
+        control.listen(app.drain, app.stop)
+        planned = plan(loaded, settings, app.store, request, clock, steps=False)
+        places = asyncio.Semaphore(settings.config.concurrency.runs)
+        work = [_converge(app, loaded, entry, request, places) for entry in planned]
+        results = await asyncio.gather(*work)
+    return _result(results, control, request)
+
+
+def _result(results: Sequence[RunResult], control: Control, request: Request) -> ApplyResult:
+    codes = [result.exit_code for result in results]
+    if request.on_pause == "ok":
+        codes = [0 if code in (3, 4, 5) else code for code in codes]
+    if control.signal is not None:
+        codes.append(128 + control.signal)
+    return ApplyResult(tuple(results), gravest(codes))
+
+
+async def _converge(
+    app: App, loaded: Loaded, entry: PlannedManifest, request: Request, places: asyncio.Semaphore
+) -> RunResult:
+    chosen = entry.plan
+    if chosen.action == "callable":
+        return RunResult(chosen.name, None, "callable", "callable", (chosen.reason,))
+    if chosen.action == "unchanged":
+        assert chosen.run is not None
+        return run_result(app.store, chosen.run, "unchanged")
+    async with places:
+        if app.draining:
+            return RunResult(chosen.name, chosen.run, chosen.action, "pending", ("not started: told to stop",))
+        try:
+            if chosen.action == "resume":
+                assert chosen.run is not None
+                end = await go_on(app, chosen.run, request)
+            else:
+                end = await _begin(app, loaded, entry, request)
+        except (StoreBusy, NeedsPerson) as error:
+            state = "busy" if isinstance(error, StoreBusy) else "refused"
+            return RunResult(
+                chosen.name, chosen.run, chosen.action, state, (), error=error.message, hint=error.hint, exit_code=error.exit_code
+            )
+    return ended(app, end, chosen.action)
+
+
+def ended(app: App, end: RunEnd, action: str) -> RunResult:
+    """How a run that we drove stands now."""
+    return run_result(app.store, end.run, action)
+
+
+async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Request) -> RunEnd:
+    graph = entry.graph
+    row = NewRun(
+        run=app.new_run_id(),
+        root="",
+        name=graph.name,
+        manifest=graph.digest,
+        task=entry.task,
+        inputs=dict(entry.inputs),
+        created=app.clock.now(),
+        fingerprint=entry.fingerprint,
+        reason=entry.plan.reason,
+    )
+    manifest = NewManifest(graph.digest, graph.name, dump(graph), entry.loaded.source)
+    graphs = {name: called for name, called in loaded.graphs.items() if name in loaded.called}
+    return await app.start(
+        row, manifest, graph, graphs, refresh="all" if request.force else None, supersede=entry.plan.supersedes
+    )
+
+
+async def go_on(app: App, run: str, request: Request = Request(), *, messages: Sequence[tuple[Any, ...]] = ()) -> RunEnd:
+    """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was."""
+    row = app.store.run(run)
+    assert row is not None
+    todo: list[tuple[Any, ...]] = list(messages)
+    if row.state in ("failed", "cancelled"):
+        todo.append(("retry",))
+    elif row.state == "suspended":
+        todo.append(("again",))
+    return await app.resume(run, todo)
+
+
+async def resume(
+    reference: str,
+    settings: Settings,
+    request: Request = Request(),
+    *,
+    from_step: str | None = None,
+    sinks: Sequence[Sink] = (),
+    control: Control | None = None,
+    clock: Clock | None = None,
+) -> ApplyResult:
+    """Go on with one run. With `from_step`: a new run that reuses what is before that step. Raises UsageError, StoreError."""
+    clock, control = clock or SystemClock(), control or Control()
+    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs) as app:
+        control.listen(app.drain, app.stop)
+        row = root_of(app, reference)
+        if from_step is not None:
+            end = await app.fork(row, from_step)
+        elif row.state not in RESUMABLE:
+            return ApplyResult((run_result(app.store, row.run, "unchanged"),), 0 if row.state == "succeeded" else 1)
+        else:
+            end = await go_on(app, row.run, request)
+        result = ended(app, end, "resume")
+    return _result([result], control, request)
+
+
+def root_of(app: App, reference: str) -> RunRow:
+    """The run that is meant, or the run that it is a part of."""
+    row = find_run(app.store, reference)
+    if row.root != row.run:
+        whole = app.store.run(row.root)
+        assert whole is not None
+        return whole
+    return row
+
+
+async def cancel(reference: str, settings: Settings, *, by: str, clock: Clock | None = None) -> ApplyResult:
+    """End a run as cancelled: its owner is told, or we do it when it has none."""
+    return await _answer(reference, settings, "cancel", {"reason": "cancelled by a person"}, by, clock)
+
+
+async def resolve(
+    reference: str, settings: Settings, step: str, *, by: str, done: Any = None, redo: bool = False, clock: Clock | None = None
+) -> ApplyResult:
+    """Say what became of a step whose outcome is unknown: `done` (its output), or `redo`. Then the run goes on at the next apply,
+    or at once in the runner that drives it."""
+    kind = "redo" if redo else "resolve"
+    body = {"node": step} if redo else {"node": step, "output": done}
+    return await _answer(reference, settings, kind, body, by, clock, node=step)
+
+
+async def _answer(
+    reference: str, settings: Settings, kind: str, body: dict[str, Any], by: str, clock: Clock | None, node: str | None = None
+) -> ApplyResult:
+    async with open_app(settings, sinks=(), clock=clock or SystemClock(), jobs=None) as app:
+        row = root_of(app, reference)
+        if node is not None:
+            _check_suspended(app, row, node)
+        if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
+            raise UsageError(f"run {row.run} has {row.state} already", hint="`runner status` lists what is unfinished")
+        await app.store.post(row.run, kind, body, by)
+        with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
+            await app.settle_inbox(row.run)
+        return ApplyResult((run_result(app.store, row.run, kind),), 0)
+
+
+def _check_suspended(app: App, row: RunRow, node: str) -> None:
+    steps = {step.node: step for step in app.store.steps(row.run)}
+    if node not in steps:
+        raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
+    step = steps[node]
+    unknown = step.state == "suspended" or (step.state == "failed" and step.reason.startswith("unknown"))
+    if not unknown:
+        raise UsageError(f"step {node} of run {row.run} is {step.state}: there is nothing to resolve")
+
+
+def inputs_of(entry: PlannedManifest, request: Request) -> dict[str, Any]:
+    """The inputs as the caller gave them, by their declared types."""
+    return given_inputs(entry.graph, request)
+
+
+__all__ = ["RunnerError", "apply", "cancel", "resolve", "resume"]

@@ -1,0 +1,333 @@
+"""`load`: paths → compiled manifests and every mistake of every file at once. Starts nothing, opens no socket, resolves no secret.
+
+Here only the order of work lives: find the files, read them (syntax), merge `extends`, check (manifest), read `file:` parts, compile
+callees before their callers (core/compile).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from runner.api.facts import facts_of
+from runner.api.settings import Settings
+from runner.core.compile import Callees, callee_names, compile_manifest, file_references, merge_partials
+from runner.core.graph import StepGraph
+from runner.diagnostics.model import Diagnostic, Loc, Problem
+from runner.errors import UsageError
+from runner.manifest.model import Manifest, Partial
+from runner.manifest.problems import check
+from runner.paths import PathEscape, read_inside
+from runner.syntax import Document, Limits, place, read
+
+SUFFIXES = (".yaml", ".yml")
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedManifest:
+    """One compiled manifest. `named`: its file was given itself, not found in a folder. `source`: the file's text."""
+
+    graph: StepGraph
+    file: str
+    source: str
+    named: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All that was found. `graphs` are the good manifests by name; `called` are the names that a `call` uses."""
+
+    manifests: tuple[LoadedManifest, ...]
+    diagnostics: tuple[Diagnostic, ...]
+    sources: Mapping[str, str]
+    files: int
+    called: frozenset[str] = frozenset()
+
+    @property
+    def failed(self) -> bool:
+        """Is there an error among the diagnostics?"""
+        return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
+
+    @property
+    def graphs(self) -> dict[str, StepGraph]:
+        return {entry.graph.name: entry.graph for entry in self.manifests}
+
+    def top_level(self) -> tuple[LoadedManifest, ...]:
+        """The manifests that an apply runs by themselves: those that no other one calls."""
+        return tuple(entry for entry in self.manifests if entry.graph.name not in self.called)
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A manifest on its way from document to graph."""
+
+    file: str
+    path: Path
+    documents: list[Document]
+    manifest: Manifest
+    origins: Mapping[Loc, str]
+    sources: dict[str, str]
+    named: bool
+    calls: dict[str, str] = field(default_factory=dict)
+    """`call` name → the name of the manifest that is meant."""
+
+
+@dataclass(slots=True)
+class _Reading:
+    """The state of one `load`."""
+
+    settings: Settings
+    diagnostics: list[Diagnostic] = field(default_factory=list)
+    sources: dict[str, str] = field(default_factory=dict)
+    drafts: dict[str, _Draft] = field(default_factory=dict)
+    broken: set[str] = field(default_factory=set)
+    seen: set[Path] = field(default_factory=set)
+    files: int = 0
+
+
+def load(paths: Sequence[str | Path], settings: Settings) -> Loaded:
+    """Read, check and compile everything under `paths`. Raises UsageError when a path does not exist."""
+    reading = _Reading(settings)
+    for path, named in _find(paths):
+        _read_file(reading, path, named)
+    _read_callees(reading)
+    graphs = _compile_all(reading)
+    called = frozenset(name for draft in reading.drafts.values() for name in draft.calls.values())
+    manifests = tuple(
+        LoadedManifest(graphs[name], draft.file, reading.sources[draft.file], draft.named)
+        for name, draft in reading.drafts.items()
+        if name in graphs
+    )
+    ordered = sorted(reading.diagnostics, key=lambda d: (d.file, d.span or (0, 0, 0, 0)))
+    return Loaded(manifests, tuple(ordered), reading.sources, reading.files, called)
+
+
+# ---------------------------------------------------------------- files
+
+
+def _find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
+    for given in paths:
+        path = Path(given)
+        if path.is_dir():
+            yield from ((found, False) for found in _walk(path))
+        elif path.exists():
+            yield path, True
+        else:
+            raise UsageError(f"no file or folder {str(path)!r}", hint="give manifests, or folders that hold some")
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    """Manifest files below `folder` by path, without hidden ones and symlinks."""
+    for entry in sorted(folder.iterdir()):
+        if entry.name.startswith(".") or entry.is_symlink():
+            continue
+        if entry.is_dir():
+            yield from _walk(entry)
+        elif entry.suffix in SUFFIXES:
+            yield entry
+
+
+def _read_file(reading: _Reading, path: Path, named: bool) -> None:
+    resolved = path.resolve()
+    if resolved in reading.seen:
+        return
+    reading.seen.add(resolved)
+    file = str(path)
+    limits = _limits(reading.settings)
+    try:
+        with path.open("rb") as handle:
+            data = handle.read(limits.file_bytes + 1)  # one more than allowed: enough to say that it is too large
+    except OSError as error:
+        raise UsageError(f"{file}: {error.strerror or error}") from error
+    reading.files += 1
+    reading.sources[file] = data.decode("utf-8", "replace")
+    documents, diagnostics = read(data, file, limits)
+    reading.diagnostics += _softened(diagnostics, data, named)
+    for document in documents:
+        _read_document(reading, document, path, named, alone=not diagnostics)
+
+
+def _limits(settings: Settings) -> Limits:
+    limits = settings.config.limits
+    return Limits(limits.file_bytes, limits.depth, limits.aliases, limits.nodes)
+
+
+def _softened(diagnostics: Sequence[Diagnostic], data: bytes, named: bool) -> Iterable[Diagnostic]:
+    """A file that does not parse is an error when it was named or a line starts with `ares:`; else it is somebody else's YAML."""
+    if named or any(line.startswith(b"ares:") for line in data.splitlines()):
+        return diagnostics
+    return [
+        Diagnostic(d.file, d.span, "warning", d.rule, d.path, d.message, d.fix, d.notes) if d.severity == "error" else d
+        for d in diagnostics
+    ]
+
+
+def _read_document(reading: _Reading, document: Document, path: Path, named: bool, *, alone: bool) -> None:
+    if not document.is_manifest:
+        if alone:
+            reading.diagnostics.append(
+                Diagnostic(document.file, None, "note", "not-a-manifest", "", "has no top-level key `ares`: passed over")
+            )
+        return
+    if "name" not in document.data and "steps" not in document.data:
+        _, problems = check(Partial, document.data)
+        reading.diagnostics += place(problems, [document])
+        return
+    draft, problems, documents = _draft(reading, document, path, named)
+    reading.diagnostics += place(problems, documents)
+    name = document.data.get("name")
+    if draft is None:
+        if isinstance(name, str):
+            reading.broken.add(name)
+        return
+    if (other := reading.drafts.get(draft.manifest.name)) is not None:
+        twice = Problem("duplicate-name", ("name",), f"{draft.manifest.name!r} is also the name of {other.file}")
+        reading.diagnostics += place([twice], documents)
+        return
+    reading.drafts[draft.manifest.name] = draft
+
+
+def _draft(
+    reading: _Reading, document: Document, path: Path, named: bool
+) -> tuple[_Draft | None, list[Problem], list[Document]]:
+    problems: list[Problem] = []
+    documents = [document]
+    partials: list[tuple[str, Mapping[str, Any]]] = []
+    for index, text in enumerate(_texts(document.data.get("extends"))):
+        partial = _partial(reading, path, text, ("extends", index), problems)
+        if partial is not None:
+            partials.append((text, partial.data))
+            documents.insert(1, partial)  # later entries win, so they are looked up first
+    merged, origins = merge_partials(document.data, partials)
+    manifest, found = check(Manifest, merged)
+    problems += found
+    if manifest is None:
+        return None, problems, documents
+    sources: dict[str, str] = {}
+    for loc, text in file_references(manifest):
+        content = _file_text(reading, path, text, loc, problems)
+        if content is not None:
+            sources[text] = content
+    return _Draft(document.file, path, documents, manifest, origins, sources, named), problems, documents
+
+
+def _texts(value: Any) -> list[str]:
+    return [text for text in value if isinstance(text, str)] if isinstance(value, list) else []
+
+
+def _partial(reading: _Reading, path: Path, text: str, loc: Loc, problems: list[Problem]) -> Document | None:
+    content = _file_text(reading, path, text, loc, problems, rule="extends-missing")
+    if content is None:
+        return None
+    file = str(path.parent / text)
+    reading.sources.setdefault(file, content)
+    documents, diagnostics = read(content.encode(), file, _limits(reading.settings))
+    reading.diagnostics += [d for d in diagnostics if d not in reading.diagnostics]
+    if len(documents) != 1 or not documents[0].is_manifest:
+        problems.append(Problem("extends-not-partial", loc, f"{text} is not a partial manifest (`ares: v1` and no steps)"))
+        return None
+    model, found = check(Partial, documents[0].data)
+    reading.diagnostics += [d for d in place(found, documents) if d not in reading.diagnostics]
+    return documents[0] if model is not None else None
+
+
+def _file_text(
+    reading: _Reading, path: Path, text: str, loc: Loc, problems: list[Problem], rule: str = "file-missing"
+) -> str | None:
+    """The content of a file that a manifest names, relative to the manifest and inside the project (or its own folder)."""
+    base = path.parent.resolve()
+    root = reading.settings.project_root
+    root = root if base.is_relative_to(root) else base
+    try:
+        return read_inside(root, base, text, reading.settings.config.limits.file_bytes).decode("utf-8")
+    except PathEscape:
+        problems.append(Problem("path-escape", loc, f"{text} is outside the project ({root})"))
+    except UnicodeDecodeError:
+        problems.append(Problem(rule, loc, f"{text} is not UTF-8 text"))
+    except OSError as error:
+        problems.append(Problem(rule, loc, f"cannot read {text}: {error.strerror or error}", "the path is relative to the manifest"))
+    return None
+
+
+# ---------------------------------------------------------------- callees
+
+
+def _read_callees(reading: _Reading) -> None:
+    """Resolve every `call`: a manifest of this apply, else NAME.yaml beside the caller, which is read now."""
+    todo = list(reading.drafts.values())
+    while todo:
+        draft = todo.pop()
+        for _, name in callee_names(draft.manifest):
+            if name not in reading.drafts and name not in reading.broken:
+                beside = draft.path.parent / f"{name}.yaml"
+                before = set(reading.drafts)
+                if beside.is_file() and not beside.is_symlink():
+                    _read_file(reading, beside, named=False)
+                todo += [reading.drafts[new] for new in set(reading.drafts) - before]
+            if name in reading.drafts:
+                draft.calls[name] = name
+
+
+def _compile_all(reading: _Reading) -> dict[str, StepGraph]:
+    graphs: dict[str, StepGraph] = {}
+    facts = facts_of(reading.settings.config)
+    cycles = {name: _cycles(reading.drafts, name) for name in reading.drafts}
+    for name in _callees_first(reading.drafts):
+        draft = reading.drafts[name]
+        callees = Callees(
+            graphs={called: graphs[called] for called in draft.calls if called in graphs},
+            cycles=cycles[name],
+            broken=frozenset(reading.broken),
+            known=frozenset(reading.drafts),
+        )
+        graph, problems = compile_manifest(
+            draft.manifest, file=draft.file, sources=draft.sources, origins=draft.origins, facts=facts, callees=callees
+        )
+        reading.diagnostics += place(problems, draft.documents)
+        if graph is None:
+            reading.broken.add(name)
+        else:
+            graphs[name] = graph
+    return graphs
+
+
+def _callees_first(drafts: Mapping[str, _Draft]) -> list[str]:
+    """Names in an order that has callees before callers; members of a cycle come in any order (compile reports them)."""
+    waits = {name: {called for called in draft.calls if called != name} for name, draft in drafts.items()}
+    callers: dict[str, list[str]] = {}
+    for name, called in waits.items():
+        for callee in called:
+            callers.setdefault(callee, []).append(name)
+    order = [name for name, called in waits.items() if not called]
+    for name in order:
+        for caller in callers.get(name, ()):
+            waits[caller].discard(name)
+            if not waits[caller]:
+                order.append(caller)
+    return order + [name for name in drafts if name not in set(order)]
+
+
+def _cycles(drafts: Mapping[str, _Draft], start: str) -> dict[str, tuple[str, ...]]:
+    """{callee of `start`: the way from `start` back to itself} for callees that lead back."""
+    found: dict[str, tuple[str, ...]] = {}
+    for first in drafts[start].calls:
+        way = _way_back(drafts, start, first)
+        if way:
+            found[first] = way
+    return found
+
+
+def _way_back(drafts: Mapping[str, _Draft], start: str, first: str) -> tuple[str, ...]:
+    todo: list[tuple[str, ...]] = [(start, first)]
+    seen = {first}
+    while todo:
+        way = todo.pop(0)
+        if way[-1] == start:
+            return way
+        for called in drafts[way[-1]].calls if way[-1] in drafts else ():
+            if called == start or called not in seen:
+                seen.add(called)
+                todo.append((*way, called))
+    return ()

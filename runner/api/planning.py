@@ -1,0 +1,243 @@
+"""`plan`: compares compiled manifests with the recorded state. Starts nothing, writes nothing, resolves no secret."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Literal
+
+from runner.api.load import Loaded, LoadedManifest
+from runner.api.request import Request
+from runner.api.settings import Settings
+from runner.clock import Clock
+from runner.core import bind
+from runner.core.graph import GraphStep, StepGraph
+from runner.core.messages import Item, Reuse, Stored
+from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, choose_action, plan_steps
+from runner.core.prepare import Preparer
+from runner.core.reuse import task_digest
+from runner.engine.blobs import Blobs
+from runner.engine.world import changed_product, recorded_reuse
+from runner.errors import InvalidInput, UsageError
+from runner.manifest.vocabulary import Effects
+from runner.paths import tree_digest
+from runner.ports import RunRow, StepRow, Store
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedManifest:
+    """A manifest with its inputs bound and the action that apply would take. `task` names the work: manifest and inputs as given."""
+
+    loaded: LoadedManifest
+    inputs: Mapping[str, Any]
+    task: str
+    fingerprint: str
+    plan: Plan
+
+    @property
+    def graph(self) -> StepGraph:
+        return self.loaded.graph
+
+
+def plan(
+    loaded: Loaded, settings: Settings, store: Store | None, request: Request, clock: Clock, *, steps: bool = True
+) -> tuple[PlannedManifest, ...]:
+    """One entry a manifest that apply would run, in the order of the files; called manifests are left to their callers.
+
+    Raises UsageError for an input that no manifest declares, InvalidInput for inputs that do not fit."""
+    _refuse_stray_inputs(loaded, request)
+    planned = [_plan_one(entry, settings, store, request, clock, steps) for entry in loaded.top_level()]
+    return tuple(planned)
+
+
+def _refuse_stray_inputs(loaded: Loaded, request: Request) -> None:
+    declared = {name for entry in loaded.manifests for name in entry.graph.inputs}
+    for name in [*request.texts, *request.values]:
+        if name not in declared:
+            known = ", ".join(sorted(declared)) or "none is declared"
+            raise UsageError(f"no manifest declares the input {name!r}", hint=f"declared inputs: {known}")
+
+
+def _plan_one(
+    entry: LoadedManifest, settings: Settings, store: Store | None, request: Request, clock: Clock, steps: bool
+) -> PlannedManifest:
+    graph = entry.graph
+    given = given_inputs(graph, request)
+    missing = [name for name, spec in graph.inputs.items() if spec.required and name not in given]
+    if missing:
+        return _callable(entry, given, missing)
+    inputs, errors = bind.bind_inputs(graph, given)
+    if errors:
+        raise InvalidInput(f"{graph.name}: {'; '.join(errors)}")
+    workspace = settings.workspace
+    fingerprint = files_fingerprint(graph, workspace)
+    task = task_digest(graph.name, given)
+    row = latest_run(store, task) if store else None
+    earlier = _earlier(row, store, workspace) if row and store else None
+    chosen = choose_action(graph, fingerprint, earlier, force=request.force)
+    if steps and chosen.action != "unchanged":
+        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row))
+    return PlannedManifest(entry, inputs, task, fingerprint, chosen)
+
+
+def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:
+    names = ", ".join(missing)
+    if entry.named:
+        raise InvalidInput(
+            f"{entry.graph.name}: required inputs are not set: {names}",
+            hint="give them with " + " ".join(f"-i {name}=…" for name in missing),
+        )
+    plan = Plan(entry.graph.name, entry.graph.file, "callable", f"needs the inputs {names}")
+    return PlannedManifest(entry, given, "", "", plan)
+
+
+def given_inputs(graph: StepGraph, request: Request) -> dict[str, Any]:
+    """The inputs that the caller gave and this manifest declares, by their declared types."""
+    given = {name: value for name, value in request.values.items() if name in graph.inputs}
+    for name, text in request.texts.items():
+        if name in graph.inputs:
+            given[name] = bind.parse_input(graph.inputs[name], text)
+    return given
+
+
+def files_fingerprint(graph: StepGraph, workspace: Path) -> str:
+    """Digest of what the steps' `files` globs find; "" when there are none."""
+    patterns = sorted({pattern for step in graph.steps for pattern in step.files})
+    return tree_digest(workspace, patterns) if patterns else ""
+
+
+def latest_run(store: Store, task: str) -> RunRow | None:
+    """The newest run of a task that no other one superseded."""
+    return next((row for row in store.runs(task=task, limit=20) if row.state != "superseded"), None)
+
+
+def _earlier(row: RunRow, store: Store, workspace: Path) -> Earlier:
+    changed = None
+    if row.state == "succeeded":
+        products = [step.products for step in store.steps(row.run) if step.products]
+        changed = next((path for each in products if (path := changed_product(workspace, each))), None)
+    return Earlier(row.run, row.state, row.manifest, row.fingerprint, row.owner_alive, changed)
+
+
+def _steps(
+    graph: StepGraph,
+    inputs: Mapping[str, Any],
+    settings: Settings,
+    store: Store | None,
+    request: Request,
+    clock: Clock,
+    chosen: Plan,
+    row: RunRow | None,
+) -> Any:
+    recorded = {}
+    if chosen.action == "resume" and store is not None and row is not None:
+        recorded = recorded_nodes(graph, store.steps(row.run))
+    preparer = Preparer(PlanWorld(settings, store))
+    refresh = "all" if request.force else None
+    return plan_steps(graph, inputs, preparer, now=clock.now(), mode=request.mode, recorded=recorded, refresh=refresh)
+
+
+def recorded_nodes(graph: StepGraph, rows: Sequence[StepRow]) -> dict[str, PlanNode]:
+    """The steps of a recorded run that stand, or wait for something, as the planner reads them."""
+    steps = graph.by_id
+    nodes: dict[str, PlanNode] = {}
+    for row in rows:
+        if row.node in steps and row.state in ("succeeded", "reused", "suspended", "waiting", "running", "skipped"):
+            nodes[row.node] = PlanNode(
+                row.node,
+                steps[row.node],
+                state=row.state,
+                result=row.result,
+                producer=row.producer or "",
+                label=row.executor,
+                error=row.error,
+                cost=row.cost,
+            )
+    for row in rows:
+        step, _, index = row.node.partition("[")
+        if index and step in nodes:
+            group = nodes[step]
+            group.items = group.items or []
+            number = int(index.rstrip("]"))
+            item = Item(row.item_key or str(number), None)
+            group.items.append(
+                PlanNode(row.node, steps[step], state=row.state, result=row.result, error=row.error, item=item, index=number)
+            )
+    return nodes
+
+
+class PlanWorld:
+    """`core.prepare.World` that starts nothing: sessions count as ready, tools as `once`."""
+
+    def __init__(self, settings: Settings, store: Store | None) -> None:
+        self._settings, self._store = settings, store
+        self._blobs = Blobs(store.blob if store is not None else _no_blob)
+
+    def fetch(self, stored: Stored) -> Mapping[str, Any]:
+        return self._blobs.fetch(stored)
+
+    def stored(self, result: Mapping[str, Any]) -> Stored:
+        return {"value": result}
+
+    def reusable(self, name: str, key: str) -> Reuse | None:
+        return recorded_reuse(self._store, self._settings.workspace, name, key) if self._store else None
+
+    def files_digest(self, patterns: Sequence[str]) -> str:
+        return tree_digest(self._settings.workspace, list(patterns))
+
+    def server(self, name: str) -> Literal["unknown", "opening", "full", "ready"]:
+        return "ready" if name in self._settings.config.mcp_servers else "unknown"
+
+    def tool_effects(self, server: str, tool: str) -> Effects:
+        return "once"
+
+    def has_secret(self, name: str) -> bool:
+        return name in self._settings.config.secrets
+
+    def run_dir(self, run: str) -> str:
+        return ""
+
+
+def _no_blob(digest: str) -> bytes:
+    raise KeyError(digest)
+
+
+def plan_json(planned: Sequence[PlannedManifest]) -> dict[str, Any]:
+    """The document of `plan --format json` (cli.md)."""
+    return {"version": 1, "manifests": [_manifest_json(entry.plan) for entry in planned]}
+
+
+def _manifest_json(plan: Plan) -> dict[str, Any]:
+    return {
+        "name": plan.name,
+        "file": plan.file,
+        "action": plan.action,
+        "reason": plan.reason,
+        "steps": [
+            {
+                "id": step.id,
+                "verb": step.verb,
+                "action": step.action,
+                "reason": step.reason,
+                "route": [{"target": r.target, "taken": r.taken, "reason": r.reason} for r in step.route],
+            }
+            for step in plan.steps
+        ],
+    }
+
+
+def has_changes(planned: Sequence[PlannedManifest]) -> bool:
+    """Would apply do anything? (`--detailed-exitcode`)"""
+    return any(entry.plan.action in ("create", "update", "resume") for entry in planned)
+
+
+def step_of(graph: StepGraph, id: str) -> GraphStep:
+    """The step with this id. Raises UsageError with what there is."""
+    steps = graph.by_id
+    if id not in steps:
+        raise UsageError(f"{graph.name} has no step {id!r}", hint=f"steps: {', '.join(steps)}")
+    return steps[id]
+
+
+__all__ = ["RESUMABLE", "PlannedManifest", "plan", "plan_json", "has_changes"]

@@ -1,0 +1,147 @@
+"""Reading the state: which run is meant, what became of its steps. A second terminal may do all of it while a run goes on."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from runner.api.results import MICRO, RunResult, StepResult, exit_code_of
+from runner.errors import UsageError
+from runner.ports import AttemptRow, RunRow, StepRow, Store
+
+
+def find_run(store: Store, reference: str) -> RunRow:
+    """The run that an id, a unique prefix of one, or a manifest's name (its latest run) means. Raises UsageError."""
+    if row := store.run(reference):
+        return row
+    found = store.find(reference)
+    if len(found) == 1:
+        return found[0]
+    if len(found) > 1:
+        names = ", ".join(row.run for row in found)
+        raise UsageError(f"{reference!r} is the start of several runs: {names}", hint="give more of the id")
+    if named := store.runs(name=reference, limit=1):
+        return named[0]
+    raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
+
+
+def shown_state(row: RunRow) -> str:
+    """A run that claims to run but whose owner is dead is `interrupted`."""
+    return "interrupted" if row.state in ("running", "pending") and not row.owner_alive else row.state
+
+
+def step_results(rows: Sequence[StepRow]) -> dict[str, StepResult]:
+    """Steps by id, items by key inside their step."""
+    items: dict[str, dict[str, StepResult]] = {}
+    for row in rows:
+        step, bracket, index = row.node.partition("[")
+        if bracket:
+            items.setdefault(step, {})[row.item_key or index.rstrip("]")] = _step_result(row, {})
+    return {row.node: _step_result(row, items.get(row.node, {})) for row in rows if "[" not in row.node}
+
+
+def _step_result(row: StepRow, items: Mapping[str, StepResult]) -> StepResult:
+    failed = row.state in ("failed", "suspended", "blocked", "cancelled")
+    return StepResult(
+        state="succeeded" if row.state == "reused" else row.state,
+        attempts=row.attempt,
+        reused=row.reused or row.state == "reused",
+        executor=row.executor,
+        model=row.model,
+        reason=row.reason,
+        error=row.error if failed else None,
+        items=items,
+    )
+
+
+def run_result(store: Store, run: str, action: str) -> RunResult:
+    """A run as `apply --json` and `show --json` tell it."""
+    row = store.run(run)
+    assert row is not None
+    rows = store.steps(run)
+    reasons = suspension_reasons(rows) if row.state == "suspended" else ()
+    state = shown_state(row)
+    return RunResult(
+        manifest=row.name,
+        run=run,
+        action=action,
+        state=state,
+        reasons=reasons or ((row.reason,) if row.reason else ()),
+        steps=step_results(rows),
+        outputs=run_outputs(store, run),
+        cost=row.cost,
+        exit_code=exit_code_of(row.state, reasons),
+    )
+
+
+def suspension_reasons(rows: Sequence[StepRow]) -> tuple[str, ...]:
+    """Why the suspended steps wait, each reason once."""
+    return tuple(sorted({row.reason.split(":")[0] for row in rows if row.state == "suspended"}))
+
+
+def run_outputs(store: Store, run: str) -> Any:
+    """The outputs that the run's end recorded, else none."""
+    for recorded in reversed(store.events(run)):
+        if recorded.event.kind == "run_finished":
+            return recorded.event.data.get("outputs")
+    return None
+
+
+def result_of(store: Store, row: StepRow) -> Mapping[str, Any] | None:
+    """The RESULT of a step: {"output", "text"?, "checks"?}."""
+    if row.result is None:
+        return None
+    if "value" in row.result:
+        value: Mapping[str, Any] = row.result["value"]
+        return value
+    loaded: Mapping[str, Any] = json.loads(store.blob(row.result["ref"]))
+    return loaded
+
+
+def status_json(rows: Sequence[RunRow], mode: str, reasons: Callable[[RunRow], str]) -> dict[str, Any]:
+    """The document of `status --json` (cli.md)."""
+    return {
+        "version": 1,
+        "mode": mode,
+        "runs": [
+            {
+                "run": row.run,
+                "manifest": row.name,
+                "state": shown_state(row),
+                "reason": reasons(row),
+                "steps_done": row.steps_done,
+                "steps_total": row.steps_total,
+                "started": row.created,
+                "ended": row.finished,
+                "cost_usd": row.cost / MICRO,
+            }
+            for row in rows
+        ],
+    }
+
+
+def attempt_json(row: AttemptRow) -> dict[str, Any]:
+    """An attempt as `show --json` tells it."""
+    return {
+        "step": row.node,
+        "n": row.n,
+        "executor": row.executor or None,
+        "model": row.model or None,
+        "mode": row.mode,
+        "state": row.state,
+        "class": row.error_class or None,
+        "message": row.message or None,
+        "effect": row.effect or None,
+        "reason": row.reason,
+        "started": row.started,
+        "ended": row.ended,
+        "cost_usd": row.cost / MICRO,
+        "log": row.log or None,
+    }
+
+
+def show_json(store: Store, run: str) -> dict[str, Any]:
+    """The document of `show RUN --json`: the run as in `apply --json`, with its attempts."""
+    result = run_result(store, run, "show")
+    return {"version": 1, **result.to_json(), "attempts": [attempt_json(row) for row in store.attempts(run)]}

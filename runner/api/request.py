@@ -1,0 +1,43 @@
+"""What a caller asks for, and how it may interrupt: the values that every verb of the API takes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from runner.manifest.vocabulary import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """`texts`: inputs as typed (`-i k=v`), converted by their declared types. `values`: inputs as JSON (`-f FILE`); texts win."""
+
+    texts: Mapping[str, str] = field(default_factory=dict)
+    values: Mapping[str, Any] = field(default_factory=dict)
+    force: bool = False
+    jobs: int | None = None
+    """At most this many running steps in the whole process; None = config."""
+    mode: Mode = "normal"
+    on_pause: Literal["fail", "ok"] = "fail"
+
+
+@dataclass(slots=True)
+class Control:
+    """How a signal handler reaches a running apply: `drain` lets running steps end, `stop` ends them now."""
+
+    signal: int | None = None
+    _on_drain: list[Callable[[], None]] = field(default_factory=list)
+    _on_stop: list[Callable[[], None]] = field(default_factory=list)
+    stopped: bool = False
+
+    def listen(self, drain: Callable[[], None], stop: Callable[[], None]) -> None:
+        self._on_drain.append(drain)
+        self._on_stop.append(stop)
+
+    def interrupt(self, signal: int) -> None:
+        """The first call drains, the second stops."""
+        first, self.signal = self.signal is None, self.signal or signal
+        self.stopped = not first
+        for call in self._on_drain if first else self._on_stop:
+            call()
