@@ -9,6 +9,7 @@ import json
 import traceback
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -68,11 +69,13 @@ class Attempts:
         self._executors, self._places = executors, places
         self._secrets, self._redactor, self._blobs = secrets, redactor, blobs
         self._limits = limits or Limits()
+        self._root = str(places.workspace.resolve())
 
     async def run(self, task: StepTask, note: Callable[[Note], None]) -> Outcome:
         """Never raises for what the step did; CancelledError passes, and by then its command is gone."""
-        path = log_path(self._places.logs, task.run, task.node, task.attempt)
-        log = AttemptLog(path, self._redactor, self._limits.log)
+        log = AttemptLog(
+            partial(log_path, self._places.logs, task.run, task.node, task.attempt), self._redactor, self._limits.log
+        )
         try:
             outcome = await self._outcome(task, note, log)
         finally:
@@ -88,7 +91,9 @@ class Attempts:
         if answer.error_class:
             return self._refused(answer)
         try:
-            return await self._accept(task, request, answer)
+            result = self._result(task, answer)
+            answer = replace(answer, output=None, text=None)  # a large one is in memory once from here on
+            return await self._accept(task, request, answer, result)
         except _Refusal as refusal:
             return self._failed(answer, refusal.error_class, refusal.message, refusal.result, refusal.checks)
 
@@ -104,14 +109,12 @@ class Attempts:
         if spec.get("workspace"):
             raise Unready("needs workspaces of steps, which are not configured")
         tree = filled({"inputs": task.inputs, "env": spec.get("env") or {}}, task.secrets, self._secrets)
-        run_dir = self._places.run_dirs / task.run
-        private_folder(run_dir)
         return Request(
             label=task.label,
             verb=task.verb,
             inputs=tree["inputs"],
-            env=_env(tree["env"]) | {"ARES_RUN_DIR": str(run_dir)},
-            cwd=str(self._cwd(spec.get("cwd"))),
+            env=_env(tree["env"]) | {"ARES_RUN_DIR": self._run_dir(task.run)},
+            cwd=self._cwd(spec.get("cwd")),
             idempotency_key=task.effect_key,
             deadline_s=None if task.timeout_ms is None else task.timeout_ms / 1000,
             idle_s=None if task.idle_ms is None else task.idle_ms / 1000,
@@ -121,9 +124,16 @@ class Attempts:
             note=note,
         )
 
-    def _cwd(self, cwd: Json) -> Path:
+    def _run_dir(self, run: str) -> str:
+        path = self._places.run_dirs / run
+        private_folder(path)
+        return str(path)
+
+    def _cwd(self, cwd: Json) -> str:
+        if not cwd:
+            return self._root
         try:
-            return inside(self._places.workspace, self._places.workspace, str(cwd or "."))
+            return str(inside(self._places.workspace, self._places.workspace, str(cwd)))
         except PathEscape as error:
             raise Unready(f"cwd: {error}") from error
 
@@ -144,9 +154,8 @@ class Attempts:
 
     # ------------------------------------------------------------ after it
 
-    async def _accept(self, task: StepTask, request: Request, answer: CallResult) -> Outcome:
+    async def _accept(self, task: StepTask, request: Request, answer: CallResult, result: dict[str, Json]) -> Outcome:
         """The call has given an answer, so from here on the effect is known. Raises _Refusal."""
-        result = self._result(task, answer)
         context = {**(task.spec.get("context") or {}), "output": result["output"], "text": text_of(result)}
         checks = await self._checked(task, request, context)
         failed = [str(verdict["message"]) for verdict in checks if not verdict["passed"]]
@@ -162,10 +171,9 @@ class Attempts:
 
         Masked first, so that a resumed run, which reads the record, computes from the same value."""
         try:
-            plain = fit(result_of(answer.output, answer.text), self._limits.output)
+            result = self._fit(answer)
         except Unfit as error:
             raise _Refusal("bad_output", str(error)) from error
-        result: dict[str, Json] = self._redactor.data(plain)
         schema = task.spec.get("returns")
         if schema is None:
             return result
@@ -176,6 +184,14 @@ class Attempts:
             raise _Refusal("bad_output", str(error), result) from error
         except BadSchema as error:
             raise _Refusal("invalid", str(error)) from error
+
+    def _fit(self, answer: CallResult) -> dict[str, Json]:
+        """The answer as a RESULT: bounded JSON, masked. Raises Unfit."""
+        raw = result_of(answer.output, answer.text)
+        masked: dict[str, Json] = self._redactor.data(
+            {key: fit(part, self._limits.output) for key, part in raw.items()}
+        )
+        return masked
 
     async def _checked(self, task: StepTask, request: Request, context: Mapping[str, Json]) -> list[Verdict]:
         checks = task.spec.get("checks") or ()
@@ -223,7 +239,7 @@ class Attempts:
         result = None
         if answer.error_class == "bad_output" and answer.output is not None:
             try:
-                result = self._redactor.data(fit(result_of(answer.output, answer.text), self._limits.output))
+                result = self._fit(answer)
             except Unfit:
                 pass  # what cannot be recorded cannot be shown to a next round either
         return self._failed(answer, answer.error_class, answer.message, result)

@@ -17,6 +17,7 @@ from runner.templating.model import Ref, show
 TIMEOUT_MS: Final = 600_000
 SHOWN_CHARS: Final = 200
 TAIL_LINES: Final = 20
+TAIL_CHARS: Final = 4_000
 
 Call = Callable[[Request], Awaitable[CallResult]]
 Verdict = dict[str, Json]
@@ -108,7 +109,7 @@ def _name(inputs: Mapping[str, Any]) -> str:
 
 def _with_output(result: CallResult) -> str:
     """The message, which has the end of stderr, and the end of stdout: test runners report there."""
-    tail = "\n".join((result.text or "").rstrip().splitlines()[-TAIL_LINES:])
+    tail = "\n".join((result.text or "")[-TAIL_CHARS:].rstrip().splitlines()[-TAIL_LINES:])
     return result.message if not tail or tail in result.message else f"{result.message}\n{tail}"
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Final, Literal
 
-from runner.redact import Redactor
+from runner.redact import RedactedStream, Redactor
 
+Stream = Literal["stdout", "stderr", "progress"]
 LOG_BYTES: Final = 8 << 20
 _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_\[\]-]")
 
@@ -34,15 +36,19 @@ def private_folder(path: Path) -> None:
 class AttemptLog:
     """A `LogSink` of one attempt. The file appears with the first text; a disk that refuses it never fails the step."""
 
-    def __init__(self, path: Path, redactor: Redactor, cap: int = LOG_BYTES) -> None:
-        self.path = path
-        self._left, self._dropped = cap, 0
-        self._cap = cap
+    def __init__(self, path: Callable[[], Path], redactor: Redactor, cap: int = LOG_BYTES) -> None:
+        """`path` is asked for when there is something to write: most attempts of MCP tools write nothing."""
+        self._path, self._redactor = path, redactor
+        self._cap = self._left = cap
+        self._dropped = 0
+        self._file: Path | None = None
         self._fd: int | None = None
         self._broken = False
-        self._masks = {name: redactor.stream() for name in ("stdout", "stderr", "progress")}
+        self._masks: dict[Stream, RedactedStream] = {}
 
-    def write(self, stream: Literal["stdout", "stderr", "progress"], text: str) -> None:
+    def write(self, stream: Stream, text: str) -> None:
+        if stream not in self._masks:
+            self._masks[stream] = self._redactor.stream()
         self._put(self._masks[stream].feed(text))
 
     def close(self) -> str:
@@ -57,7 +63,7 @@ class AttemptLog:
             return ""
         os.close(self._fd)
         self._fd = None
-        return str(self.path)
+        return str(self._file)
 
     def _put(self, text: str) -> None:
         if not text:
@@ -82,7 +88,8 @@ class AttemptLog:
             self._broken = True
 
     def _open(self) -> int:
-        private_folder(self.path.parent)
+        path = self._file = self._path()
+        private_folder(path.parent)
         with suppress(FileNotFoundError):
-            self.path.unlink()  # never write through a link or into a file that others may read
-        return os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)
+            path.unlink()  # never write through a link or into a file that others may read
+        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_NOFOLLOW, 0o600)

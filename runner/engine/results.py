@@ -15,8 +15,13 @@ __all__ = ["INLINE_BYTES", "MAX_DEPTH", "TOO_DEEP", "Unfit", "fit", "result_of",
 
 INLINE_BYTES = 4_096
 """A RESULT up to this size rides in the event itself."""
+LARGE = 1 << 20
+"""Characters of a text that is handled with an eye on memory."""
 MAX_DEPTH = 100
 TOO_DEEP = f"the output is nested too deeply: more than {MAX_DEPTH} levels"
+
+
+_CONTROLS = [chr(code) for code in range(32) if chr(code) not in "\n\r\t\b\f"]
 
 
 class Unfit(Exception):
@@ -45,14 +50,13 @@ def result_of(output: Json, text: str | None, checks: Sequence[Mapping[str, Json
 
 def fit(value: Json, limit: int) -> Json:
     """`value` as plain JSON of at most `limit` bytes, lone surrogates replaced. Raises Unfit for all that is not JSON."""
-    if isinstance(value, str) and len(value) > limit:
-        raise Unfit(too_large(limit))
+    if isinstance(value, str) and len(value) > LARGE:
+        return _fit_text(value, limit)
     try:
         text = canonical_json(value)
         size = len(text.encode())
     except UnicodeEncodeError:  # half of a UTF-16 pair, as "\ud800" in JSON gives it: no database or file takes it
-        value = _replace_surrogates(value)
-        return fit(value, limit)
+        return fit(_replace_surrogates(value), limit)
     except ValueError as error:
         circular = "Circular" in str(error)
         raise Unfit(
@@ -67,6 +71,24 @@ def fit(value: Json, limit: int) -> Json:
     if too_deep(value, text):
         raise Unfit(TOO_DEEP)
     return value
+
+
+def _fit_text(text: str, limit: int) -> str:
+    """`fit` for a long text, measured without writing it as JSON: that could take six times its size."""
+    if len(text) <= limit and not text.isascii():
+        data = text.encode("utf-8", "replace")
+        extra = len(data) - len(text)
+        text = data.decode()
+    else:
+        extra = 0
+    if len(text) + extra + 2 > limit or len(text) + extra + 2 + _escapes(text) > limit:
+        raise Unfit(too_large(limit))
+    return text
+
+
+def _escapes(text: str) -> int:
+    """Characters that JSON adds to `text`."""
+    return sum(text.count(char) for char in '"\\\n\r\t\b\f') + 5 * sum(map(text.count, _CONTROLS))
 
 
 def too_large(limit: int) -> str:

@@ -119,7 +119,7 @@ def _not_spawned(spec: Spec, error: OSError | ValueError) -> CallResult:
 
 
 def _tail(text: str) -> str:
-    return "\n".join(text.rstrip().splitlines()[-TAIL_LINES:])[-TAIL_CHARS:]
+    return "\n".join(text[-TAIL_CHARS:].rstrip().splitlines()[-TAIL_LINES:])
 
 
 def _signal_name(number: int) -> str:

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.digest import digest_bytes
-from runner.engine.results import MAX_DEPTH, Unfit, fit, result_of, stored, text_of
+from runner.engine.results import LARGE, MAX_DEPTH, Unfit, fit, result_of, stored, text_of
 
 
 def test_a_small_result_is_inline() -> None:
@@ -83,3 +83,13 @@ circle.append(circle)
 def test_what_the_record_cannot_hold_is_refused_in_words(value: object, says: str) -> None:
     with pytest.raises(Unfit, match=says):
         fit(value, 100)
+
+
+@pytest.mark.parametrize("unit", ["x", "\n", '"', "\0", "ö", "x\ud800", "\\"])
+def test_a_long_text_is_measured_as_its_json_would_be(unit: str) -> None:
+    text = unit * (LARGE + 1)
+    clean = text.encode("utf-8", "replace").decode()
+    size = len(json.dumps(clean, ensure_ascii=False).encode())
+    assert fit(text, size) == clean
+    with pytest.raises(Unfit, match="over the limit"):
+        fit(text, size - 1)
