@@ -92,7 +92,7 @@ def _block(one: Diagnostic, lines: Sequence[str], paint: _Paint) -> list[str]:
 
 def _lines(span: Span, lines: Sequence[str], gutter: int, kind: str, paint: _Paint) -> list[str]:
     """The source line and the caret under it; nothing when the source is not at hand."""
-    if not 1 <= span.line <= len(lines) or not any(lines):
+    if not 1 <= span.line <= len(lines) or lines == [""]:
         return []
     line = lines[span.line - 1]
     end = span.end_column if span.end_line == span.line else len(line) + 1

@@ -11,8 +11,8 @@ YAML_RULES: tuple[Rule, ...] = (
         "the text is not YAML",
         "The YAML parser could not go on. Usual reasons: a tab used as indentation, a value that starts with `{{` without quotes, "
         "a `: ` or ` #` inside an unquoted value, a bracket or quote that is never closed.",
-        "title: {{ inputs.title }}: now",
-        'title: "{{ inputs.title }}: now"',
+        "needs: [build, test",
+        "needs: [build, test]",
     ),
     Rule(
         "yaml-tab",
@@ -91,8 +91,8 @@ YAML_RULES: tuple[Rule, ...] = (
         "error",
         "a merge key that does not name mappings",
         "`<<` takes one mapping, or a list of mappings, whose keys are used where the mapping does not have its own.",
-        "build:\n  <<: make\n  timeout: 1m",
-        "build:\n  <<: *base\n  timeout: 1m",
+        "build:\n  <<: base\n  timeout: 1m",
+        "x: &base {env: {A: b}}\nbuild:\n  <<: *base\n  timeout: 1m",
     ),
     Rule(
         "yaml-anchor-duplicate",

@@ -20,6 +20,7 @@ _EXPRESSION_KEYS = frozenset({"when", "expr"})
 _FLOW_EXPRESSION = re.compile(r"[{,]\s*(?:when|expr)\s*:\s")
 _FLOW_WORD = re.compile(r"[^\s,\[\]{}]+")
 _LONGEST_FIX = 120
+_LONGEST_LINE = 2000
 _CUT = (
     "mapping values are not allowed",
     "did not find expected key",
@@ -141,11 +142,13 @@ def explain(text: Text, error: Any, opened: int | None) -> tuple[Mistake, tuple[
     at = min(mark.index if mark is not None else getattr(error, "position", 0), len(text.content))
     context_mark = getattr(error, "context_mark", None)
     context = min(context_mark.index, len(text.content)) if context_mark is not None else at
-    for offset in dict.fromkeys((at, context)):
+    # The patterns below may backtrack: a line longer than anybody writes is not worth their time.
+    offsets = [offset for offset in dict.fromkeys((at, context)) if len(_line(text, offset)[1]) <= _LONGEST_LINE]
+    for offset in offsets:
         found = _tab(text, offset) or _template(text, offset) or _expression(text, offset, problem)
         if found:
             return found
-    if problem.startswith(_INDICATORS):
+    if problem.startswith(_INDICATORS) and offsets:
         return _indicator(text, context)
     if opened is not None and at >= len(text.content.rstrip()):
         bracket = text.content[opened]
