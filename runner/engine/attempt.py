@@ -85,7 +85,7 @@ class Attempts:
     async def _outcome(self, task: StepTask, note: Callable[[Note], None], log: AttemptLog) -> Outcome:
         try:
             executor, request = self._executor(task.verb), self._request(task, note, log)
-        except Unready as error:
+        except (Unready, TemplateError) as error:
             return self._failed(CallResult(executor=task.label), "invalid", str(error))
         answer = await self._call(executor, request)
         if answer.error_class:
@@ -126,7 +126,10 @@ class Attempts:
 
     def _run_dir(self, run: str) -> str:
         path = self._places.run_dirs / run
-        private_folder(path)
+        try:
+            private_folder(path)
+        except OSError as error:
+            raise Unready(f"needs the folder {path}: {error.strerror}") from error
         return str(path)
 
     def _cwd(self, cwd: Json) -> str:

@@ -61,7 +61,8 @@ class AttemptLog:
             )
         if self._fd is None:
             return ""
-        os.close(self._fd)
+        with suppress(OSError):  # some disks say only now that they are full
+            os.close(self._fd)
         self._fd = None
         return str(self._file)
 

@@ -12,6 +12,7 @@ from runner.core.messages import Note
 from runner.executors.process import Process, Spec, Why, pid_start
 from runner.executors.watchdog import Watchdog
 from runner.ports import CallResult, Request
+from runner.templating import TemplateError
 from runner.templating.text import to_text
 
 LABEL = "local"
@@ -34,11 +35,10 @@ class LocalCommands:
 
     async def call(self, request: Request) -> CallResult:
         """Exit 0: `output` is stdout without its last newline. Else tool_error, timeout, crash, bad_output, unavailable or invalid."""
-        argv = _argv(request)
-        if not argv or None in argv:
-            problem = f"argument {argv.index(None)} of the command is none" if argv else "the command has no words"
-            return _failed("invalid", "none", problem, "", None)
-        spec = Spec([to_text(word) for word in argv], self._env(request), request.cwd, request.stdin, self._cap)
+        try:
+            spec = Spec(_argv(request), self._env(request), request.cwd, request.stdin, self._cap)
+        except TemplateError as error:
+            return _failed("invalid", "none", error.message, "", None)
         self._watchdog.start()
         try:
             process = Process(spec, request.log)
@@ -79,10 +79,16 @@ class LocalCommands:
         return _failed("tool_error", "none", f"exit code {process.returncode}", tail, text, process.returncode)
 
 
-def _argv(request: Request) -> list[Json]:
+def _argv(request: Request) -> list[str]:
+    """Raises TemplateError for what no command line can hold."""
     if "script" in request.inputs:
-        return ["/bin/sh", "-euc", request.inputs["script"]]
-    return list(request.inputs["argv"])
+        return ["/bin/sh", "-euc", str(request.inputs["script"])]
+    argv: list[Json] = list(request.inputs["argv"])
+    if not argv or None in argv:
+        raise TemplateError(
+            f"argument {argv.index(None)} of the command is none" if argv else "the command has no words"
+        )
+    return [to_text(word) for word in argv]
 
 
 def _failed(

@@ -56,6 +56,7 @@ class Process:
         self._quiet: asyncio.Future[None] = self._loop.create_future()
         self._ended = self._closed = False
         self._heard = self._loop.time()
+        self._timers: dict[Why, asyncio.TimerHandle] = {}
         self._popen = _spawn(spec)
         self.pid = self._popen.pid
         self._open: dict[Stream, IO[bytes]] = {}
@@ -78,7 +79,8 @@ class Process:
 
     async def wait(self, deadline_s: float | None, idle_s: float | None) -> Why:
         """Until it has ended or was ended, and why. When this is left, also by cancellation, nothing of its group runs."""
-        timers = [self._loop.call_later(deadline_s, self._decide, "deadline")] if deadline_s is not None else []
+        if deadline_s is not None:
+            self._timers["deadline"] = self._loop.call_later(deadline_s, self._decide, "deadline")
         if idle_s is not None:
             self._check_idle(idle_s)
         try:
@@ -92,7 +94,7 @@ class Process:
             await self._stop()
             raise
         finally:
-            for timer in timers:
+            for timer in self._timers.values():
                 timer.cancel()
             self._close()
 
@@ -130,7 +132,7 @@ class Process:
         if left <= 0:
             self._decide("idle")
         elif not self._verdict.done():
-            self._loop.call_later(left, self._check_idle, idle_s)
+            self._timers["idle"] = self._loop.call_later(left, self._check_idle, idle_s)
 
     def _on_end(self) -> None:
         """The leader is a zombie now; it keeps the group's number from being given away until it is reaped."""

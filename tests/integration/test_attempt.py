@@ -250,6 +250,12 @@ async def test_a_secret_split_over_two_writes_is_masked_in_the_log(bench: Bench)
     assert Path((await bench.answer(write)).log).read_text() == "so *** and on\n"
 
 
+async def test_a_secret_that_fits_nowhere_stops_the_attempt(bench: Bench) -> None:
+    outcome = await bench.script("touch ran", secrets={"inputs/with/x": [{"secret": "TOKEN"}]})
+    assert (outcome.error_class, outcome.effect) == ("invalid", "none")
+    assert not (bench.places.workspace / "ran").exists()
+
+
 async def test_a_missing_secret_is_named_and_nothing_runs(bench: Bench) -> None:
     outcome = await bench.script("touch ran", secrets={"env/T": [{"secret": "NOPE"}]}, spec={"env": {"T": "?"}})
     assert (outcome.error_class, outcome.effect) == ("invalid", "none")
@@ -327,6 +333,19 @@ async def test_a_log_that_cannot_be_written_fails_nothing(bench: Bench) -> None:
     assert (outcome.state, outcome.log) == ("succeeded", "")
 
 
+async def test_a_folder_of_the_run_that_cannot_be_made_leaves_the_effect_known(bench: Bench) -> None:
+    bench.places.run_dirs.parent.mkdir()
+    bench.places.run_dirs.write_text("a file where the folder should be")
+    outcome = await bench.script("touch ran")
+    assert (outcome.error_class, outcome.effect) == ("invalid", "none")
+    assert str(bench.places.run_dirs) in outcome.message
+
+
+async def test_an_argument_that_no_command_line_can_hold_is_known_not_to_have_run(bench: Bench) -> None:
+    outcome = await bench.run(task("run", {"argv": ["echo", ["x" * 2_000_000]]}))
+    assert (outcome.error_class, outcome.effect) == ("invalid", "none")
+
+
 def test_log_names_are_safe_and_never_meet() -> None:
     logs = Path("/logs")
     assert log_path(logs, "r1", "build[3]", 2) == Path("/logs/r1/build[3].2.log")
@@ -400,11 +419,12 @@ async def test_all_checks_are_judged_and_the_failed_ones_are_the_feedback(bench:
             expr("output"),
             {"kind": "changed", "changed": {}},
             {"kind": "judge", "judge": {"prompt": "good?"}, "min": 0.5},
+            command("echo", "{{ output.nope }}"),
         ]
     }
     outcome = await bench.script("echo hi", spec)
     assert (outcome.state, outcome.error_class, outcome.effect) == ("failed", "check_failed", "none")
-    assert [check["passed"] for check in outcome.checks] == [False, True, False, False, False, False, False]
+    assert [check["passed"] for check in outcome.checks] == [False, True, False, False, False, False, False, False]
     messages = [check["message"] for check in outcome.checks]
     assert messages[0] == 'output | length == 9 is false; output = "hi"'
     assert messages[2].splitlines() == [
@@ -416,6 +436,7 @@ async def test_all_checks_are_judged_and_the_failed_ones_are_the_feedback(bench:
     assert "cannot be evaluated" in messages[4]
     assert "`changed` needs" in messages[5]
     assert "`judge` needs" in messages[6]
+    assert "cannot be rendered" in messages[7]
     assert outcome.feedback == "\n".join(
         message for message, check in zip(messages, outcome.checks, strict=True) if not check["passed"]
     )
@@ -464,6 +485,12 @@ async def test_save_writes_structured_output_as_json(bench: Bench) -> None:
     outcome = await bench.script("""echo '{"n": 1}'""", spec)
     assert (bench.places.workspace / "n.json").read_text() == '{\n  "n": 1,\n  "note": null\n}\n'
     assert list(outcome.products) == ["n.json"]
+
+
+async def test_save_from_a_template_that_fails_is_a_known_failure(bench: Bench) -> None:
+    outcome = await bench.script("echo body", {"save": {"path": "out", "from": "{{ output.nope.deeper }}"}})
+    assert (outcome.error_class, outcome.effect) == ("invalid", "none")
+    assert outcome.message.startswith("save: ")
 
 
 async def test_save_from_writes_what_its_template_gives(bench: Bench) -> None:
