@@ -83,7 +83,7 @@ class MemoryStore:
         self._steps_total: dict[str, int] = {}
         self._leases: dict[str, tuple[int, str | None]] = {}
         self._owners: dict[str, tuple[OwnerId, int]] = {}
-        self._reuse: dict[tuple[str, str], tuple[str, int, str]] = {}
+        self._reuse: dict[tuple[str, str], tuple[str, StepCells]] = {}
         self._inbox: list[InboxRow] = []
         self._posted = 0
         self._blobs: dict[str, bytes] = {}
@@ -140,7 +140,7 @@ class MemoryStore:
         for older in supersede:
             self._end_tree(older, run.run, now)
         self._add_manifest(manifest)
-        self._runs[run.run] = _Run(run, inputs, _live_of(run))
+        self._runs[run.run] = _Run(run, inputs, self._live_of(run))
         return self._take(run.root, owner)
 
     def _check_new(self, run: NewRun) -> None:
@@ -167,7 +167,7 @@ class MemoryStore:
             raise leases.no_run(unit.root)
         if self._leases[unit.root][0] != unit.epoch:
             raise leases.fenced(unit.root)
-        new = {run.run: _Run(run, text, _live_of(run)) for run, text in zip(unit.runs, inputs, strict=True)}
+        new = {run.run: _Run(run, text, self._live_of(run)) for run, text in zip(unit.runs, inputs, strict=True)}
         for run in unit.runs:
             self._check_new(run)
         named = {recorded.run for recorded in unit.events}
@@ -186,13 +186,17 @@ class MemoryStore:
         project(run.live, recorded, changes)
         run.record.append((recorded.at, recorded.event.kind, recorded.event.node, text))
         run.attempts.update({(attempt.node, attempt.n): attempt for attempt in changes.attempts})
-        self._reuse.update({(name, key): (*place, producer) for name, key, *place, producer in changes.reuse})  # type: ignore[misc]
+        for name, step in changes.reuse:
+            self._reuse[name, step.key or ""] = (recorded.run, step)
 
     def _post(self, root: str, kind: str, body: str, by: str) -> int:
         self._known(root)
         self._posted += 1
         self._inbox.append(InboxRow(self._posted, root, kind, decode(body), by, self._clock.now()))
         return self._posted
+
+    def _live_of(self, run: NewRun) -> Live:
+        return Live(run.run, run.name, run.root, RunCells(len(self._runs) + 1, reason=run.reason))
 
     def _add_manifest(self, manifest: NewManifest) -> None:
         if manifest.digest not in self._manifests:
@@ -282,7 +286,7 @@ class MemoryStore:
     def attempts(self, run: str, node: str | None = None) -> Sequence[AttemptRow]:
         found = self._runs.get(run)
         cells = found.attempts.values() if found else ()
-        some = [rows.attempt_row(attempt_values(cell)) for cell in cells if node in (None, cell.node)]
+        some = [rows.attempt_row((run, *attempt_values(cell)[1:])) for cell in cells if node in (None, cell.node)]
         return sorted(some, key=lambda row: (*rows.place(row.node), row.n))
 
     def events(self, run: str, after: int = 0) -> Sequence[Recorded]:
@@ -299,9 +303,11 @@ class MemoryStore:
     def reusable(self, name: str, key: str) -> Reusable | None:
         if (name, key) not in self._reuse:
             return None
-        run, seq, producer = self._reuse[name, key]
-        at, _, _, data = self._runs[run].record[seq - 1]
-        return rows.reusable((key, producer, data, at))
+        run, step = self._reuse[name, key]
+        if step.result_seq is None:
+            return None
+        at, _, _, data = self._runs[run].record[step.result_seq - 1]
+        return rows.reusable((run, step.node, step.state, step.attempt, key, step.producer, data, at))
 
     def has_reusable(self, name: str) -> bool:
         return any(known == name for known, _ in self._reuse)
@@ -330,10 +336,6 @@ class MemoryStore:
         )  # fmt: skip
 
 
-def _live_of(run: NewRun) -> Live:
-    return Live(run.name, run.root, RunCells(run.run, reason=run.reason))
-
-
 def _count_steps(graph: str) -> int:
     try:
         steps = decode(graph)["steps"]
@@ -346,7 +348,7 @@ def _step_row(run: _Run, step: StepCells) -> StepRow:
     held = run.record[step.result_seq - 1][3] if step.result_seq is not None else None
     return rows.step_row(
         (
-            step.run, step.node, step.state, step.attempt, step.tries, step.lost, step.key, step.producer, step.reason,
+            run.made.run, step.node, step.state, step.attempt, step.tries, step.lost, step.key, step.producer, step.reason,
             step.until, step.item_key, step.cost, step.started, step.ended, step.executor, step.model, step.error,
             step.reused, held,
         )

@@ -22,9 +22,10 @@ UNKNOWN = "unknown"
 
 @dataclass(slots=True, eq=False)
 class StepCells:
-    """One row of `steps`, in column order. `result_seq` is the place of the event that holds result and products."""
+    """One row of `steps`, in column order. `result_seq` is the place of the event that holds result and products; `producer`
+    stays empty for a step that was its own (see `producer_of`)."""
 
-    run: str
+    id: int
     node: str
     state: str = "pending"
     attempt: int = 0
@@ -52,7 +53,7 @@ class StepCells:
 class AttemptCells:
     """One row of `attempts`, in column order."""
 
-    run: str
+    id: int
     node: str
     n: int
     executor: str = ""
@@ -77,7 +78,7 @@ class AttemptCells:
 class RunCells:
     """What events change in a row of `runs`. `cost` and `steps_done` hold once the run is finished."""
 
-    run: str
+    n: int
     state: str = "pending"
     verdict: str | None = None
     leg: int = 1
@@ -91,37 +92,44 @@ class RunCells:
 step_values: Callable[[StepCells], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(StepCells)))
 attempt_values: Callable[[AttemptCells], tuple[Any, ...]] = attrgetter(*(f.name for f in fields(AttemptCells)))
 run_values: Callable[[RunCells], tuple[Any, ...]] = attrgetter(
-    "state", "verdict", "leg", "reason", "superseded_by", "finished", "cost", "steps_done", "run"
+    "state", "verdict", "leg", "reason", "superseded_by", "finished", "cost", "steps_done", "n"
 )
 
 
 @dataclass(slots=True, eq=False)
 class Changes:
     """The rows that a transaction has touched (keys; in order), and the successes that others may reuse:
-    (manifest name, key, run, seq, producer)."""
+    (manifest name, step)."""
 
     steps: dict[StepCells, None] = field(default_factory=dict)
     attempts: dict[AttemptCells, None] = field(default_factory=dict)
     runs: dict[RunCells, None] = field(default_factory=dict)
-    reuse: list[tuple[str, str, str, int, str]] = field(default_factory=list)
+    reuse: list[tuple[str, StepCells]] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)
 class Live:
-    """The rows of one run while it is written to. `last` = seq of its newest event; `attempts` = those not over, by node."""
+    """The rows of one run while it is written to. `last` = seq of its newest event; `tried` = how many attempts have started,
+    `attempts` = those not over, by node."""
 
+    run: str
     name: str
     root: str
     row: RunCells
     last: int = 0
+    tried: int = 0
     steps: dict[str, StepCells] = field(default_factory=dict)
     attempts: dict[str, AttemptCells] = field(default_factory=dict)
+
+    def id(self, place: int) -> int:
+        """The key of a line of this run."""
+        return self.row.n << 32 | place
 
     def touch(self, node: str, changes: Changes) -> StepCells:
         """The row of `node`, to be changed."""
         step = self.steps.get(node)
         if step is None:
-            step = self.steps[node] = StepCells(self.row.run, node)
+            step = self.steps[node] = StepCells(self.id(len(self.steps) + 1), node)
         changes.steps[step] = None
         return step
 
@@ -137,6 +145,11 @@ class Live:
         """(cost of all steps and items, top-level steps that are done)."""
         done = sum(step.state in SETTLED and "[" not in step.node for step in self.steps.values())
         return sum(step.cost for step in self.steps.values()), done
+
+
+def producer_of(run: str, node: str, state: str, attempt: int, producer: str | None) -> str | None:
+    """Which run/step/attempt really executed: its own, unless another is on record."""
+    return f"{run}/{node}/{attempt}" if state == "succeeded" and producer is None else producer
 
 
 def project(live: Live, recorded: Recorded, changes: Changes) -> None:
@@ -230,7 +243,9 @@ def _group_joined(live: Live, recorded: Recorded, changes: Changes) -> None:
     step = live.touch(node, changes)
     _settle(step, data["state"], data.get("reason", ""), recorded.at)
     items = list(live.items(node))
-    step.producer = digest([item.producer for item in items])
+    step.producer = digest(
+        [producer_of(live.run, item.node, item.state, item.attempt, item.producer) for item in items]
+    )
     step.error = None
     if data["state"] == "failed":
         step.error = next((item.error for item in items if item.state == "failed"), None)
@@ -258,7 +273,7 @@ def _step_reused(live: Live, recorded: Recorded, changes: Changes) -> None:
     step.key, step.producer, step.result_seq, step.reused = data["key"], data["producer"], recorded.seq, 1
     step.error = None
     if step.key:
-        changes.reuse.append((live.name, step.key, live.row.run, recorded.seq, step.producer or ""))
+        changes.reuse.append((live.name, step))
 
 
 def _step_waiting(live: Live, recorded: Recorded, changes: Changes) -> None:
@@ -294,9 +309,9 @@ def _step_resolved(live: Live, recorded: Recorded, changes: Changes) -> None:
 
 def _succeed(live: Live, step: StepCells, recorded: Recorded, changes: Changes) -> None:
     step.error = None
-    step.producer, step.result_seq = f"{live.row.run}/{step.node}/{step.attempt}", recorded.seq
-    if step.key is not None:
-        changes.reuse.append((live.name, step.key, live.row.run, recorded.seq, step.producer))
+    step.producer, step.result_seq = None, recorded.seq
+    if step.key:
+        changes.reuse.append((live.name, step))
 
 
 def _choice_advanced(live: Live, recorded: Recorded, changes: Changes) -> None:
@@ -328,17 +343,22 @@ def _attempt_started(live: Live, recorded: Recorded, changes: Changes) -> None:
     step.executor, step.model = data.get("label", ""), ""
     if step.started is None:
         step.started = recorded.at
-    attempt = live.attempts[step.node] = AttemptCells(live.row.run, step.node, step.attempt, started=recorded.at)
+    attempt = live.attempts[step.node] = _attempt(live, step, recorded.at)
     attempt.executor, attempt.mode = step.executor, data.get("mode", "")
     attempt.effect_key, attempt.reason = data.get("effect_key", ""), step.reason
     changes.attempts[attempt] = None
+
+
+def _attempt(live: Live, step: StepCells, at: int) -> AttemptCells:
+    live.tried += 1
+    return AttemptCells(live.id(live.tried), step.node, step.attempt, started=at)
 
 
 def _end(live: Live, recorded: Recorded, changes: Changes, state: str) -> tuple[StepCells, AttemptCells]:
     """The rows of an attempt that is over, with what every end has in common."""
     data, node = recorded.event.data, recorded.event.node
     step = live.touch(node, changes)
-    attempt = live.attempts.pop(node, None) or AttemptCells(live.row.run, node, data["n"], started=recorded.at)
+    attempt = live.attempts.pop(node)
     changes.attempts[attempt] = None
     attempt.state, attempt.ended = state, recorded.at
     attempt.cost, attempt.cost_source = data.get("cost") or 0, data.get("cost_source", "")

@@ -6,28 +6,28 @@ select epoch from roots where root = ?
 
 -- name: insert_event
 -- One line of the record.
-insert into events (run, seq, at, kind, node, v, data) values (?, ?, ?, ?, ?, ?, ?)
+insert into events (id, at, kind, node, v, data) values (?, ?, ?, ?, ?, ?)
 
 -- name: put_step
--- The whole projection of a step, in the order of STEP_COLUMNS.
-insert or replace into steps (run, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq,
+-- The whole projection of a step, in the order of StepCells.
+insert or replace into steps (id, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq,
     reason, until, item_key, cost, started, ended, executor, model, error, reused)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: put_attempt
--- The whole projection of an attempt, in the order of ATTEMPT_COLUMNS.
-insert or replace into attempts (run, node, n, executor, model, mode, session, effect_key, started, ended, state, class,
+-- The whole projection of an attempt, in the order of AttemptCells.
+insert or replace into attempts (id, node, n, executor, model, mode, session, effect_key, started, ended, state, class,
     message, effect, cost, cost_source, tokens, log, reason)
 values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: update_run
--- What events change in a run, in the order of RUN_COLUMNS.
+-- What events change in a run, in the order of run_values.
 update runs set state = ?, verdict = ?, leg = ?, reason = ?, superseded_by = ?, finished = ?, cost = ?, steps_done = ?
-where run = ?
+where n = ?
 
 -- name: put_reuse
 -- The newest success of a key.
-insert or replace into reuse (name, key, run, seq, producer) values (?, ?, ?, ?, ?)
+insert or replace into reuse (slot, step) values (?, ?)
 
 -- name: take_inbox
 -- A message has led to events.
@@ -42,7 +42,7 @@ where not exists (select 1 from manifests where digest = ?1)
 -- name: insert_run
 -- A run that is about to start.
 insert into runs (run, root, parent, parent_node, name, manifest, task, inputs, reason, fingerprint, forked_from, created)
-values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+values (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) returning n
 
 -- name: insert_output
 -- A large result, once by digest.
@@ -54,21 +54,23 @@ select kind, inline from outputs where digest = ?
 
 -- name: live_run
 -- What the writer keeps of a run while it writes to it.
-select name, root, state, verdict, leg, reason, superseded_by, finished, cost, steps_done,
-    coalesce((select max(seq) from events e where e.run = r.run), 0)
+select n, name, root,
+    coalesce((select max(id) from events where id between n << 32 and (n << 32) + 4294967295), 0) & 4294967295,
+    coalesce((select max(id) from attempts where id between r.n << 32 and (r.n << 32) + 4294967295), 0) & 4294967295,
+    state, verdict, leg, reason, superseded_by, finished, cost, steps_done
 from runs r where run = ?
 
 -- name: live_steps
--- All steps of a run, in the order of STEP_COLUMNS.
-select run, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq, reason, until, item_key,
+-- All steps of a run, in the order of StepCells.
+select id, node, state, attempt, choice, tries, lost, tried, effects, key, producer, result_seq, reason, until, item_key,
     cost, started, ended, executor, model, error, reused
-from steps where run = ?
+from steps where id between ?1 << 32 and (?1 << 32) + 4294967295 order by id
 
 -- name: live_attempts
--- The attempts of a run that are not over, in the order of ATTEMPT_COLUMNS.
-select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
-    cost_source, tokens, log, reason
-from attempts where run = ? and state = 'running'
+-- The attempts of a run that are not over, in the order of AttemptCells.
+select id, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message,
+    effect, cost, cost_source, tokens, log, reason
+from attempts where id between ?1 << 32 and (?1 << 32) + 4294967295 and state = 'running'
 
 -- name: lease
 -- Who holds a root.
@@ -91,8 +93,9 @@ insert or replace into owners (owner, host, pid, pid_start, heartbeat) values (?
 
 -- name: rivals
 -- Runs of the same task that a new one must reckon with.
-select run, state from runs where parent is null and task = ? and state in ('pending', 'running', 'suspended', 'failed', 'cancelled')
-order by rowid
+select run, state from runs
+where parent is null and task = ? and state in ('pending', 'running', 'suspended', 'failed', 'cancelled')
+order by n
 
 -- name: run_state
 -- The state of a run.
@@ -100,14 +103,15 @@ select state from runs where run = ?
 
 -- name: unfinished_of_root
 -- Runs of a tree that have not ended, the root last.
-select run from runs where root = ? and state in ('pending', 'running', 'suspended') order by rowid desc
+select run from runs where root = ? and state in ('pending', 'running', 'suspended') order by n desc
 
 -- name: unknown_steps
 -- Steps of a tree whose outcome nobody knows, with the graph that they belong to.
-select s.run, s.node, m.graph from runs r
-join steps s on s.run = r.run and s.state in ('suspended', 'failed') and s.reason = 'unknown'
+select r.run, s.node, m.graph from runs r
+join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
+    and s.state in ('suspended', 'failed') and s.reason = 'unknown'
 left join manifests m on m.digest = r.manifest
-where r.root = ? order by r.rowid, s.node
+where r.root = ? order by r.n, s.node
 
 -- name: post
 -- A message for the owner of a root.
@@ -155,40 +159,55 @@ select graph from manifests where digest = ?
 
 -- name: event_bodies
 -- The record of a run, without its places.
-select kind, node, data from events where run = ? order by seq
+select e.kind, e.node, e.data from runs r
+join events e on e.id between r.n << 32 and (r.n << 32) + 4294967295
+where r.run = ? order by e.id
 
 -- name: events
 -- The record of a run after a place.
-select run, seq, at, kind, node, data from events where run = ? and seq > ? order by seq
+select r.run, e.id & 4294967295, e.at, e.kind, e.node, e.data from runs r
+join events e on e.id between (r.n << 32) + ?2 + 1 and (r.n << 32) + 4294967295
+where r.run = ?1 order by e.id
 
 -- name: steps
 -- Steps with the event that holds their result.
-select s.run, s.node, s.state, s.attempt, s.tries, s.lost, s.key, s.producer, s.reason, s.until, s.item_key, s.cost,
+select r.run, s.node, s.state, s.attempt, s.tries, s.lost, s.key, s.producer, s.reason, s.until, s.item_key, s.cost,
     s.started, s.ended, s.executor, s.model, s.error, s.reused, e.data
-from steps s left join events e on e.run = s.run and e.seq = s.result_seq
-where s.run = ?
+from runs r
+join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
+left join events e on e.id = (r.n << 32) + s.result_seq
+where r.run = ?
 
 -- name: attempts
 -- Attempts of a run.
-select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
-    cost_source, tokens, log, reason
-from attempts where run = ? order by node, n
+select r.run, node, a.n, executor, model, mode, session, effect_key, started, ended, a.state, class, message,
+    effect, a.cost, cost_source, tokens, log, a.reason
+from runs r join attempts a on a.id between r.n << 32 and (r.n << 32) + 4294967295
+where r.run = ? order by a.id
 
 -- name: attempts_of_node
 -- Attempts of one step or item.
-select run, node, n, executor, model, mode, session, effect_key, started, ended, state, class, message, effect, cost,
-    cost_source, tokens, log, reason
-from attempts where run = ? and node = ? order by n
+select r.run, node, a.n, executor, model, mode, session, effect_key, started, ended, a.state, class, message,
+    effect, a.cost, cost_source, tokens, log, a.reason
+from runs r join attempts a on a.id between r.n << 32 and (r.n << 32) + 4294967295
+where r.run = ? and a.node = ? order by a.id
 
 -- name: manifest
 -- A compiled manifest.
 select digest, name, graph, source from manifests where digest = ?
 
 -- name: reusable
--- The newest success of a key, with the event that holds its result.
-select u.key, u.producer, e.data, e.at from reuse u join events e on e.run = u.run and e.seq = u.seq
-where u.name = ? and u.key = ?
+-- The newest success of a key: its step, with the event that holds the result.
+select r.run, s.node, s.state, s.attempt, s.key, s.producer, e.data, e.at
+from reuse u
+join steps s on s.id = u.step and s.result_seq is not null
+join runs r on r.n = s.id >> 32
+join events e on e.id = (r.n << 32) + s.result_seq
+where u.slot = ?
 
 -- name: has_reusable
 -- Whether anything of this manifest can be reused.
-select exists (select 1 from reuse where name = ?)
+select exists (
+    select 1 from runs r join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
+    where r.name = ? and s.key is not null and s.result_seq is not null
+)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Any
 
 import apsw
@@ -27,17 +28,12 @@ from runner.store.projection import (
 )
 from runner.store.queries import SQL
 
-Line = tuple[str, int, int, str, str, int, str]
-"""An event as it is bound: run, seq, at, kind, node, v, data."""
+Line = tuple[int, int, str, str, int, str]
+"""An event as it is bound: id, at, kind, node, v, data."""
 
 _TAKE_EPOCH, _LIVE_RUN = SQL["take_epoch"], SQL["live_run"]
 _INSERT_EVENT, _PUT_STEP, _PUT_ATTEMPT = SQL["insert_event"], SQL["put_step"], SQL["put_attempt"]
 _UPDATE_RUN, _PUT_REUSE, _TAKE_INBOX = SQL["update_run"], SQL["put_reuse"], SQL["take_inbox"]
-
-
-def lines_of(events: Sequence[Recorded]) -> list[Line]:
-    """The events as they are bound. Raises BadValue."""
-    return [(run, seq, at, kind, node, V, encode(data)) for run, seq, at, (kind, node, data) in events]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,14 +41,15 @@ class Packed:
     """A unit whose values have been checked and encoded by its caller. `inputs` belong to `unit.runs`, in order."""
 
     unit: Unit
-    lines: list[Line]
+    texts: list[str]
+    """The events' data."""
     inputs: tuple[str, ...]
 
 
 def pack(unit: Unit) -> Packed:
     """Raises BadValue; nothing of the unit is recorded then."""
     inputs = tuple(encode(run.inputs) for run in unit.runs) if unit.runs else ()
-    return Packed(unit, lines_of(unit.events), inputs)
+    return Packed(unit, [encode(recorded.event.data) for recorded in unit.events], inputs)
 
 
 class Record:
@@ -76,7 +73,7 @@ class Record:
         if self._epoch(unit.root) != unit.epoch:
             self.forget(unit.root)
             raise leases.fenced(unit.root)
-        new = {run.run: live_of(run) for run in unit.runs}
+        new = {run.run: live_of(run, 0) for run in unit.runs}
         lives = {run: new.get(run) or self.live(run) for run in {recorded.run for recorded in unit.events}}
         leases.check_unit(unit, lives)
         for digest, data in unit.blobs.items():
@@ -84,25 +81,26 @@ class Record:
         for manifest in unit.manifests:
             self.add_manifest(manifest)
         for run, inputs in zip(unit.runs, packed.inputs, strict=True):
-            self.add_run(run, inputs)
+            new[run.run].row.n = self.add_run(run, inputs)
         self._lives.update(new)
         if unit.taken:
             now = self.clock.now()
             self._taken += [(now, id) for id in unit.taken]
-        self._append(unit.events, packed.lines, lives)
+        self._append(unit.events, packed.texts, lives)
 
     def append(self, recorded: Recorded) -> None:
         """Add an event that needs no lease: of a run that is being superseded."""
-        self._append([recorded], lines_of([recorded]), {recorded.run: self.live(recorded.run)})
+        self._append([recorded], [encode(recorded.event.data)], {recorded.run: self.live(recorded.run)})
 
-    def _append(self, events: Sequence[Recorded], lines: list[Line], lives: dict[str, Live]) -> None:
-        self._lines += lines
+    def _append(self, events: Sequence[Recorded], texts: list[str], lives: dict[str, Live]) -> None:
         changes = self._changes
-        for recorded in events:
-            live = lives[recorded.run]
+        for recorded, text in zip(events, texts, strict=True):
+            run, seq, at, (kind, node, _) = recorded
+            live = lives[run]
+            self._lines.append((live.id(seq), at, kind, node, V, text))
             project(live, recorded, changes)
-            if recorded.event.kind == "run_finished":
-                self._lives.pop(recorded.run, None)  # another leg reads its rows again
+            if kind == "run_finished":
+                self._lives.pop(run, None)  # another leg reads its rows again
 
     def _epoch(self, root: str) -> int | None:
         epoch = self._epochs.get(root)
@@ -121,14 +119,16 @@ class Record:
             (manifest.digest, manifest.name, manifest.graph, manifest.source, self.clock.now()),
         )
 
-    def add_run(self, run: NewRun, inputs: str) -> None:
-        self.db.execute(
+    def add_run(self, run: NewRun, inputs: str) -> int:
+        """Returns its number."""
+        number: int = self.db.execute(
             SQL["insert_run"],
             (
                 run.run, run.root, run.parent, run.parent_node, run.name, run.manifest, run.task, inputs, run.reason,
                 run.fingerprint, run.forked_from, run.created,
             ),
-        )  # fmt: skip
+        ).get  # fmt: skip
+        return number
 
     def live(self, run: str) -> Live:
         """The rows of a run, read when they are not at hand. Raises StoreError when there is no such run."""
@@ -148,11 +148,11 @@ class Record:
         found = self.db.execute(_LIVE_RUN, (run,)).fetchone()
         if found is None:
             raise leases.no_run(run)
-        name, root, *cells, last = found
-        live = Live(name, root, RunCells(run, *cells), last)
-        for row in self.db.execute(SQL["live_steps"], (run,)):
+        number, name, root, last, tried, *cells = found
+        live = Live(run, name, root, RunCells(number, *cells), last, tried)
+        for row in self.db.execute(SQL["live_steps"], (number,)):
             live.steps[row[1]] = StepCells(*row)
-        for row in self.db.execute(SQL["live_attempts"], (run,)):
+        for row in self.db.execute(SQL["live_attempts"], (number,)):
             live.attempts[row[1]] = AttemptCells(*row)
         return live
 
@@ -170,7 +170,7 @@ class Record:
         if changes.runs:
             db.executemany(_UPDATE_RUN, map(run_values, changes.runs))
         if changes.reuse:
-            db.executemany(_PUT_REUSE, changes.reuse)
+            db.executemany(_PUT_REUSE, [(slot_of(name, step.key or ""), step.id) for name, step in changes.reuse])
         if self._taken:
             db.executemany(_TAKE_INBOX, self._taken)
         self._start_anew()
@@ -201,6 +201,11 @@ class Record:
         return list(self.db.execute(SQL[sql], tuple(values)))
 
 
-def live_of(run: NewRun) -> Live:
+def slot_of(name: str, key: str) -> bytes:
+    """Where the newest success of `key` under the manifest `name` is found in `reuse`."""
+    return blake2b(f"{name}\0{key}".encode(), digest_size=16).digest()
+
+
+def live_of(run: NewRun, number: int) -> Live:
     """The rows of a run that has no event yet."""
-    return Live(run.name, run.root, RunCells(run.run, reason=run.reason))
+    return Live(run.run, run.name, run.root, RunCells(number, reason=run.reason))

@@ -10,6 +10,7 @@ from runner.clock import Millis
 from runner.ports import AttemptRow, OwnerId, Reusable, RunRow, StepRow
 from runner.store.encode import decode
 from runner.store.owners import is_alive
+from runner.store.projection import producer_of
 
 _TOKENS = 16
 """Where `tokens` is among the columns of an attempt."""
@@ -36,7 +37,7 @@ def step_row(row: tuple[Any, ...]) -> StepRow:
     ) = row  # fmt: skip
     data = decode(held) if held is not None else {}
     return StepRow(
-        run, node, state, attempt, tries, lost, key, producer, data.get("result"), reason, until, item_key, cost, started,
+        run, node, state, attempt, tries, lost, key, producer_of(run, node, state, attempt, producer), data.get("result"), reason, until, item_key, cost, started,
         ended, data.get("products") or {}, executor, model, decode(error) if error else None, bool(reused),
     )  # fmt: skip
 
@@ -50,9 +51,10 @@ def attempt_row(row: tuple[Any, ...]) -> AttemptRow:
 
 def reusable(row: tuple[Any, ...]) -> Reusable:
     """A row of the query `reusable`."""
-    key, producer, held, at = row
+    run, node, state, attempt, key, producer, held, at = row
     data = decode(held)
-    return Reusable(key, producer, data["result"], data.get("products") or {}, at)
+    source = producer_of(run, node, state, attempt, producer) or ""
+    return Reusable(key, source, data["result"], data.get("products") or {}, at)
 
 
 def in_order(rows: Iterable[StepRow]) -> list[StepRow]:

@@ -1,6 +1,9 @@
 -- Schema version 1 of the state database. Times are Unix milliseconds, money is micro-USD, documents are JSON text.
 -- `events` is the truth; `runs`, `steps`, `attempts` and `reuse` are projections of it, written in the same transaction.
 -- The lists of states agree with runner/core/states.py (a test compares them).
+--
+-- Lines of a run lie together and are appended: their `id` is the run's number `n` * 2^32 + their place in it, which also makes
+-- (run, seq) unique without an index of its own. Text ids and a second b-tree would double what each commit writes.
 
 create table meta (
     key text not null primary key,
@@ -17,6 +20,7 @@ create table manifests (
 ) strict;
 
 create table runs (
+    n integer primary key,
     run text not null unique,
     root text not null,
     parent text,
@@ -61,20 +65,19 @@ create table owners (
     heartbeat integer not null
 ) strict, without rowid;
 
+-- The place is `seq`, which counts from 1 in each run.
 create table events (
-    id integer primary key,
-    run text not null,
-    seq integer not null check (seq > 0),
+    id integer primary key check (id & 4294967295 > 0),
     at integer not null,
     kind text not null,
     node text not null,
     v integer not null,
-    data text not null,
-    unique (run, seq)
+    data text not null
 ) strict;
 
+-- The place is the order in which events first named them.
 create table steps (
-    run text not null,
+    id integer primary key,
     node text not null,
     state text not null
         check (state in ('pending', 'running', 'succeeded', 'failed', 'cancelled', 'skipped', 'waiting', 'suspended',
@@ -97,12 +100,12 @@ create table steps (
     executor text not null,
     model text not null,
     error text,
-    reused integer not null,
-    primary key (run, node)
-) strict, without rowid;
+    reused integer not null
+) strict;
 
+-- The place is the order in which they started.
 create table attempts (
-    run text not null,
+    id integer primary key,
     node text not null,
     n integer not null,
     executor text not null,
@@ -120,9 +123,8 @@ create table attempts (
     cost_source text not null,
     tokens text not null,
     log text not null,
-    reason text not null,
-    primary key (run, node, n)
-) strict, without rowid;
+    reason text not null
+) strict;
 
 -- A result too large for its event: inline up to 1 MiB, else the file `outputs/DIGEST` beside the database.
 create table outputs (
@@ -132,14 +134,11 @@ create table outputs (
     inline blob
 ) strict;
 
--- Newest success of a key: the event that holds its result and products.
+-- Newest success of a key under a manifest's name: the step. `slot` is 128 bits of digest of both: a quarter of their size, in a
+-- table where each success lands on another page.
 create table reuse (
-    name text not null,
-    key text not null,
-    run text not null,
-    seq integer not null,
-    producer text not null,
-    primary key (name, key)
+    slot blob not null primary key,
+    step integer not null
 ) strict, without rowid;
 
 create table inbox (
@@ -193,12 +192,12 @@ create table circuits (
 
 create view run_rows as
 select
-    r.rowid as n, r.run, r.root, r.parent, r.parent_node, r.name, r.manifest, r.task, r.inputs, r.state, r.verdict,
+    r.n, r.run, r.root, r.parent, r.parent_node, r.name, r.manifest, r.task, r.inputs, r.state, r.verdict,
     r.leg, r.reason, r.fingerprint, r.forked_from, r.superseded_by, r.created, r.finished,
     case when r.finished is not null then r.cost else
-        coalesce((select sum(s.cost) from steps s where s.run = r.run), 0) end as cost,
+        coalesce((select sum(s.cost) from steps s where s.id between r.n << 32 and (r.n << 32) + 4294967295), 0) end as cost,
     case when r.finished is not null then r.steps_done else
-        (select count(*) from steps s where s.run = r.run and instr(s.node, '[') = 0
+        (select count(*) from steps s where s.id between r.n << 32 and (r.n << 32) + 4294967295 and instr(s.node, '[') = 0
             and s.state in ('succeeded', 'failed', 'cancelled', 'skipped', 'blocked', 'reused')) end as steps_done,
     coalesce(m.steps, 0) as steps_total,
     o.owner, o.host, o.pid, o.pid_start, o.heartbeat

@@ -35,7 +35,7 @@ from runner.store.encode import decode, encode
 from runner.store.migrations import MIGRATIONS
 from runner.store.opening import Durability
 from runner.store.queries import SQL
-from runner.store.record import Record, pack
+from runner.store.record import Record, pack, slot_of
 from runner.store.writer import Writer
 
 
@@ -205,7 +205,7 @@ class SqliteStore:
         return NewManifest(*found[0]) if found else None
 
     def reusable(self, name: str, key: str) -> Reusable | None:
-        found = self._read("reusable", (name, key))
+        found = self._read("reusable", (slot_of(name, key),))
         return rows.reusable(found[0]) if found else None
 
     def has_reusable(self, name: str) -> bool:
