@@ -56,7 +56,7 @@ def to_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, co
     out: list[str] = []
     for one in diagnostics:
         if one.file not in lines:
-            lines[one.file] = _LINE_BREAK.split(sources.get(one.file, ""))
+            lines[one.file] = _LINE_BREAK.split(sources.get(one.file, "").removeprefix("\ufeff"))
         out += _block(one, lines[one.file], _colored if color else _plain)
     return "\n".join(out)
 

@@ -199,3 +199,8 @@ def test_paths_read_like_the_language(loc: Loc, text: str) -> None:
 )
 def test_misspelt_words_get_the_nearest_option(word: str, options: list[str], meant: str | None) -> None:
     assert did_you_mean(word, options) == (f"did you mean `{meant}`?" if meant else None)
+
+
+def test_a_byte_order_mark_does_not_move_the_caret() -> None:
+    text = to_text([diagnostic(Span(1, 1, 1, 2))], {"m.yaml": "\ufeffa: 1"})
+    assert text.split("\n")[1:] == ["1 | a: 1", "  | ^"]
