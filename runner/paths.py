@@ -14,6 +14,7 @@ import re
 import secrets
 import stat
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
@@ -155,20 +156,53 @@ def glob_inside(root: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted(root / name for name in _files(top, (), prefixes) if matches(name) and _is_file(top, top / name))
 
 
-def matcher(patterns: Sequence[str]) -> _Matcher:
-    """Whether a path (relative, with `/`) matches one of the patterns. They start at the root: `*`, `?`, `[a-z]` stay within one name,
-    `**` is any number of folders, and a pattern that ends in a plain name also means all that lies below it. Raises PathEscape."""
-    return _Matcher(re.compile("|".join(_regex(_segments(pattern)) for pattern in patterns) or r"(?!)", re.DOTALL))
+def matcher(patterns: Sequence[str]) -> Matcher:
+    """A matcher of paths (relative, with `/`): `*`, `?`, `[a-z]` stay within one name, `**` is any number of folders, and a pattern that
+    ends in a plain name also means all that lies below it. Patterns start at the root. Raises PathEscape."""
+    return Matcher(tuple(choice for pattern in patterns for choice in _choices(_segments(pattern))))
 
 
-class _Matcher:
-    """A compiled list of patterns."""
+_Choice = tuple["re.Pattern[str] | None", ...]
+"""A pattern by names: None is `**`."""
 
-    def __init__(self, pattern: re.Pattern[str]) -> None:
-        self._pattern = pattern
+
+@dataclass(frozen=True, slots=True)
+class Matcher:
+    """Patterns that a path may match, any of them."""
+
+    choices: tuple[_Choice, ...]
 
     def __call__(self, path: str) -> bool:
-        return self._pattern.fullmatch(path) is not None
+        names = path.split("/")
+        return any(_fits(choice, names) for choice in self.choices)
+
+
+def _choices(parts: list[str]) -> Iterator[_Choice]:
+    # `a/**` is what lies below `a`, not `a` itself
+    full = [*parts, "*"] if parts[-1] == "**" else parts
+    compiled = tuple(None if part == "**" else re.compile(_name_regex(part), re.DOTALL) for part in full)
+    yield compiled
+    if not _has_wildcard(parts[-1]):
+        yield (*compiled, None, re.compile(".*", re.DOTALL))
+
+
+def _fits(choice: _Choice, names: Sequence[str]) -> bool:
+    """Matches names one by one; only the latest `**` is ever tried again, so the work is at most their product."""
+    at = part = 0
+    retry: tuple[int, int] | None = None
+    while at < len(names):
+        wanted = choice[part] if part < len(choice) else None
+        if part < len(choice) and wanted is None:
+            part += 1
+            retry = (at, part)
+        elif wanted is not None and wanted.fullmatch(names[at]):
+            at, part = at + 1, part + 1
+        elif retry is not None:
+            at, part = retry[0] + 1, retry[1]
+            retry = (at, part)
+        else:
+            return False
+    return all(wanted is None for wanted in choice[part:])
 
 
 def _segments(pattern: str) -> list[str]:
@@ -191,39 +225,38 @@ def _literal_prefix(parts: Sequence[str]) -> tuple[str, ...]:
     return tuple(parts[:count])
 
 
-def _regex(parts: Sequence[str]) -> str:
-    out: list[str] = []
-    for at, part in enumerate(parts):
-        last = at == len(parts) - 1
-        if part == "**":
-            out.append(".+" if last else "(?:[^/]+/)*")
-        else:
-            out.append(_name_regex(part) + ("" if last else "/"))
-    if not _has_wildcard(parts[-1]):
-        out.append("(?:/.+)?")
-    return "".join(out)
-
-
 def _name_regex(part: str) -> str:
-    """One name: runs of `*` count as one, since each further one multiplies the work of matching."""
+    """One name. What a `*` has matched up to the next plain piece is never given back: that keeps the work linear."""
+    pieces = [_plain_regex(piece) for piece in re.split(r"\*+", part)]
+    if len(pieces) == 1:
+        return pieces[0]
+    first, *middle, last = pieces
+    return first + "".join(f"(?>.*?{piece})" for piece in middle) + f".*{last}"
+
+
+def _plain_regex(piece: str) -> str:
     out: list[str] = []
-    for match in re.finditer(r"\*+|\?|\[[!^]?\]?[^\]]*\]|.", part, re.DOTALL):
+    for match in re.finditer(r"\?|\[[!^]?\]?[^\]]*\]|.", piece, re.DOTALL):
         sign = match[0]
-        if sign[0] == "*":
-            out.append("[^/]*")
-        elif sign == "?":
-            out.append("[^/]")
-        elif sign[0] == "[" and len(sign) > 1:
-            out.append(_class_regex(sign))
+        if sign == "?":
+            out.append(".")
         else:
-            out.append(re.escape(sign))
+            out.append(_class_regex(sign) if len(sign) > 1 else re.escape(sign))
     return "".join(out)
 
 
 def _class_regex(sign: str) -> str:
+    """`[a-z]`, `[!a-z]`. One that means nothing (`[z-a]`) is taken as it stands."""
     negated = sign[1] in "!^"
-    body = sign[1 + negated : -1].replace("\\", "\\\\").replace("[", "\\[").replace("]", "\\]")
-    return f"(?!/)[{'^' if negated else ''}{body.replace('^', chr(92) + '^')}]"
+    body = re.sub(r"([\\\[\]^&~|])", r"\\\1", sign[1 + negated : -1])
+    expression = f"[{'^' if negated else ''}{body}]"
+    if "--" in body:  # Python keeps it for set difference, and warns
+        return re.escape(sign)
+    try:
+        re.compile(expression)
+    except re.error:
+        return re.escape(sign)
+    return expression
 
 
 def _files(top: Path, below: tuple[str, ...], prefixes: Sequence[tuple[str, ...]]) -> Iterator[str]:

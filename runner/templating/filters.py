@@ -178,7 +178,9 @@ def _sort(
 def _unique(scope: Scope, value: Any, case_sensitive: Any = False, attribute: Any = None) -> list[Any]:
     key = _order(scope, case_sensitive, attribute)
     found: dict[str, Any] = {}
-    for item in items_of(scope, value):
+    items = items_of(scope, value)
+    scope.charge(2 * len(items))  # writing a key takes longer than comparing it
+    for item in items:
         found.setdefault(canonical_json(key(item)), item)
     return list(found.values())
 

@@ -19,18 +19,20 @@ from jinja2.parser import Parser
 
 from runner.templating.constants import always
 from runner.templating.environments import STRICT
-from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, did_you_mean
+from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, brief, did_you_mean
+from runner.templating.sandbox import checked_number
 from runner.templating.scan import Token, scan, scan_expression
 from runner.templating.words import FILTERS, KEYWORD_ONLY, LOOP_NAMES, REQUIRED, TEST_POSITION, TESTS
 
 DEPTH_LIMIT: Final = 40
 NODE_LIMIT: Final = 5_000
-INT_BITS: Final = 256
 
 _OWN_NAMES: Final = frozenset({"inputs", "vars", "steps", "run", "matrix", "secrets", "loop"})
 _IDENTIFIER: Final = re.compile(r"[A-Za-z][A-Za-z0-9_]*\Z")
 _PART: Final = re.compile(r"""\.\s*\w+|\[\s*(?:-?\s*\d+|'(?:[^'\\]|\\.)*'|"(?:[^"\\]|\\.)*")\s*\]""", re.DOTALL)
 _TEST_NAME: Final = re.compile(r"is\s+(?:not\s+)?([\w.]*)")
+_SIGNS: Final = {"'end of print statement'": "`}}`", "'end of statement block'": "`%}`", "Expected": "expected"}
+"""How Jinja's messages name what we have signs for."""
 _ARITHMETIC: Final = (nodes.Add, nodes.Sub, nodes.Mul, nodes.Div, nodes.FloorDiv, nodes.Mod, nodes.Pow)
 
 
@@ -93,7 +95,10 @@ def _parse(tokens: Sequence[Token], read: Callable[[Parser], Any]) -> Any:
         return read(parser)
     except TemplateSyntaxError as error:
         offset = error.lineno if error.lineno and error.lineno > 1 else 0
-        raise TemplateError(f"this cannot be read: {error.message}", offset, 1) from error
+        message = str(error.message)
+        for theirs, ours in _SIGNS.items():
+            message = message.replace(theirs, ours)
+        raise TemplateError(f"this cannot be read: {message}", offset, 1) from error
     except RecursionError as error:
         raise TemplateError("this template is nested too deeply") from error
 
@@ -110,12 +115,9 @@ def _jinja_token(token: Token) -> JinjaToken:
 
 def _number(token: Token) -> int | float:
     try:
-        value = int(token.value) if token.kind == "integer" else float(token.value)
-        if abs(value) < 2**INT_BITS:
-            return value
-    except ValueError:
-        pass
-    raise TemplateError("this number is too large, or not well formed", token.offset, len(token.value))
+        return checked_number(int(token.value) if token.kind == "integer" else float(token.value))
+    except (ValueError, TemplateError):
+        raise TemplateError("this number is too large, or not well formed", token.offset, len(token.value)) from None
 
 
 def _checked(text: str, node: nodes.Node) -> _Walk:
@@ -242,7 +244,7 @@ def _static_key(link: nodes.Getattr | nodes.Getitem) -> str | int | None:
 
 def _record(walk: _Walk, ref: Ref, place: _Place, *, whole: bool) -> None:
     if ref.root not in ROOTS:
-        raise _error(ref, f"`{ref.root}` is no name that templates know", _root_fix(ref.root))
+        raise _error(ref, f"`{brief(ref.root)}` is no name that templates know", _root_fix(ref.root))
     if ref.root == "steps" and not (ref.path and isinstance(ref.path[0], str)):
         raise _error(ref, "which step is meant cannot be known before it runs", "name the step: `steps.ID.output`")
     if ref.root == "secrets":
@@ -253,7 +255,7 @@ def _record(walk: _Walk, ref: Ref, place: _Place, *, whole: bool) -> None:
 
 
 def _root_fix(name: str) -> str:
-    return did_you_mean(name, ROOTS) or f"a text is written in quotes: `'{name}'`"
+    return did_you_mean(name, ROOTS) or f"a text is written in quotes: `'{brief(name)}'`"
 
 
 def _secret_error(ref: Ref) -> TemplateError:
@@ -270,7 +272,7 @@ def _filter(walk: _Walk, node: nodes.Filter, place: _Place) -> None:
     params = FILTERS.get(node.name)
     if params is None:
         raise TemplateError(
-            f"there is no filter `{node.name}`", node.lineno, len(node.name), _closed(node.name, FILTERS)
+            f"there is no filter `{brief(node.name)}`", node.lineno, len(node.name), _closed(node.name, FILTERS)
         )
     positional: tuple[str, ...] = () if node.name in KEYWORD_ONLY else params
     _arguments(node, positional, params, REQUIRED.get(node.name, 0))
@@ -297,7 +299,7 @@ def _arguments(node: nodes.Filter, positional: Sequence[str], params: Sequence[s
     keywords: list[Any] = list(node.kwargs)  # Jinja declares pairs here; they are keywords
     for keyword in keywords:
         if keyword.key not in params or keyword.key in given:
-            message = f"`{node.name}` has no argument `{keyword.key}`, or has it already"
+            message = f"`{node.name}` has no argument `{brief(keyword.key)}`, or has it already"
             raise TemplateError(message, at, length, did_you_mean(keyword.key, params))
         given.append(keyword.key)
     if any(name not in given for name in params[:required]):
@@ -323,7 +325,7 @@ def _test(walk: _Walk, node: nodes.Test, place: _Place) -> None:
     match = _TEST_NAME.match(walk.text, node.lineno)
     at, length = (match.start(1), len(match[1])) if match else (node.lineno, 2)
     if node.name not in TESTS:
-        raise TemplateError(f"there is no test `{node.name}`", at, length, _closed(node.name, TESTS))
+        raise TemplateError(f"there is no test `{brief(node.name)}`", at, length, _closed(node.name, TESTS))
     if node.kwargs or node.dyn_args is not None or node.dyn_kwargs is not None or len(node.args) != TESTS[node.name]:
         raise TemplateError(f"the test `{node.name}` takes {TESTS[node.name] or 'no'} argument", at, length)
     walk.visit(node.node, _Place(place.tolerant or node.name == "defined", False, place.names))

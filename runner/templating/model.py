@@ -23,6 +23,8 @@ SOURCE_LIMIT: Final = 64 * 1024
 RESULT_LIMIT: Final = 1024 * 1024
 """Bytes of a text that a template makes. A value that it only passes on, whole and unchanged, is not made by it."""
 
+_SHOWN: Final = 60
+
 
 class TemplateError(Exception):
     """A template that cannot be read or rendered. `offset`, `length`: characters of the template's text; `fix`: what to write instead."""
@@ -85,15 +87,20 @@ def show(root: str, path: Iterable[str | int]) -> str:
     parts = [root]
     for key in path:
         if isinstance(key, str):
-            parts.append(f".{key}" if key.isidentifier() and key[0] != "_" else f"['{key}']")
+            parts.append(f".{brief(key)}" if key.isidentifier() and key[0] != "_" else f"['{brief(key)}']")
         else:
             parts.append(f"[{key}]")
     return "".join(parts)
 
 
+def brief(text: str) -> str:
+    """A name for a message, cut when it is absurdly long."""
+    return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A fix that offers the nearest known word, if one is near."""
-    near = difflib.get_close_matches(word, list(known), 1)
+    near = difflib.get_close_matches(brief(word), [brief(name) for name in known], 1)
     return f"did you mean `{near[0]}`?" if near else None
 
 

@@ -106,7 +106,7 @@ def _ref(path: str, offset: int, *, tolerant: bool) -> Ref:
 def _key(part: str) -> str | int:
     if part[0] == ".":
         return part[1:]
-    return part[2:-1] if part[1] in "'\"" else int(part[1:-1])
+    return part[2:-2] if part[1] in "'\"" else int(part[1:-1])
 
 
 def _constant(literal: str) -> Json:

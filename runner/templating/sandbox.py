@@ -16,7 +16,7 @@ from runner.templating.model import RESULT_LIMIT, TemplateError, exceeds
 from runner.templating.text import kind_of
 from runner.templating.words import LOOP_NAMES
 
-FUEL: Final = 400_000
+FUEL: Final = 600_000
 """Steps of work in one rendering: a node evaluated, a list item touched, or a KiB of text read."""
 INT_BITS: Final = 256
 _POWER_LIMIT: Final = 64
@@ -38,13 +38,14 @@ class Scope(JinjaContext):
 
     def charge_value(self, value: Any) -> None:
         """Takes the work of going over `value` once, however deep it is."""
+        self.charge(1)
         stack: list[Any] = [value]
         while stack:
             node = stack.pop()
             if isinstance(node, str):
-                self.charge(1 + (len(node) >> 10))
+                self.charge(len(node) >> 10)
             elif isinstance(node, (Mapping, list)):
-                self.charge(1 + len(node))
+                self.charge(len(node))
                 stack.extend(node.values() if isinstance(node, Mapping) else node)
 
 

@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from runner.templating.model import TemplateError, did_you_mean
+from runner.templating.model import TemplateError, brief, did_you_mean
 
 NESTING_LIMIT: Final = 24
 """Brackets within brackets, and statements within statements."""
@@ -157,7 +157,7 @@ def _check_statement(text: str, start: int) -> None:
     if word not in STATEMENTS:
         at = match.start(1) if match else start
         fix = did_you_mean(word, STATEMENTS) or "prompts know `if`, `elif`, `else`, and `for x in list`"
-        raise TemplateError(f"`{word}` is no statement of templates", at, len(word), fix)
+        raise TemplateError(f"`{brief(word)}` is no statement of templates", at, len(word), fix)
 
 
 def _own_line(text: str, at: int, start: int, end: int) -> tuple[int, int]:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any, Final
 
 from runner.digest import canonical_json
-from runner.templating.model import RESULT_LIMIT, Context, Json, Ref, TemplateError, did_you_mean, exceeds, show
+from runner.templating.model import RESULT_LIMIT, Context, Json, Ref, TemplateError, brief, did_you_mean, exceeds, show
 
 _SHOWN: Final = 8
+_SEARCHED: Final = 500
 _NUMBERS: Final = (int, float)
 
 
@@ -67,7 +69,10 @@ def kind_of(value: Json) -> str:
 def none_error(expression: str, offset: int, length: int) -> TemplateError:
     """`expression` gave none inside longer text."""
     return TemplateError(
-        f"`{expression}` is none, which has no text", offset, length, f"`{{{{ {expression} | default('', true) }}}}`"
+        f"`{brief(expression)}` is none, which has no text",
+        offset,
+        length,
+        f"`{{{{ {expression} | default('', true) }}}}`",
     )
 
 
@@ -79,15 +84,15 @@ def absent_error(ref: Ref, context: Context) -> TemplateError:
     for depth, key in enumerate(ref.path):
         if not _has(value, key):
             at = show(ref.root, ref.path[:depth])
-            return _absent(ref, show(ref.root, ref.path[: depth + 1]), *_what_is_there(at, value, key))
+            return _absent(ref, show(ref.root, ref.path[: depth + 1]), *_what_is_there(f"`{at}`", value, key))
         value = value[key]
     return _absent(ref, show(ref.root, ref.path), "it was not there")
 
 
 def missing_error(owner: Json, key: object, length: int) -> TemplateError:
     """`owner`, which a computed path led to, has no such key."""
-    reason, fix = _what_is_there("it", owner, key if isinstance(key, int) else str(key))
-    return TemplateError(f"`{key}` is absent: {reason}", 0, length, fix)
+    reason, fix = _what_is_there("the value there", owner, key if isinstance(key, int) else str(key))
+    return TemplateError(f"`{brief(str(key))}` is absent: {reason}", 0, length, fix)
 
 
 def _absent(ref: Ref, path: str, reason: str, fix: str | None = None) -> TemplateError:
@@ -104,11 +109,11 @@ def _has(value: Json, key: str | int) -> bool:
 
 def _what_is_there(at: str, value: Json, key: str | int) -> tuple[str, str | None]:
     if isinstance(value, Mapping):
-        names = [str(name) for name in value]
+        names = [brief(str(name)) for name in islice(value, _SEARCHED)]
         if not names:
-            return f"`{at}` is empty", None
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        return f"`{at}` has {', '.join(names[:_SHOWN])}{more}", did_you_mean(str(key), names)
+            return f"{at} is empty", None
+        more = f" and {len(value) - _SHOWN} more" if len(value) > _SHOWN else ""
+        return f"{at} has {', '.join(names[:_SHOWN])}{more}", did_you_mean(str(key), names)
     if isinstance(value, (list, str)) and isinstance(key, int):
-        return f"`{at}` has {len(value)} {'items' if isinstance(value, list) else 'characters'}", None
-    return f"`{at}` is {kind_of(value)}", None
+        return f"{at} has {len(value)} {'items' if isinstance(value, list) else 'characters'}", None
+    return f"{at} is {kind_of(value)}", None
