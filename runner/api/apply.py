@@ -15,17 +15,18 @@ from runner.api.request import Control, Request
 from runner.api.results import ApplyResult, RunResult, gravest
 from runner.api.settings import Settings
 from runner.clock import Clock, SystemClock
-from runner.core.graph import dump
 from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
 from runner.errors import NeedsPerson, RunnerError, StoreBusy, UsageError
-from runner.ports import NewManifest, NewRun, RunRow, Sink
+from runner.ports import NewRun, RunRow, Sink
+
+DEFAULT = Request()
 
 
 async def apply(
     loaded: Loaded,
     settings: Settings,
-    request: Request = Request(),
+    request: Request = DEFAULT,
     *,
     sinks: Sequence[Sink] = (),
     control: Control | None = None,
@@ -73,7 +74,14 @@ async def _converge(
         except (StoreBusy, NeedsPerson) as error:
             state = "busy" if isinstance(error, StoreBusy) else "refused"
             return RunResult(
-                chosen.name, chosen.run, chosen.action, state, (), error=error.message, hint=error.hint, exit_code=error.exit_code
+                chosen.name,
+                chosen.run,
+                chosen.action,
+                state,
+                (),
+                error=error.message,
+                hint=error.hint,
+                exit_code=error.exit_code,
             )
     return ended(app, end, chosen.action)
 
@@ -85,9 +93,10 @@ def ended(app: App, end: RunEnd, action: str) -> RunResult:
 
 async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Request) -> RunEnd:
     graph = entry.graph
+    run = app.new_run_id()
     row = NewRun(
-        run=app.new_run_id(),
-        root="",
+        run=run,
+        root=run,
         name=graph.name,
         manifest=graph.digest,
         task=entry.task,
@@ -96,29 +105,27 @@ async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Requ
         fingerprint=entry.fingerprint,
         reason=entry.plan.reason,
     )
-    manifest = NewManifest(graph.digest, graph.name, dump(graph), entry.loaded.source)
     graphs = {name: called for name, called in loaded.graphs.items() if name in loaded.called}
-    return await app.start(
-        row, manifest, graph, graphs, refresh="all" if request.force else None, supersede=entry.plan.supersedes
-    )
+    refresh = "all" if request.force else None
+    return await app.start(row, graph, graphs, entry.loaded.source, refresh=refresh, supersede=entry.plan.supersedes)
 
 
-async def go_on(app: App, run: str, request: Request = Request(), *, messages: Sequence[tuple[Any, ...]] = ()) -> RunEnd:
+async def go_on(
+    app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = ()
+) -> RunEnd:
     """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was."""
     row = app.store.run(run)
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
-    if row.state in ("failed", "cancelled"):
+    if row.state in ("failed", "cancelled", "suspended"):
         todo.append(("retry",))
-    elif row.state == "suspended":
-        todo.append(("again",))
     return await app.resume(run, todo)
 
 
 async def resume(
     reference: str,
     settings: Settings,
-    request: Request = Request(),
+    request: Request = DEFAULT,
     *,
     from_step: str | None = None,
     sinks: Sequence[Sink] = (),
@@ -156,7 +163,14 @@ async def cancel(reference: str, settings: Settings, *, by: str, clock: Clock | 
 
 
 async def resolve(
-    reference: str, settings: Settings, step: str, *, by: str, done: Any = None, redo: bool = False, clock: Clock | None = None
+    reference: str,
+    settings: Settings,
+    step: str,
+    *,
+    by: str,
+    done: Any = None,
+    redo: bool = False,
+    clock: Clock | None = None,
 ) -> ApplyResult:
     """Say what became of a step whose outcome is unknown: `done` (its output), or `redo`. Then the run goes on at the next apply,
     or at once in the runner that drives it."""
@@ -166,7 +180,13 @@ async def resolve(
 
 
 async def _answer(
-    reference: str, settings: Settings, kind: str, body: dict[str, Any], by: str, clock: Clock | None, node: str | None = None
+    reference: str,
+    settings: Settings,
+    kind: str,
+    body: dict[str, Any],
+    by: str,
+    clock: Clock | None,
+    node: str | None = None,
 ) -> ApplyResult:
     async with open_app(settings, sinks=(), clock=clock or SystemClock(), jobs=None) as app:
         row = root_of(app, reference)
@@ -176,7 +196,7 @@ async def _answer(
             raise UsageError(f"run {row.run} has {row.state} already", hint="`runner status` lists what is unfinished")
         await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
-            await app.settle_inbox(row.run)
+            await app.settle_inbox(row.run, drive=kind == "cancel")
         return ApplyResult((run_result(app.store, row.run, kind),), 0)
 
 

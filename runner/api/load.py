@@ -13,7 +13,7 @@ from typing import Any
 
 from runner.api.facts import facts_of
 from runner.api.settings import Settings
-from runner.core.compile import Callees, callee_names, compile_manifest, file_references, merge_partials
+from runner.core.compile import Callees, call_order, callee_names, compile_manifest, file_references, merge_partials
 from runner.core.graph import StepGraph
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.errors import UsageError
@@ -67,6 +67,7 @@ class _Draft:
     path: Path
     documents: list[Document]
     manifest: Manifest
+    data: Mapping[str, Any]
     origins: Mapping[Loc, str]
     sources: dict[str, str]
     named: bool
@@ -168,7 +169,9 @@ def _read_document(reading: _Reading, document: Document, path: Path, named: boo
     if not document.is_manifest:
         if alone:
             reading.diagnostics.append(
-                Diagnostic(document.file, None, "note", "not-a-manifest", "", "has no top-level key `ares`: passed over")
+                Diagnostic(
+                    document.file, None, "note", "not-a-manifest", "", "has no top-level key `ares`: passed over"
+                )
             )
         return
     if "name" not in document.data and "steps" not in document.data:
@@ -210,7 +213,7 @@ def _draft(
         content = _file_text(reading, path, text, loc, problems)
         if content is not None:
             sources[text] = content
-    return _Draft(document.file, path, documents, manifest, origins, sources, named), problems, documents
+    return _Draft(document.file, path, documents, manifest, merged, origins, sources, named), problems, documents
 
 
 def _texts(value: Any) -> list[str]:
@@ -226,7 +229,9 @@ def _partial(reading: _Reading, path: Path, text: str, loc: Loc, problems: list[
     documents, diagnostics = read(content.encode(), file, _limits(reading.settings))
     reading.diagnostics += [d for d in diagnostics if d not in reading.diagnostics]
     if len(documents) != 1 or not documents[0].is_manifest:
-        problems.append(Problem("extends-not-partial", loc, f"{text} is not a partial manifest (`ares: v1` and no steps)"))
+        problems.append(
+            Problem("extends-not-partial", loc, f"{text} is not a partial manifest (`ares: v1` and no steps)")
+        )
         return None
     model, found = check(Partial, documents[0].data)
     reading.diagnostics += [d for d in place(found, documents) if d not in reading.diagnostics]
@@ -247,7 +252,9 @@ def _file_text(
     except UnicodeDecodeError:
         problems.append(Problem(rule, loc, f"{text} is not UTF-8 text"))
     except OSError as error:
-        problems.append(Problem(rule, loc, f"cannot read {text}: {error.strerror or error}", "the path is relative to the manifest"))
+        problems.append(
+            Problem(rule, loc, f"cannot read {text}: {error.strerror or error}", "the path is relative to the manifest")
+        )
     return None
 
 
@@ -273,17 +280,24 @@ def _read_callees(reading: _Reading) -> None:
 def _compile_all(reading: _Reading) -> dict[str, StepGraph]:
     graphs: dict[str, StepGraph] = {}
     facts = facts_of(reading.settings.config)
-    cycles = {name: _cycles(reading.drafts, name) for name in reading.drafts}
-    for name in _callees_first(reading.drafts):
+    order, cycles = call_order({name: list(draft.calls) for name, draft in reading.drafts.items()})
+    for name in order:
         draft = reading.drafts[name]
         callees = Callees(
             graphs={called: graphs[called] for called in draft.calls if called in graphs},
-            cycles=cycles[name],
+            cycles=cycles,
             broken=frozenset(reading.broken),
             known=frozenset(reading.drafts),
         )
         graph, problems = compile_manifest(
-            draft.manifest, file=draft.file, sources=draft.sources, origins=draft.origins, facts=facts, callees=callees
+            draft.manifest,
+            draft.data,
+            file=draft.file,
+            sources=draft.sources,
+            origins=draft.origins,
+            facts=facts,
+            callees=callees,
+            lines=_lines(draft),
         )
         reading.diagnostics += place(problems, draft.documents)
         if graph is None:
@@ -293,41 +307,8 @@ def _compile_all(reading: _Reading) -> dict[str, StepGraph]:
     return graphs
 
 
-def _callees_first(drafts: Mapping[str, _Draft]) -> list[str]:
-    """Names in an order that has callees before callers; members of a cycle come in any order (compile reports them)."""
-    waits = {name: {called for called in draft.calls if called != name} for name, draft in drafts.items()}
-    callers: dict[str, list[str]] = {}
-    for name, called in waits.items():
-        for callee in called:
-            callers.setdefault(callee, []).append(name)
-    order = [name for name, called in waits.items() if not called]
-    for name in order:
-        for caller in callers.get(name, ()):
-            waits[caller].discard(name)
-            if not waits[caller]:
-                order.append(caller)
-    return order + [name for name in drafts if name not in set(order)]
-
-
-def _cycles(drafts: Mapping[str, _Draft], start: str) -> dict[str, tuple[str, ...]]:
-    """{callee of `start`: the way from `start` back to itself} for callees that lead back."""
-    found: dict[str, tuple[str, ...]] = {}
-    for first in drafts[start].calls:
-        way = _way_back(drafts, start, first)
-        if way:
-            found[first] = way
-    return found
-
-
-def _way_back(drafts: Mapping[str, _Draft], start: str, first: str) -> tuple[str, ...]:
-    todo: list[tuple[str, ...]] = [(start, first)]
-    seen = {first}
-    while todo:
-        way = todo.pop(0)
-        if way[-1] == start:
-            return way
-        for called in drafts[way[-1]].calls if way[-1] in drafts else ():
-            if called == start or called not in seen:
-                seen.add(called)
-                todo.append((*way, called))
-    return ()
+def _lines(draft: _Draft) -> dict[str, int]:
+    """Step id → its line in the manifest's file."""
+    document = draft.documents[0]
+    places = [(section, id) for section in ("steps", "finally") for id in document.data.get(section) or {}]
+    return {id: document.locate((section, id), on="key").line for section, id in places}

@@ -162,7 +162,9 @@ def recorded_nodes(graph: StepGraph, rows: Sequence[StepRow]) -> dict[str, PlanN
             number = int(index.rstrip("]"))
             item = Item(row.item_key or str(number), None)
             group.items.append(
-                PlanNode(row.node, steps[step], state=row.state, result=row.result, error=row.error, item=item, index=number)
+                PlanNode(
+                    row.node, steps[step], state=row.state, result=row.result, error=row.error, item=item, index=number
+                )
             )
     return nodes
 
@@ -240,4 +242,4 @@ def step_of(graph: StepGraph, id: str) -> GraphStep:
     return steps[id]
 
 
-__all__ = ["RESUMABLE", "PlannedManifest", "plan", "plan_json", "has_changes"]
+__all__ = ["RESUMABLE", "PlannedManifest", "has_changes", "plan", "plan_json"]

@@ -38,7 +38,7 @@ def step_view(run: RunView, id: str, fetch: Fetch) -> dict[str, Json]:
     view: dict[str, Json] = {
         "state": shown_state(node.state),
         "error": node.error if node.state in ("failed", "blocked", "cancelled", "group") else None,
-        "executor": node.label or None,
+        "executor": node.executor or node.label or None,
         "model": node.model or None,
         "cost_usd": node.cost / MICRO,
     }

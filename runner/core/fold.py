@@ -111,7 +111,7 @@ def _leg_started(k: RunState, d: Data) -> None:
     for n in suspend:
         check_move(LEG_MOVES, n.state, "suspended", f"{k.run}/{n.id}")
     _run_moves(k, "running")
-    k.leg, k.verdict, k.failure, k.busy = d["leg"], None, None, 0
+    k.leg, k.verdict, k.busy = d["leg"], None, 0
     k.cancelling = k.final_cancelling = k.timed_out = False
     for n in reset:
         _restart(k, n)
@@ -161,7 +161,6 @@ def _group_joined(k: RunState, n: Node, d: Data) -> None:
     n.reason = d.get("reason", "")
     n.producer = digest([item.producer for item in items])
     n.error = next((item.error for item in items if item.state == "failed"), None) if d["state"] == "failed" else None
-    _note_failure(k, n)
 
 
 # ---------------------------------------------------------------- decisions about a step
@@ -179,18 +178,12 @@ def _step_failed(k: RunState, n: Node, d: Data) -> None:
     k.move(n, "failed")
     n.reason = d.get("reason", "")
     _error(n, d["class"], d.get("message", ""))
-    _note_failure(k, n)
 
 
 def _error(n: Node, error_class: str, message: str) -> None:
     """Keep what the attempt said (status, executor) when it is the same failure."""
     if n.error is None or n.error["class"] != error_class or n.error["message"] != message:
         n.error = {"class": error_class, "message": message, "status": None, "executor": ""}
-
-
-def _note_failure(k: RunState, n: Node) -> None:
-    if k.failure is None and n.group is None and n.bad and n.error and not n.step.final:
-        k.failure = (n.id, n.error)
 
 
 def _step_reused(k: RunState, n: Node, d: Data) -> None:
@@ -232,12 +225,11 @@ def _step_resolved(k: RunState, n: Node, d: Data) -> None:
         n.error = n.effect_key = None
     elif d["state"] == "failed":
         _error(n, d["class"], d.get("message", ""))
-        _note_failure(k, n)
-
+    
 
 def _choice_advanced(k: RunState, n: Node, d: Data) -> None:
     if d["level"] != n.level:
-        n.child = None
+        n.child = n.effect_key = None  # another body is another request
     n.level, n.failed = d["level"], set(d.get("failed", ()))
     n.rounds, n.repair = d.get("round", 0), d.get("repair", 0)
     if n.repair == 0:

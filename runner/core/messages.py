@@ -317,6 +317,11 @@ class NodeView(Protocol):
     """What a host may read of a node. Never write to it."""
 
     id: str
+    step: Any
+    """Its `GraphStep`."""
+    key: str | None
+    items: Any
+    """The nodes of a fan-out's items once it is expanded, else None."""
     state: str
     attempt: int
     level: int
@@ -347,6 +352,8 @@ class RunView(Protocol):
     graph: Any
     inputs: Mapping[str, Json]
     mode: Mode
+    state: str
+    spent: int
     verdict: str | None
     refresh: Any
     """None, "all" (`--force`), or the step ids that must run again (`--from`)."""

@@ -98,7 +98,7 @@ class Node:
         self.rounds = self.repair = self.lost = self.used = 0
         self.failed = set()
         if self.level:
-            self.child = None  # the sub-run of another body
+            self.child = self.effect_key = None  # of another body
         self.level = 0
         self.free_only = False
         self.until = self.previous = self.feedback = self.session = self.key = None

@@ -119,6 +119,7 @@ class PlanNode:
     error: Mapping[str, Json] | None = None
     session: str | None = None
     label: str = ""
+    executor: str = ""
     model: str = ""
     key: str | None = None
     producer: str = ""

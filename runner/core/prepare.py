@@ -148,13 +148,12 @@ class Preparer:
     # ------------------------------------------------------------ deciding
 
     def _prepare(self, run: RunView, node: NodeView, step: GraphStep, now: int) -> Prepared:
-        if skip := _skipped_by_mode(run, step):
+        if skip := _skipped_by_mode(run, step, self._values(run, node)):
             return skip
         fans = step.fan is not None and node.item is None
         context = self.context(run, node)
-        if step.when is not None and fans != _names_item(step.when) and not (node.item and not _names_item(step.when)):
-            if not truth(step.when, context):
-                return Skip(f"when: {step.when} is false")
+        if step.when is not None and _judged_here(step, node) and not truth(step.when, context):
+            return Skip(f"when: {step.when} is false")
         if fans:
             return self._expand(run, node, step, context)
         body = step.bodies[node.level]
@@ -191,9 +190,7 @@ class Preparer:
             case _:
                 return Broken("invalid", NEEDS[body.verb])
 
-    def _attempt(
-        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]
-    ) -> Prepared:
+    def _attempt(self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
         inputs, secrets = _render_inputs(body, context)
         env, env_secrets = render_leaves(dict(step.env) if body.verb == "run" else {}, context)
         secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
@@ -293,12 +290,18 @@ NEEDS = {
 
 
 def _step(node: NodeView) -> GraphStep:
-    return node.step
+    step: GraphStep = node.step
+    return step
 
 
-def _skipped_by_mode(run: RunView, step: GraphStep) -> Skip | None:
-    hit = sorted(set(step.faults.get(run.mode, {}).get("skip", ())) & set(step.labels))
-    return Skip(f"mode {run.mode} skips label {hit[0]}") if hit else None
+def _skipped_by_mode(run: RunView, step: GraphStep, values: Mapping[str, Json]) -> Skip | None:
+    label = bind.skip_label(step, run.mode, values)
+    return Skip(f"mode {run.mode} skips label {label}") if label else None
+
+
+def _judged_here(step: GraphStep, node: NodeView) -> bool:
+    """A `when` that names the item is judged for each item, any other one once for the step."""
+    return step.fan is None or (node.item is not None) == _names_item(step.when or "")
 
 
 def _names_item(expression: str) -> bool:

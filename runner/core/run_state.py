@@ -45,8 +45,6 @@ class RunState:
         self.reasons: tuple[str, ...] = ()
         """Why the run is suspended."""
         self.outputs: Json = None
-        self.failure: tuple[str, Mapping[str, Json]] | None = None
-        """The first main step that failed in this leg, and its error."""
         # money and time
         self.spent = self.reserved = 0
         self.out_of_money = False
@@ -296,6 +294,13 @@ class RunState:
             for n in self.nodes.values()
             if n.state == "running" and n.holding == "slot"
         ]
+
+    def first_failure(self) -> tuple[str, Mapping[str, Json]] | None:
+        """The first failed step, in the order of the manifest (not of time: that would differ after a crash), and its error."""
+        for n in sorted(self.top, key=lambda n: n.step.final):
+            if n.state == "failed" and n.bad and n.error:
+                return n.id, n.error
+        return None
 
     @property
     def refresh_below(self) -> Literal["all"] | None:

@@ -25,7 +25,9 @@ class Slots:
         self._limits: dict[str, int] = {PROCESS: process}
         self._used: dict[str, int] = {PROCESS: 0}
         self._waiting: dict[str, OrderedDict[str, None]] = {}
-        self._freed: dict[str, int] = {}
+        self._aside: dict[str, OrderedDict[str, None]] = {}
+        """Runs that wait for a lane although it has room (its session is opening): they do not stand in the way."""
+        self._freed: dict[str, None] = {}
         self._granted: str | None = None
 
     def limit(self, lane: str, n: int) -> None:
@@ -61,47 +63,47 @@ class Slots:
     def give(self, lane: str) -> None:
         """An attempt has ended."""
         self._used[PROCESS] -= 1
-        if self._waiting:
-            self.poke(PROCESS)
+        self.poke(PROCESS)
         if lane:
             self._used[lane] -= 1
-            if self._waiting:
-                self.poke(lane)
+            self.poke(lane)
 
     def wait(self, lane: str, run: str) -> None:
         """`run` would like a slot of `lane`. Once is enough; its place is kept."""
         queue = self._waiting.setdefault(lane, OrderedDict())
-        queue.setdefault(run)
-        if len(queue) > 1 and self.free(lane):
-            self._freed.setdefault(lane, len(queue))  # room, but somebody was before us: let `next` sort it out
+        if not self.free(lane):
+            queue.setdefault(run)
+        elif self._granted == run or not queue or (len(queue) == 1 and run in queue):
+            queue.pop(run, None)  # there is room and it is its turn: it waits for something else, so it stands in nobody's way
+            self._aside.setdefault(lane, OrderedDict()).setdefault(run)
+        else:
+            queue.setdefault(run)
+            self._freed[lane] = None  # there is room, but somebody was before: `next` sorts it out
 
     def waiting(self, lane: str = PROCESS) -> tuple[str, ...]:
         """The runs that wait for `lane`, first come first."""
-        return tuple(self._waiting.get(lane, ()))
+        return (*self._waiting.get(lane, ()), *self._aside.get(lane, ()))
 
     def poke(self, lane: str) -> None:
         """Something changed for `lane` (a slot was given back, its session opened): whoever waits is asked again."""
-        queue = self._waiting.get(lane)
-        if queue:
-            self._freed[lane] = len(queue)
+        for run in self._aside.pop(lane, ()):
+            self._waiting.setdefault(lane, OrderedDict()).setdefault(run)
+        if self._waiting.get(lane):
+            self._freed[lane] = None
 
     def next(self) -> str | None:
         """The run that is to be fed `("slots",)` now, or None. It may take one slot before others that wait."""
-        while self._freed:
-            lane, left = next(iter(self._freed.items()))
+        while self._freed and self.free():  # with the process full, freed lanes stay noted until it is not
+            lane = next(iter(self._freed))
             queue = self._waiting.get(lane)
-            if not queue or left == 0 or not self.free(lane):
-                del self._freed[lane]
-                if not queue:
-                    self._waiting.pop(lane, None)
-                continue
-            self._freed[lane] = left - 1
-            self._granted, _ = queue.popitem(last=False)
-            return self._granted
+            if queue and self.free(lane):
+                self._granted, _ = queue.popitem(last=False)
+                return self._granted
+            del self._freed[lane]
         self._granted = None
         return None
 
     def forget(self, run: str) -> None:
         """`run` has ended or is driven elsewhere."""
-        for queue in self._waiting.values():
+        for queue in (*self._waiting.values(), *self._aside.values()):
             queue.pop(run, None)

@@ -220,7 +220,7 @@ class Tree:
             )
         if child.timed_out:
             return Outcome("failed", error_class="timeout", message=f"{child.run}: the run's timeout is over")
-        node, error = child.failure or ("", {"class": "tool_error", "message": "failed"})
+        node, error = child.first_failure() or ("", {"class": "tool_error", "message": "failed"})
         return Outcome("failed", error_class=error["class"], message=f"{child.run}/{node}: {error['message']}")
 
     # ------------------------------------------------------------ what a driver reads

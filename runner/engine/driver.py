@@ -377,4 +377,3 @@ class Engine:
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
     """A graph as the record keeps it."""
     return NewManifest(graph.digest, graph.name, dump(graph), source)
-

@@ -112,7 +112,7 @@ def pid_start(pid: int) -> int | None:
     """When the process began, in clock ticks since boot (field 22 of /proc/PID/stat); None when there is none, 0 when unknown."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(errors="replace")
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the latter when it ends between opening and reading
         return None if Path("/proc/self").exists() else 0
     return int(stat.rpartition(")")[2].split()[19])
 

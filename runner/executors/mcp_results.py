@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -17,8 +18,8 @@ if TYPE_CHECKING:
 
 MESSAGE_CHARS = 4000
 SHOWN_SCHEMA_CHARS = 200
-OVERLONG = -31_999
-"""Error code with which our transport answers a request whose reply was over the cap. Outside of what JSON-RPC reserves."""
+UNREADABLE = -31_999
+"""Error code with which our transport answers a request whose reply cannot be read. Outside of what JSON-RPC reserves."""
 _MALFORMED = (-32_700, -32_600, -32_601, -32_602)
 """Parse error, invalid request, unknown method, invalid params: the call itself is wrong."""
 
@@ -49,6 +50,8 @@ def from_tool(result: CallToolResult, asked: Sequence[str]) -> CallResult:
     text = "\n".join(texts) if texts or not result.content else None
     if result.is_error:
         return _refused(result, text or "", asked)
+    if not _finite(result.structured_content):
+        return failed("bad_output", "the structured content has a number that JSON cannot hold")
     if result.structured_content is not None:
         return CallResult(
             output=result.structured_content,
@@ -59,6 +62,15 @@ def from_tool(result: CallToolResult, asked: Sequence[str]) -> CallResult:
         return CallResult(output=text, text=text)
     parts = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in result.content]
     return CallResult(output=parts, structured=True)
+
+
+def _finite(value: Any) -> bool:
+    """False when there is an infinite number in it (`1e999`): nothing downstream could store that."""
+    if isinstance(value, dict):
+        return all(map(_finite, value.values()))
+    if isinstance(value, list):
+        return all(map(_finite, value))
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallResult:
@@ -81,7 +93,7 @@ def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallRes
 
 def from_error(server: str, code: int, message: str) -> CallResult:
     """An error answer of the protocol: known, so nothing is in doubt."""
-    if code == OVERLONG:
+    if code == UNREADABLE:
         return failed("bad_output", f"{server}: {message}")
     said = shown(message) or "no message"
     return failed(

@@ -20,10 +20,10 @@ from mcp.types import (
     JSONRPCResponse,
     jsonrpc_message_adapter,
 )
-from pydantic import ValidationError
+from pydantic_core import from_json
 
-from runner.executors.mcp_process import Overlong, ServerProcess
-from runner.executors.mcp_results import OVERLONG
+from runner.executors.mcp_process import HEAD_BYTES, Overlong, ServerProcess
+from runner.executors.mcp_results import UNREADABLE
 
 _HEAD_ID = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*[,}]')
 _TAIL_ID = re.compile(rb'"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
@@ -42,6 +42,8 @@ class Inbound:
 
     def __init__(self, stdio: Stdio) -> None:
         self._stdio, self._process, self._pending = stdio, stdio.process, stdio.pending
+        self._settled = False
+        """The line that is being thrown away has had its answer."""
 
     async def receive(self) -> SessionMessage | Exception:
         while (line := await self._process.next_line()) is not None:
@@ -57,7 +59,8 @@ class Inbound:
         message = _read(line)
         if message is None:
             self._process.tail.add(b"(stdout) " + bytes(line[:1000]) + b"\n")
-            return None
+            found = _request_of(bytes(line[:HEAD_BYTES]), bytes(line[-HEAD_BYTES:]))
+            return self._instead(found, "the answer is not JSON") if found is not None else None
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self._pending.discard(message.id)
         elif isinstance(message, JSONRPCRequest) and message.method != "ping" and len(self._stdio.asked) < REMEMBERED:
@@ -65,22 +68,24 @@ class Inbound:
         return SessionMessage(message)
 
     def _overlong(self, line: Overlong) -> SessionMessage | None:
-        """An error answer in place of the one that is too long; the request is found at either end of it, or is the only one."""
-        found = _HEAD_ID.match(line.head) or (_TAIL_ID.search(line.tail) if line.tail is not None else None)
+        """An error in place of an answer over the cap. Whose it is stands at either end of it; or there is only one request."""
+        if line.tail is not None and self._settled:
+            return None
+        found = _request_of(line.head, line.tail or b"")
+        if found is None and line.tail is None and len(self._pending) == 1:
+            found = next(iter(self._pending))
+        self._settled = line.tail is None and found is not None
         if found is not None:
-            request: str | int = int(found[1])
-        elif line.tail is not None and self._pending:
+            return self._instead(found, f"the answer is longer than {self._stdio.cap} bytes")
+        if line.tail is not None and self._pending:
             self._process.fail(f"it sent a message of more than {self._stdio.cap} bytes that belongs to no call")
-            return None
-        elif len(self._pending) == 1:
-            request = next(iter(self._pending))
-        else:
-            return None
+        return None
+
+    def _instead(self, request: str | int, why: str) -> SessionMessage | None:
         if request not in self._pending:
             return None
         self._pending.discard(request)
-        error = ErrorData(code=OVERLONG, message=f"the answer is longer than {self._stdio.cap} bytes")
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=error))
+        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=UNREADABLE, message=why)))
 
     async def aclose(self) -> None:
         return None
@@ -160,14 +165,27 @@ class Stdio:
         await self.process.close()
 
 
+def _request_of(head: bytes, tail: bytes) -> int | None:
+    """The id of a message, from its first or last bytes alone."""
+    found = _HEAD_ID.match(head) or _TAIL_ID.search(tail)
+    return int(found[1]) if found is not None else None
+
+
 def _read(line: bytearray) -> JSONRPCMessage | None:
+    """The message in a line; None when there is none. A byte that is not UTF-8 costs a character, not the message."""
     try:
-        return jsonrpc_message_adapter.validate_json(line, by_name=False)
-    except ValidationError:
+        value = _json(line)
+        # Parsed first and validated then: validating JSON directly takes three times the memory for a large line.
+        return jsonrpc_message_adapter.validate_python(value, by_name=False)
+    except ValueError:
+        return None
+
+
+def _json(line: bytearray) -> object:
+    try:
+        return from_json(line, allow_inf_nan=False)
+    except ValueError:
         text = line.decode(errors="replace")
-    if "\ufffd" not in text:
-        return None
-    try:
-        return jsonrpc_message_adapter.validate_json(text, by_name=False)
-    except ValidationError:
-        return None
+        if "\ufffd" not in text:
+            raise
+    return from_json(text, allow_inf_nan=False)

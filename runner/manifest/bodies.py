@@ -112,8 +112,15 @@ class ModelBody(Frozen):
         return self
 
 
+def _only_until(schema: dict[str, Any]) -> None:
+    del schema["properties"]["duration"]
+    schema["required"] = ["until"]
+
+
 class WaitBody(Frozen):
     """A durable timer: `wait: 10m`, or `wait: {until: …}`."""
+
+    model_config = ConfigDict(json_schema_extra=_only_until)
 
     duration: Maybe[Delay] = None
     """How long, in milliseconds. Only the short form gives it."""

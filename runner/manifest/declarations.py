@@ -15,8 +15,9 @@ from runner.manifest.base import mistake, mistakes
 from runner.manifest.jsonschema_check import TYPES, Found, check, check_type, misfit
 from runner.manifest.types import FIELD_PATTERN, shown
 
-JSON_SCHEMA_REF = "#/definitions/JsonSchema"
-FIELD_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(TYPES)}, {"$ref": JSON_SCHEMA_REF}]}
+SELF_CONTAINED = "x-json-schema"
+"""Marks the place of a user's own JSON Schema, for the generator of ours."""
+FIELD_SCHEMA: dict[str, Any] = {"anyOf": [{"enum": list(TYPES)}, {SELF_CONTAINED: True}]}
 
 _FIELD = re.compile(FIELD_PATTERN)
 

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 from runner.manifest.base import Frozen, Listed, Maybe, Templated, is_template, mistake
 from runner.manifest.declarations import Inputs
 from runner.manifest.parts import TIMEOUT_SHORT, Budget, Faults, Route, Timeout, Workspace
-from runner.manifest.schedule import read_schedule
+from runner.manifest.schedule import SCHEDULE_PATTERN, read_schedule
 from runner.manifest.steps import Step
 from runner.manifest.types import Env, Glob, Id, InnerPath, Labels, Limit, LoadPath, Name, Positive, shown
 
@@ -42,7 +42,9 @@ class Triggers(Frozen):
 
     files: Listed[Glob] = ()
     """Globs: a change of one of these files starts a run."""
-    schedule: Maybe[Annotated[str, AfterValidator(read_schedule)]] = None
+    schedule: Maybe[
+        Annotated[str, AfterValidator(read_schedule), Field(json_schema_extra={"pattern": SCHEDULE_PATTERN})]
+    ] = None
     """A cron expression of five fields, in config's `timezone`. A scheduled run reuses nothing."""
 
 

@@ -20,7 +20,10 @@ _ANY = re.compile(r"\$\{[^}]*\}?")
 _METADATA = frozenset({"169.254.169.254", "100.100.100.200", "fd00:ec2::254", "metadata.google.internal", "metadata"})
 
 KEY_PATTERN = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
-_SENSITIVE = re.compile(r"(?i)authorization|token|secret|password|api-?_?key|cookie")
+SECRET_KEYS = frozenset({"github_key", "api_key", "token"})
+"""Keys whose value is a secret."""
+SENSITIVE = re.compile(r"(?i)authorization|token|secret|password|api-?_?key|cookie")
+"""Names of what may hold a secret."""
 
 
 def names(text: str) -> tuple[str, ...]:
@@ -72,7 +75,7 @@ def _secret(value: str) -> str:
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
     for name, text in value.items():
-        if _SENSITIVE.search(name) and not names(text):
+        if SENSITIVE.search(name) and not names(text):
             raise mistake("config-secret-literal", f"the header {name} holds a secret: write it as ${{NAME}}")
     return value
 

@@ -7,6 +7,9 @@ import re
 from runner.manifest.base import mistake
 from runner.manifest.types import shown
 
+SCHEDULE_PATTERN = r"^\s*\S+(\s+\S+){4}\s*$"
+"""Five fields: what a JSON Schema can say of a schedule."""
+
 _MONTHS = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 _DAYS = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"]
 _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from pydantic import (
     AfterValidator,
@@ -16,6 +16,7 @@ from pydantic import (
     Strict,
     WithJsonSchema,
 )
+from pydantic.fields import FieldInfo
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
@@ -167,15 +168,21 @@ def _as_expression(value: Any) -> Any:
     return value
 
 
+def _pattern(pattern: str) -> Any:
+    """A pattern for editors only: the validator words the mistake."""
+    return Field(json_schema_extra={"pattern": pattern})
+
+
 DURATION_SCHEMA: dict[str, Any] = {
     "type": "string",
     "pattern": r"^(\d+(ms|s|m|h|d))+$",
     "examples": ["30s", "10m", "1h30m"],
 }
+POSITIVE_DURATION_SCHEMA: dict[str, Any] = {**DURATION_SCHEMA, "pattern": r"^(?=.*[1-9])(\d+(ms|s|m|h|d))+$"}
 TEMPLATED_DURATION_SCHEMA: dict[str, Any] = {**DURATION_SCHEMA, "pattern": r"^(\d+(ms|s|m|h|d))+$|\{\{"}
 
 Milliseconds = Annotated[int, Parsed(read_duration, DURATION_SCHEMA)]
-PositiveMilliseconds = Annotated[int, Parsed(read_positive_duration, DURATION_SCHEMA)]
+PositiveMilliseconds = Annotated[int, Parsed(read_positive_duration, POSITIVE_DURATION_SCHEMA)]
 Limit = Templated[PositiveMilliseconds]
 """A duration longer than nothing, or a template of one."""
 Delay = Templated[Milliseconds]
@@ -184,10 +191,10 @@ Delay = Templated[Milliseconds]
 Count = Annotated[int, Parsed(read_count(0), _count_schema(0))]
 Positive = Annotated[int, Parsed(read_count(1), _count_schema(1))]
 Word = Annotated[Scalar, Parsed(read_scalar, {"type": ["string", "number", "boolean"]})]
-Timestamp = Annotated[str, AfterValidator(_timestamp)]
-LoadPath = Annotated[str, Field(min_length=1), AfterValidator(_load_path)]
-InnerPath = Annotated[str, Field(min_length=1), AfterValidator(_inside)]
-Glob = Annotated[str, AfterValidator(_glob)]
+Timestamp = Annotated[str, AfterValidator(_timestamp), _pattern(r"\{\{|^\d{4}-\d\d-\d\d[Tt ].*([Zz]|[+-]\d\d:\d\d)$")]
+LoadPath = Annotated[str, Field(min_length=1), AfterValidator(_load_path), _pattern(r"^(?![/~])(?!.*\{\{)")]
+InnerPath = Annotated[str, Field(min_length=1), AfterValidator(_inside), _pattern(r"^(?![/~]|\.\.(/|$))")]
+Glob = Annotated[str, AfterValidator(_glob), _pattern(r"^(?![/~])(?!(.*/)?\.\.(/|$))")]
 Expression = Annotated[
     str, WithJsonSchema({"type": ["string", "boolean"]}), BeforeValidator(_as_expression), AfterValidator(_expression)
 ]
@@ -218,3 +225,22 @@ def _labels(value: Any) -> Any:
 
 Labels = Annotated[dict[Text, Word], LabelList()]
 Env = dict[EnvName, Word]
+
+
+def duration_text(ms: int) -> str:
+    """Milliseconds as they would be written: `1h30m`."""
+    parts = []
+    for unit in ("d", "h", "m", "s", "ms"):
+        number, ms = divmod(ms, _UNITS[unit])
+        if number:
+            parts.append(f"{number}{unit}")
+    return "".join(parts) or "0s"
+
+
+def is_duration_field(field: FieldInfo) -> bool:
+    """Whether a model's field holds a duration."""
+    notes = [
+        *field.metadata,
+        *(note for part in get_args(field.annotation) for note in getattr(part, "__metadata__", ())),
+    ]
+    return any(isinstance(note, Parsed) and note.read in (read_duration, read_positive_duration) for note in notes)

@@ -1,0 +1,31 @@
+"""Every verb: where it lives, and its line in `runner --help`. Modules are imported when their verb is used."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """`module` has a click command named `command`; `help` is shown without importing it."""
+
+    module: str
+    help: str
+
+
+VERBS: dict[str, Verb] = {
+    "init": Verb("runner.cli.commands.init", "Begin a project: config.yaml, a first manifest, .gitignore."),
+    "validate": Verb("runner.cli.commands.validate", "Find every mistake of every manifest at once."),
+    "plan": Verb("runner.cli.commands.plan", "Show what apply would do, and why."),
+    "apply": Verb("runner.cli.commands.apply", "Converge: run what is new or changed, resume what is unfinished."),
+    "resume": Verb("runner.cli.commands.resume", "Go on with one run."),
+    "cancel": Verb("runner.cli.commands.cancel", "End one run as cancelled."),
+    "resolve": Verb("runner.cli.commands.resolve", "Say what became of a step whose outcome is unknown."),
+    "status": Verb("runner.cli.commands.status", "List the runs and how they stand."),
+    "show": Verb("runner.cli.commands.show", "Show one run: steps, attempts, outputs."),
+    "logs": Verb("runner.cli.commands.logs", "Print what the attempts of a run wrote."),
+    "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
+    "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
+    "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),
+}
+
+ALIASES = {"ps": "status"}
