@@ -225,7 +225,7 @@ def _step_resolved(k: RunState, n: Node, d: Data) -> None:
         n.error = n.effect_key = None
     elif d["state"] == "failed":
         _error(n, d["class"], d.get("message", ""))
-    
+
 
 def _choice_advanced(k: RunState, n: Node, d: Data) -> None:
     if d["level"] != n.level:

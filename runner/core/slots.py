@@ -74,7 +74,9 @@ class Slots:
         if not self.free(lane):
             queue.setdefault(run)
         elif self._granted == run or not queue or (len(queue) == 1 and run in queue):
-            queue.pop(run, None)  # there is room and it is its turn: it waits for something else, so it stands in nobody's way
+            queue.pop(
+                run, None
+            )  # there is room and it is its turn: it waits for something else, so it stands in nobody's way
             self._aside.setdefault(lane, OrderedDict()).setdefault(run)
         else:
             queue.setdefault(run)

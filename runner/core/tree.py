@@ -18,7 +18,7 @@ from runner.core.messages import Cancel, Command, Finish, Host, Outcome, Spawn, 
 from runner.core.purse import Purse
 from runner.core.run_state import DEFAULT_CONCURRENCY
 from runner.core.slots import Slots
-from runner.core.states import SETTLED_RUN, OPEN_RUN
+from runner.core.states import OPEN_RUN, SETTLED_RUN
 from runner.manifest.vocabulary import Mode
 
 
