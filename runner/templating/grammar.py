@@ -17,6 +17,7 @@ from jinja2.lexer import Token as JinjaToken
 from jinja2.lexer import TokenStream, operators
 from jinja2.parser import Parser
 
+from runner.templating.arguments import check_arguments, check_test_name, closed
 from runner.templating.constants import always
 from runner.templating.environments import STRICT
 from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, brief, did_you_mean
@@ -272,12 +273,12 @@ def _filter(walk: _Walk, node: nodes.Filter, place: _Place) -> None:
     params = FILTERS.get(node.name)
     if params is None:
         raise TemplateError(
-            f"there is no filter `{brief(node.name)}`", node.lineno, len(node.name), _closed(node.name, FILTERS)
+            f"there is no filter `{brief(node.name)}`", node.lineno, len(node.name), closed(node.name, FILTERS)
         )
     positional: tuple[str, ...] = () if node.name in KEYWORD_ONLY else params
-    _arguments(node, positional, params, REQUIRED.get(node.name, 0))
+    check_arguments(node, positional, params, REQUIRED.get(node.name, 0))
     if node.name in TEST_POSITION:
-        _test_name(node, params.index("test"))
+        check_test_name(node, params.index("test"))
     if node.node is None:
         raise TemplateError("filters stand after a value", node.lineno, len(node.name))
     walk.visit(node.node, _Place(place.tolerant or node.name == "default", False, place.names))
@@ -285,47 +286,11 @@ def _filter(walk: _Walk, node: nodes.Filter, place: _Place) -> None:
     walk.each([*node.args, *(keyword.value for keyword in node.kwargs)], inner)
 
 
-def _closed(name: str, known: Iterable[str]) -> str:
-    return did_you_mean(name, known) or f"there are {', '.join(known)}"
-
-
-def _arguments(node: nodes.Filter, positional: Sequence[str], params: Sequence[str], required: int) -> None:
-    at, length = node.lineno, len(node.name)
-    if node.dyn_args is not None or node.dyn_kwargs is not None:
-        raise TemplateError("`*` and `**` arguments are no part of templates", at, length)
-    if len(node.args) > len(positional):
-        raise TemplateError(f"`{node.name}` takes {_takes(positional, params)}", at, length)
-    given = list(positional[: len(node.args)])
-    keywords: list[Any] = list(node.kwargs)  # Jinja declares pairs here; they are keywords
-    for keyword in keywords:
-        if keyword.key not in params or keyword.key in given:
-            message = f"`{node.name}` has no argument `{brief(keyword.key)}`, or has it already"
-            raise TemplateError(message, at, length, did_you_mean(keyword.key, params))
-        given.append(keyword.key)
-    if any(name not in given for name in params[:required]):
-        raise TemplateError(f"`{node.name}` needs {' and '.join(params[:required])}", at, length)
-
-
-def _takes(positional: Sequence[str], params: Sequence[str]) -> str:
-    if positional:
-        return f"at most {len(positional)} argument{'s'[: len(positional) > 1]}: {', '.join(positional)}"
-    return f"named arguments only: {', '.join(params)}" if params else "no arguments"
-
-
-def _test_name(node: nodes.Filter, position: int) -> None:
-    given = [*node.args[position : position + 1], *(k.value for k in node.kwargs if k.key == "test")]
-    for name in given:
-        value = name.value if isinstance(name, nodes.Const) else None
-        if value not in TESTS:
-            message = f"`{node.name}` takes the name of a test in quotes"
-            raise TemplateError(message, name.lineno or node.lineno, 1, _closed(str(value), TESTS))
-
-
 def _test(walk: _Walk, node: nodes.Test, place: _Place) -> None:
     match = _TEST_NAME.match(walk.text, node.lineno)
     at, length = (match.start(1), len(match[1])) if match else (node.lineno, 2)
     if node.name not in TESTS:
-        raise TemplateError(f"there is no test `{brief(node.name)}`", at, length, _closed(node.name, TESTS))
+        raise TemplateError(f"there is no test `{brief(node.name)}`", at, length, closed(node.name, TESTS))
     if node.kwargs or node.dyn_args is not None or node.dyn_kwargs is not None or len(node.args) != TESTS[node.name]:
         raise TemplateError(f"the test `{node.name}` takes {TESTS[node.name] or 'no'} argument", at, length)
     walk.visit(node.node, _Place(place.tolerant or node.name == "defined", False, place.names))
