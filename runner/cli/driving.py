@@ -16,10 +16,10 @@ from runner.api.request import Control
 from runner.api.results import ApplyResult
 from runner.cli.context import print_json
 from runner.cli.output import wants_color
+from runner.cli.summary import summary
 from runner.core.graph import StepGraph
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
-from runner.reporters.summary import summary
 
 Work = Callable[[Sequence[Sink], Control], Coroutine[Any, Any, ApplyResult]]
 

@@ -16,4 +16,9 @@ def summary(result: ApplyResult, *, color: bool = False) -> str:
 
 
 def _run(run: RunResult, color: bool) -> Iterator[str]:
-    yield run.manifest
+    state = "unchanged" if run.action == "unchanged" else run.state
+    word = f"{SIGNS.get(state, '·')} {state}"
+    word = click.style(word, fg=COLORS.get(state)) if color else word
+    yield f"{word}  {run.manifest}" + (f"  {run.run}" if run.run else "")
+    if run.error:
+        yield f"    {one_line(run.error)}"
