@@ -42,7 +42,7 @@ def edges(a: str, more: str = "") -> set[tuple[str, str]]:
         '{run: [x], checks: [{judge: "{{ steps.b.text }}", min: 1}]}',
         '{model: x, fallback: [{run: [x, "{{ steps.b.text }}"]}]}',
         "{model: x, fallback: [{run: [x], when: steps.b.output.ok}]}",
-        '{model: x, fallback: [{run: [x], checks: [{expr: steps.b.output.ok}]}]}',
+        "{model: x, fallback: [{run: [x], checks: [{expr: steps.b.output.ok}]}]}",
     ],
 )
 def test_a_reference_anywhere_in_a_step_is_a_data_edge(step: str) -> None:
@@ -71,7 +71,9 @@ def test_what_stands_left_of_default_is_read_tolerantly() -> None:
 
 
 def test_a_strict_reference_elsewhere_wins_over_a_tolerant_one() -> None:
-    assert edges("{set: {x: '{{ steps.b.text | default(1) }}', y: '{{ steps.b.text }}', z: '{{ steps.b.state }}'}}") == {("b", "data")}
+    assert edges(
+        "{set: {x: '{{ steps.b.text | default(1) }}', y: '{{ steps.b.text }}', z: '{{ steps.b.state }}'}}"
+    ) == {("b", "data")}
 
 
 def test_finally_reads_main_steps_tolerantly_and_its_own_normally() -> None:
@@ -123,7 +125,9 @@ def test_a_step_cannot_read_itself_but_its_checks_can_read_output() -> None:
     assert problem.fix == "here the step's own result is `output` and `text`"
 
 
-@pytest.mark.parametrize("reference", ["needs: [c]", "env: {X: '{{ steps.c.state }}'}", "env: {X: '{{ steps.c.text | default(1) }}'}"])
+@pytest.mark.parametrize(
+    "reference", ["needs: [c]", "env: {X: '{{ steps.c.state }}'}", "env: {X: '{{ steps.c.text | default(1) }}'}"]
+)
 def test_a_circle_is_spelled_out_once(reference: str) -> None:
     text = f"""
         steps:

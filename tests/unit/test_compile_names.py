@@ -41,10 +41,15 @@ def test_an_unknown_name_is_shown_where_it_stands_with_the_nearest_known_one(
 
 
 def test_an_optional_input_is_named_without_its_question_mark() -> None:
-    assert graph_of('{inputs: {note?: string}, steps: {a: {run: [echo, "{{ inputs.note }}"]}}}').inputs["note"].required is False
+    assert (
+        graph_of('{inputs: {note?: string}, steps: {a: {run: [echo, "{{ inputs.note }}"]}}}').inputs["note"].required
+        is False
+    )
 
 
-@pytest.mark.parametrize("field", ["output.hint", "output.files[0]", "text", "items", "state", "error.class", "cost_usd", "checks[0].passed"])
+@pytest.mark.parametrize(
+    "field", ["output.hint", "output.files[0]", "text", "items", "state", "error.class", "cost_usd", "checks[0].passed"]
+)
 def test_the_fields_of_a_step_are_known(field: str) -> None:
     graph_of(f"""
         steps:
@@ -96,11 +101,15 @@ def test_a_group_has_no_executor_of_its_own() -> None:
     ],
 )
 def test_a_template_that_cannot_be_read_names_its_rule(template: str, rule: str) -> None:
-    assert found(f'{{inputs: {{x?: string}}, steps: {{a: {{run: [echo, "{template}"]}}}}}}') == [(rule, (*STEP, "run", 1))]
+    assert found(f'{{inputs: {{x?: string}}, steps: {{a: {{run: [echo, "{template}"]}}}}}}') == [
+        (rule, (*STEP, "run", 1))
+    ]
 
 
 def test_a_template_beyond_64_kib_is_refused() -> None:
-    assert found(f'{{steps: {{a: {{run: [echo, "{{{{ run.id }}}}{"x" * 70_000}"]}}}}}}') == [("template-limit", (*STEP, "run", 1))]
+    assert found(f'{{steps: {{a: {{run: [echo, "{{{{ run.id }}}}{"x" * 70_000}"]}}}}}}') == [
+        ("template-limit", (*STEP, "run", 1))
+    ]
 
 
 def test_braces_around_a_bare_expression_are_refused() -> None:
@@ -155,7 +164,9 @@ def test_what_is_evaluated_at_run_start_never_reads_steps(key: str, loc: tuple[s
     ],
 )
 def test_what_is_evaluated_at_run_start_reads_inputs_vars_and_matrix(key: str) -> None:
-    graph_of(f'{{inputs: {{x?: string}}, vars: {{x: 1}}, steps: {{a: {{run: ["{{{{ matrix.m }}}}"], matrix: {{m: [1]}}, {key}}}}}}}')
+    graph_of(
+        f'{{inputs: {{x?: string}}, vars: {{x: 1}}, steps: {{a: {{run: ["{{{{ matrix.m }}}}"], matrix: {{m: [1]}}, {key}}}}}}}'
+    )
 
 
 def test_vars_use_inputs_only() -> None:
@@ -209,7 +220,9 @@ def test_output_and_text_belong_to_checks_and_save() -> None:
 def test_repair_names_need_repair(name: str) -> None:
     check = "checks: [{expr: output}]"
     graph_of(f'{{steps: {{a: {{run: [x, "{{{{ {name} | default(none) }}}}"], {check}, repair: {{max: 1}}}}}}}}')
-    assert found(f'{{steps: {{a: {{run: [x, "{{{{ {name} }}}}"], {check}}}}}}}') == [("template-scope", (*STEP, "run", 1))]
+    assert found(f'{{steps: {{a: {{run: [x, "{{{{ {name} }}}}"], {check}}}}}}}') == [
+        ("template-scope", (*STEP, "run", 1))
+    ]
 
 
 def test_models_and_agents_have_a_repair_round_without_the_key() -> None:
@@ -281,13 +294,19 @@ def test_defaults_and_the_top_level_env_never_read_steps() -> None:
 
 
 def test_an_unknown_axis_is_an_error_unless_include_adds_it() -> None:
-    graph_of('{steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.arch }}"], matrix: {os: [1], include: [{os: 1, arch: 2}]}}}}')
-    problem = only('{steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.arhc }}"], matrix: {os: [1], include: [{arch: 2}]}}}}')
+    graph_of(
+        '{steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.arch }}"], matrix: {os: [1], include: [{os: 1, arch: 2}]}}}}'
+    )
+    problem = only(
+        '{steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.arhc }}"], matrix: {os: [1], include: [{arch: 2}]}}}}'
+    )
     assert (problem.rule, problem.fix) == ("unknown-axis", "did you mean `arch`?")
 
 
 def test_axes_that_an_include_template_adds_are_not_judged() -> None:
-    graph_of('{vars: {r: []}, steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.z }}"], matrix: {os: [1], include: "{{ vars.r }}"}}}}')
+    graph_of(
+        '{vars: {r: []}, steps: {a: {run: [x, "{{ matrix.os }}{{ matrix.z }}"], matrix: {os: [1], include: "{{ vars.r }}"}}}}'
+    )
 
 
 # ---------------------------------------------------------------- scripts
@@ -354,7 +373,9 @@ def test_a_mistake_in_a_prompt_file_names_file_and_line() -> None:
 # ---------------------------------------------------------------- conditions
 
 
-@pytest.mark.parametrize(("when", "rule"), [("true", "always-true"), ("true or inputs.x", "always-true"), ("false", "always-false")])
+@pytest.mark.parametrize(
+    ("when", "rule"), [("true", "always-true"), ("true or inputs.x", "always-true"), ("false", "always-false")]
+)
 def test_a_constant_condition_is_a_warning(when: str, rule: str) -> None:
     graph, problems = compiled(f"{{inputs: {{x: boolean}}, steps: {{a: {{run: [x], when: {when}}}}}}}")
     assert [(problem.rule, problem.loc) for problem in problems] == [(rule, (*STEP, "when"))]
@@ -362,7 +383,9 @@ def test_a_constant_condition_is_a_warning(when: str, rule: str) -> None:
 
 
 def test_a_check_that_always_holds_is_a_warning() -> None:
-    assert found("{steps: {a: {run: [x], checks: [{expr: 1 == 1}]}}}") == [("always-true", (*STEP, "checks", 0, "expr"))]
+    assert found("{steps: {a: {run: [x], checks: [{expr: 1 == 1}]}}}") == [
+        ("always-true", (*STEP, "checks", 0, "expr"))
+    ]
 
 
 @pytest.mark.parametrize(
@@ -393,3 +416,27 @@ def test_all_mistakes_are_found_at_once() -> None:
     assert sorted({rule for rule, _ in found(text)}) == [
         "final-verb", "unknown-input", "unknown-name", "unknown-step", "unknown-var",
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("when", ["\"'yes'\"", "1", "none", "[1]"])
+def test_a_condition_that_is_no_truth_value_is_an_error(when: str) -> None:
+    assert found(f'{{steps: {{a: {{run: [x], when: "{when[1:-1] if when[0] == chr(34) else when}"}}}}}}') == [
+        ("not-boolean", (*STEP, "when"))
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "loc"),
+    [
+        ("{steps: {a: {run: [x], returns: {n: {enum: ['{{ inputs.x }}']}}}}}", (*STEP, "returns", "n", "enum", 0)),
+        ("{steps: {a: {run: [x], labels: {n: '{{ inputs.x }}'}}}}", (*STEP, "labels", "n")),
+        ("{inputs: {x: {type: string, default: '{{ run.id }}'}}, steps: {a: {run: [x]}}}", ("inputs", "x", "default")),
+        ("{triggers: {files: ['{{ vars.x }}']}, steps: {a: {run: [x]}}}", ("triggers", "files", 0)),
+    ],
+)
+def test_a_template_in_plain_data_is_an_error(text: str, loc: tuple[str | int, ...]) -> None:
+    assert found(text) == [("template-place", loc)]
+
+
+def test_braces_of_other_tools_in_plain_data_are_literal() -> None:
+    graph_of("{inputs: {x: {type: string, default: '{{.Names}}'}}, steps: {a: {run: [x]}}}")

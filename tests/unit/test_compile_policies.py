@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from compiling import Facts, data_of, step_of
 
-from runner.core.compile import compile_manifest, merge_partials
+from runner.core.compile import compile_manifest, merge_partials, origin_of
 from runner.manifest.model import Manifest
 from runner.manifest.vocabulary import Mode
 
@@ -35,7 +35,9 @@ def test_the_built_in_policy() -> None:
     assert set(step.origins.values()) == {"built-in"}
 
 
-@pytest.mark.parametrize(("step", "local"), [("{run: [x]}", True), ("{tool: files.read}", True), ("{tool: cloud.x}", False)])
+@pytest.mark.parametrize(
+    ("step", "local"), [("{run: [x]}", True), ("{tool: files.read}", True), ("{tool: cloud.x}", False)]
+)
 def test_only_cloud_steps_are_suspended_in_degraded_mode(step: str, local: bool) -> None:
     assert a(step, local=frozenset({"files"})).faults["degraded"]["exhausted"] == ("fail" if local else "suspend")
 
@@ -94,8 +96,16 @@ def test_a_fallback_entry_has_the_route_of_defaults_and_its_own_not_the_steps() 
 
 
 def test_verbs_without_attempts_keep_only_what_is_skipped() -> None:
-    step = a("{fail: x}", ", defaults: {faults: {exhausted: skip, retry: {errors: [tool_error]}, degraded: {skip: [optional]}}}")
-    assert step.faults["degraded"] == {"retry": {"max": 0, "errors": []}, "fallback": True, "exhausted": "fail", "skip": ["optional"]}
+    step = a(
+        "{fail: x}",
+        ", defaults: {faults: {exhausted: skip, retry: {errors: [tool_error]}, degraded: {skip: [optional]}}}",
+    )
+    assert step.faults["degraded"] == {
+        "retry": {"max": 0, "errors": []},
+        "fallback": True,
+        "exhausted": "fail",
+        "skip": ["optional"],
+    }
 
 
 def test_consent_is_what_the_step_itself_names() -> None:
@@ -121,7 +131,14 @@ def test_partials_merge_below_the_manifest_at_every_depth_and_later_ones_win() -
     merged, origins = merge_partials(
         data_of("{extends: [x.yaml, y.yaml], env: {C: own}, defaults: {faults: {retry: {max: 1}}}}"),
         [
-            ("x.yaml", {"ares": "v1", "env": {"A": "x", "B": "x", "C": "x"}, "defaults": {"faults": {"retry": {"max": 8, "delay": "1s"}}}}),
+            (
+                "x.yaml",
+                {
+                    "ares": "v1",
+                    "env": {"A": "x", "B": "x", "C": "x"},
+                    "defaults": {"faults": {"retry": {"max": 8, "delay": "1s"}}},
+                },
+            ),
             ("y.yaml", {"ares": "v1", "env": {"B": "y"}, "budget": {"usd": 1}}),
         ],
     )
@@ -139,7 +156,17 @@ def test_partials_merge_below_the_manifest_at_every_depth_and_later_ones_win() -
 def test_lists_and_scalars_are_replaced_not_merged() -> None:
     merged, origins = merge_partials(
         data_of("{defaults: {timeout: 5m, faults: {retry: {errors: [timeout]}}}}"),
-        [("x.yaml", {"defaults": {"timeout": {"total": "1m", "idle": "1s"}, "faults": {"retry": {"errors": ["crash", "quota"]}}}})],
+        [
+            (
+                "x.yaml",
+                {
+                    "defaults": {
+                        "timeout": {"total": "1m", "idle": "1s"},
+                        "faults": {"retry": {"errors": ["crash", "quota"]}},
+                    }
+                },
+            )
+        ],
     )
     assert merged["defaults"] == {"timeout": "5m", "faults": {"retry": {"errors": ["timeout"]}}}
     assert origins == {}
@@ -154,11 +181,16 @@ def test_merging_changes_neither_manifest_nor_partial() -> None:
 def test_a_value_from_a_partial_names_the_partial_as_its_origin() -> None:
     graph = extended(
         "{extends: [policies/careful.yaml], defaults: {faults: {retry: {max: 1}}}, steps: {a: {agent: x}}}",
-        ("policies/careful.yaml", "{defaults: {route: {tier: any}, faults: {retry: {delay: 3s}, degraded: {retry: {max: 5}}}}}"),
+        (
+            "policies/careful.yaml",
+            "{defaults: {route: {tier: any}, faults: {retry: {delay: 3s}, degraded: {retry: {max: 5}}}}}",
+        ),
     )
     step = graph.by_id["a"]
     assert step.origins["normal.retry.delay"] == "extends policies/careful.yaml"
     assert step.origins["normal.route.tier"] == "extends policies/careful.yaml"
+    assert origin_of({("env", "A"): "x.yaml"}, ("env", "A", 0)) == "x.yaml"
+    assert origin_of({("env", "A"): "x.yaml"}, ("env", "B")) is None
     assert step.faults["degraded"]["retry"]["max"] == 1  # the manifest's common key beats the partial's mode key
     assert step.origins["degraded.retry.max"] == "defaults"
 
@@ -252,4 +284,6 @@ def test_budget_and_workspace_merge_key_by_key() -> None:
 
 
 def test_a_budget_template_stays_a_template() -> None:
-    assert a('{agent: x, budget: {usd: "{{ inputs.cap }}"}}', ", inputs: {cap: number}").budget == {"usd": "{{ inputs.cap }}"}
+    assert a('{agent: x, budget: {usd: "{{ inputs.cap }}"}}', ", inputs: {cap: number}").budget == {
+        "usd": "{{ inputs.cap }}"
+    }

@@ -12,7 +12,7 @@ from typing import Any
 from runner.core.compile.calls import call_order, callee_names, check_calls
 from runner.core.compile.configured import check_configured
 from runner.core.compile.edges import find_cycles, read_needs
-from runner.core.compile.extends import merge_partials
+from runner.core.compile.extends import merge_partials, origin_of
 from runner.core.compile.facts import Callees, Facts
 from runner.core.compile.fans import check_fans
 from runner.core.compile.freeze import freeze
@@ -25,7 +25,7 @@ from runner.diagnostics.model import Loc, Problem
 from runner.manifest.model import Manifest
 
 __all__ = [
-    "Callees", "Facts", "call_order", "callee_names", "compile_manifest", "file_references", "merge_partials",
+    "Callees", "Facts", "call_order", "callee_names", "compile_manifest", "file_references", "merge_partials", "origin_of",
 ]  # fmt: skip
 
 PASSES = (
@@ -58,7 +58,7 @@ def compile_manifest(
 
     `data` is what `manifest` was validated from (after `merge_partials`, whose second result is `origins`). `sources`: the content of
     each `file:` by its path as written; one that could not be read is left out, and is the caller's to report. `lines`: step id →
-    line in the file. Places of mistakes are places in `data`; those with an entry in `origins` stand in a partial.
+    line in the file. Places of mistakes are places in `data`; those for which `origin_of` gives a path stand in that partial.
     """
     c = Compiling(manifest, data, sources or {}, origins or {}, facts or Facts(), callees or Callees())
     for run in PASSES:

@@ -38,13 +38,30 @@ def _way(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
         _tool(c, loc, raw)
     elif verb == "run" and not c.facts.run_allowed:
         c.report("policy", Where((*loc, "run")), "the operator's policy denies local commands", key=True)
-    elif verb == "agent" and c.facts.executors == frozenset():
-        c.report("no-candidate", Where((*loc, "agent")), "config defines no agent executor", key=True)
-        return
-    elif verb == "model" and c.facts.models == frozenset():
-        c.report("no-candidate", Where((*loc, "model")), "config defines no model", key=True)
+    elif verb in ("agent", "model") and not _candidate(c, loc, verb, route or {}):
         return
     _route(c, (*loc, "route"), route)
+
+
+def _candidate(c: Compiling, loc: Loc, verb: str, route: Mapping[str, Json]) -> bool:
+    """Whether something configured may do this; reported when nothing can."""
+    known, key, noun = (
+        (c.facts.executors, "executors", "agent executor") if verb == "agent" else (c.facts.models, "models", "model")
+    )
+    if known is not None and not known:
+        c.report("no-candidate", Where((*loc, verb)), f"config defines no {noun}", key=True)
+        return False
+    required = _list(route.get("requires"))
+    if known is None or c.facts.capabilities is None or not required or has_template([*required]):
+        return True
+    chain = [name for name in _list(route.get(key)) if name in known] or known
+    if not any(c.facts.capabilities.get(name, frozenset()).issuperset(required) for name in chain):
+        c.report("no-candidate", Where((*loc, "route", "requires")), f"no {noun} here has {' and '.join(required)}")
+    return True
+
+
+def _list(words: Json) -> list[str]:
+    return [words] if isinstance(words, str) else list(words or ())
 
 
 def _route(c: Compiling, loc: Loc, route: Json) -> None:
@@ -65,7 +82,7 @@ def _faults(c: Compiling, loc: Loc, faults: Json) -> None:
 
 def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: str) -> None:
     single = isinstance(words, str)
-    for index, word in enumerate([words] if single else words or ()):
+    for index, word in enumerate(_list(words)):
         if word not in known and not has_template(word):
             where = Where(loc if single else (*loc, index))
             c.report("not-configured", where, f"config defines no {noun} `{word}`", did_you_mean(word, known))

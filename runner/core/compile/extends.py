@@ -55,3 +55,12 @@ def _copy(value: Any, loc: Loc, origins: dict[Loc, str], path: str) -> Any:
 def _forget(origins: dict[Loc, str], loc: Loc) -> None:
     for known in [known for known in origins if known[: len(loc)] == loc]:
         del origins[known]
+
+
+def origin_of(origins: Origins, loc: Loc) -> str | None:
+    """The partial that the value at `loc` stands in; None when it is the manifest's own."""
+    for length in range(len(loc), 0, -1):
+        path = origins.get(loc[:length])
+        if path is not None:
+            return path
+    return None

@@ -12,7 +12,7 @@ from runner.core.graph import Json, StepGraph
 class Facts:
     """What config defines. None means unknown: then nothing of that kind is reported as not configured.
 
-    `executors` are the servers that are agent executors; `local` the servers that work without the cloud. `tools` holds only servers
+    `executors` are the servers that are agent executors; `capabilities` says what each executor and model declares; `local` the servers that work without the cloud. `tools` holds only servers
     whose tools are known without starting a process: {server: {tool: input schema or None}}. `policies` has the shape of a
     manifest's `faults` (delays in milliseconds). `allow_tools`, `deny_tools`, `run_allowed` are the operator's policy.
     """
@@ -21,6 +21,7 @@ class Facts:
     executors: frozenset[str] | None = None
     models: frozenset[str] | None = None
     chains: frozenset[str] = frozenset()
+    capabilities: Mapping[str, frozenset[str]] | None = None
     secrets: frozenset[str] | None = None
     local: frozenset[str] = frozenset()
     tools: Mapping[str, Mapping[str, Mapping[str, Json] | None]] = field(default_factory=dict)

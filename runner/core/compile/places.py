@@ -13,8 +13,9 @@ from runner.core.compile.state import Compiling, Draft, verb_of
 from runner.core.graph import Json
 from runner.diagnostics.model import Loc
 
-Form = Literal["text", "blocks", "expr", "script"]
-"""text: `{{ }}`. blocks: also `{% %}`. expr: a bare expression. script: a shell script, where no template may be."""
+Form = Literal["text", "blocks", "expr", "script", "literal"]
+"""text: `{{ }}`. blocks: also `{% %}`. expr: a bare expression. script: a shell script, and
+literal: plain data, where no template may be."""
 
 
 class Place(NamedTuple):
@@ -78,6 +79,10 @@ def _way(walk: Walk, raw: Mapping[str, Json], loc: Loc) -> None:
         reader = _READERS.get(key)
         if reader is not None:
             reader(walk, value, (*loc, key), key)
+
+
+def _plain(walk: Walk, value: Json, loc: Loc, key: str) -> None:
+    walk.leaves(value, loc, "body", key, "literal")
 
 
 def _at(spot: Spot) -> Callable[[Walk, Json, Loc, str], None]:
@@ -192,6 +197,8 @@ _READERS: Mapping[str, Callable[[Walk, Json, Loc, str], None]] = {
     "set": _at("body"),
     "fail": _at("body"),
     "fallback": _fallback,
+    "returns": _plain,
+    "labels": _plain,
 }
 
 
@@ -200,9 +207,10 @@ def outer_places(c: Compiling) -> list[Place]:
     out: list[Place] = []
     for key, spot in _OUTER.items():
         _outer(c.data.get(key), (key,), spot, out)
-    defaults = c.data.get("defaults") or {}
-    for key, value in defaults.items():
-        _outer(value, ("defaults", key), _DEFAULTS.get(key, "plan"), out)
+    for key in ("inputs", "labels", "triggers"):
+        _outer(c.data.get(key), (key,), "plan", out, "literal")
+    for key, value in (c.data.get("defaults") or {}).items():
+        _outer(value, ("defaults", key), _DEFAULTS.get(key, "plan"), out, "literal" if key == "labels" else "text")
     return out
 
 
@@ -210,8 +218,8 @@ _OUTER: Mapping[str, Spot] = {"vars": "vars", "outputs": "outputs", "env": "env"
 _DEFAULTS: Mapping[str, Spot] = {"env": "env", "cwd": "cwd"}
 
 
-def _outer(value: Json, loc: Loc, spot: Spot, out: list[Place]) -> None:
+def _outer(value: Json, loc: Loc, spot: Spot, out: list[Place], form: Form = "text") -> None:
     found: list[tuple[Loc, str]] = []
     templates(value, loc, found)
     names = scope(spot)
-    out.extend(Place(place, text, "text", names, str(loc[0])) for place, text in found)
+    out.extend(Place(place, text, form, names, str(loc[0])) for place, text in found)

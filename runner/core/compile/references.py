@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterable, Mapping
 from runner.core.compile.places import Place, outer_places, step_places
 from runner.core.compile.scope import ERROR_FIELDS, GROUP_FIELDS, PLACE_OF, RUN_FIELDS, STEP_FIELDS
 from runner.core.compile.state import Compiling, Draft, Where, verb_of
-from runner.core.graph import EdgeKind
-from runner.templating import Parsed, Ref, TemplateError, parse, parse_expression
+from runner.core.graph import EdgeKind, Json
+from runner.templating import Parsed, Ref, TemplateError, evaluate, parse, parse_expression
 from runner.templating.model import did_you_mean
 
 OWN_NAME = re.compile(
@@ -56,7 +56,10 @@ class _Reader:
         if draft is not None and "ARES_RUN_DIR" in place.text:
             draft.volatile = True
         if place.form == "script":
-            self._script(draft, place)
+            self._script(place)
+            return
+        if place.form == "literal":
+            self._literal(place)
             return
         try:
             parsed = _parse(place)
@@ -69,7 +72,13 @@ class _Reader:
         if place.form == "expr":
             self._lint(draft, place, parsed)
 
-    def _script(self, draft: Draft | None, place: Place) -> None:
+    def _literal(self, place: Place) -> None:
+        match = OWN_NAME.search(place.text)
+        if match is not None:
+            message = f"`{place.part}` is plain data, which is never rendered"
+            self.c.report("template-place", _where(place, match.start(), len(match[0])), message)
+
+    def _script(self, place: Place) -> None:
         if "{{" not in place.text:
             return
         for match in OWN_NAME.finditer(place.text):
@@ -201,6 +210,8 @@ class _Reader:
 
     def _lint(self, draft: Draft | None, place: Place, parsed: Parsed) -> None:
         where = _where(place, 0, len(place.text))
+        if not parsed.refs and parsed.always is None and not isinstance(_constant(place.text), bool):
+            self.c.report("not-boolean", where, "a condition gives true or false; this one is something else")
         if parsed.always is not None:
             rule = "always-true" if parsed.always else "always-false"
             self.c.report(rule, where, f"this condition is always {'true' if parsed.always else 'false'}")
@@ -223,6 +234,14 @@ _JUDGES: Mapping[str, Callable[[_Reader, Draft | None, Place, Ref], None]] = {
     "secrets": _Reader._secret,
     "steps": _Reader._step,
 }
+
+
+def _constant(expression: str) -> Json:
+    """The value of an expression that reads nothing; true when it has none, which only a run can tell."""
+    try:
+        return evaluate(expression, {})
+    except TemplateError:
+        return True
 
 
 def _parse(place: Place) -> Parsed:
