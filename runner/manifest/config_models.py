@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from runner.manifest.base import Frozen, Listed, Maybe, mistake
 from runner.manifest.references import SecretRef, Url
@@ -93,6 +93,8 @@ class Match(Frozen):
 
 class RouteRule(Frozen):
     """From features of a step to the chain that does it."""
+
+    model_config = ConfigDict(json_schema_extra={"anyOf": [{"required": ["executors"]}, {"required": ["models"]}]})
 
     match: Match
     """When the rule holds."""

@@ -19,6 +19,7 @@ from runner.manifest.base import TEMPLATE_SCHEMA, Frozen, Listed, Maybe, Parsed,
 from runner.manifest.bodies import RUN_SHORT, RunBody
 from runner.manifest.pick import Pick
 from runner.manifest.types import (
+    INNER_PATH_PATTERN,
     TEMPLATED_DURATION_SCHEMA,
     Amount,
     Bool,
@@ -250,7 +251,7 @@ class Foreach(Frozen):
 
 FOREACH_SHORT = Short((((str, list), "in"),), ({"type": "array"}, TEMPLATE_SCHEMA))
 TIMEOUT_SHORT = Short((((str, int, float), "total"),), (TEMPLATED_DURATION_SCHEMA,))
-SAVE_SHORT = Short(((str, "path"),), ({"type": "string", "minLength": 1},))
+SAVE_SHORT = Short(((str, "path"),), ({"type": "string", "minLength": 1, "pattern": INNER_PATH_PATTERN},))
 
 Axis = Annotated[tuple[Any, ...] | str, Parsed(read_list, {"anyOf": [{"type": "array"}, TEMPLATE_SCHEMA]})]
 Rows = Templated[tuple[dict[Id, Any], ...]]

@@ -17,8 +17,8 @@ from runner.manifest.unknown import near, unknown_key
 
 M = TypeVar("M", bound=BaseModel)
 
-MOST = 50
-"""Problems reported of one document."""
+MOST = 1000
+"""Problems told of one document; how many of them are shown is for `runner.syntax.place` to say."""
 
 
 class Refusal(NamedTuple):
@@ -35,7 +35,7 @@ class Refusal(NamedTuple):
 
 
 def check(model: type[M], data: Any) -> tuple[M | None, list[Problem]]:
-    """The validated model, or None and what is wrong with the data: at most 50 problems, in the order of the model's keys."""
+    """The validated model, or None and what is wrong with the data, in the order of the model's keys."""
     try:
         return model.model_validate(data), []
     except ValidationError as error:
@@ -50,7 +50,7 @@ def problems(model: type[BaseModel], data: Any, error: ValidationError) -> list[
     bound_rule = getattr(model, "bound_rule", "wrong-value")
     found: dict[tuple[Loc, str], Problem] = {}
     for refusal in refusals:
-        if refusal.kind == "missing" and refusal.loc in misspelt.values():
+        if _follows(refusal, refusals, misspelt):
             continue
         problem = _problem(refusal, misspelt, bound_rule)
         found.setdefault((problem.loc, problem.message), problem)
@@ -59,6 +59,15 @@ def problems(model: type[BaseModel], data: Any, error: ValidationError) -> list[
 
 def _refusal(model: type[BaseModel], data: Any, line: Any) -> Refusal:
     return Refusal(line["type"], line.get("ctx", {}), line["input"], place(model, data, line["loc"]))
+
+
+def _follows(refusal: Refusal, refusals: list[Refusal], misspelt: Mapping[Loc, Loc]) -> bool:
+    """Whether a refusal only follows from another: a required key that was misspelt, a list left short by its refused entries."""
+    if refusal.kind == "too_short":
+        return any(
+            other.loc[: len(refusal.loc)] == refusal.loc and len(other.loc) > len(refusal.loc) for other in refusals
+        )
+    return refusal.kind == "missing" and refusal.loc in misspelt.values()
 
 
 def _misspelt(refusals: list[Refusal], missing: set[Loc]) -> dict[Loc, Loc]:

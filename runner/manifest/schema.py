@@ -39,7 +39,7 @@ class Draft07(GenerateJsonSchema):
 
     def default_schema(self, schema: cs.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)
-        if made.get("default", 0) in (None, {}, [], ""):
+        if made.get("default", 0) in (None, [], "") or isinstance(made.get("default"), dict):
             made.pop("default", None)
         return made
 

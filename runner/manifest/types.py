@@ -25,6 +25,7 @@ from runner.manifest.base import BOUND, Parsed, Templated, is_template, mistake,
 ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\??$"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+INNER_PATH_PATTERN = r"^(?![/~]|\.\.(/|$))"
 TOOL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.[^\s{}]+$"
 SERVER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$"
 """Names of servers, endpoints, models, chains: what config.yaml defines."""
@@ -193,7 +194,7 @@ Positive = Annotated[int, Parsed(read_count(1), _count_schema(1))]
 Word = Annotated[Scalar, Parsed(read_scalar, {"type": ["string", "number", "boolean"]})]
 Timestamp = Annotated[str, AfterValidator(_timestamp), _pattern(r"\{\{|^\d{4}-\d\d-\d\d[Tt ].*([Zz]|[+-]\d\d:\d\d)$")]
 LoadPath = Annotated[str, Field(min_length=1), AfterValidator(_load_path), _pattern(r"^(?![/~])(?!.*\{\{)")]
-InnerPath = Annotated[str, Field(min_length=1), AfterValidator(_inside), _pattern(r"^(?![/~]|\.\.(/|$))")]
+InnerPath = Annotated[str, Field(min_length=1), AfterValidator(_inside), _pattern(INNER_PATH_PATTERN)]
 Glob = Annotated[str, AfterValidator(_glob), _pattern(r"^(?![/~])(?!(.*/)?\.\.(/|$))")]
 Expression = Annotated[
     str, WithJsonSchema({"type": ["string", "boolean"]}), BeforeValidator(_as_expression), AfterValidator(_expression)

@@ -1,0 +1,176 @@
+"""Mistakes of data: one problem each, in its place, in words a user understands."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from runner.diagnostics.model import Problem
+from runner.diagnostics.rules import RULES
+from runner.manifest.model import Manifest, Partial
+from runner.manifest.problems import check
+from runner.syntax import place, read
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+
+
+def problems(data: dict[str, Any]) -> list[Problem]:
+    manifest, found = check(Manifest, {"ares": "v1", "name": "a", **data})
+    assert manifest is None
+    return found
+
+
+def of_step(**keys: Any) -> Problem:
+    (problem,) = problems({"steps": {"a": keys}})
+    return problem
+
+
+def bad(folder: str) -> list[Any]:
+    return [pytest.param(file, id=file.stem) for file in sorted((CORPUS / folder).glob("*.yaml"))]
+
+
+@pytest.mark.parametrize("file", bad("bad"))
+def test_each_bad_manifest_has_exactly_the_one_mistake_that_it_names(file: Path) -> None:
+    documents, diagnostics = read(file.read_bytes(), file.name)
+    assert not diagnostics
+    manifest, found = check(Manifest, documents[0].data)
+    assert manifest is None
+    assert [problem.rule for problem in found] == [file.read_text().splitlines()[0].removeprefix("# rule: ")]
+    (problem,) = found
+    (shown,) = place(found, documents)
+    assert shown.span is not None and shown.span.line > 1
+    assert documents[0].has(problem.loc), "the place is one of the file's own"
+
+
+@pytest.mark.parametrize("file", bad("bad-partial"))
+def test_each_bad_partial_has_exactly_the_one_mistake_that_it_names(file: Path) -> None:
+    documents, _ = read(file.read_bytes(), file.name)
+    _, found = check(Partial, documents[0].data)
+    assert [problem.rule for problem in found] == [file.read_text().splitlines()[0].removeprefix("# rule: ")]
+
+
+def test_all_mistakes_are_told_at_once() -> None:
+    found = problems(
+        {
+            "labels": [1],
+            "inputs": {"dry-run": "bool", "n": {"type": "integer", "default": "x"}},
+            "steps": {
+                "one": {"run": ["make"], "timout": "5m", "effects": "sometimes"},
+                "two-b": {"tool": "nothing", "needs": ["o-ne"]},
+                "three": {"approve": "Go on?", "checks": [], "timeout": "10x"},
+                "four": {},
+            },
+        }
+    )
+    assert [(problem.rule, problem.loc) for problem in found] == [
+        ("wrong-type", ("labels", 0)),
+        ("id-hyphen", ("inputs", "dry-run")),
+        ("default-invalid", ("inputs", "n", "default")),
+        ("wrong-value", ("steps", "one", "effects")),
+        ("unknown-key", ("steps", "one", "timout")),
+        ("id-hyphen", ("steps", "two-b")),
+        ("id-hyphen", ("steps", "two-b", "needs", 0)),
+        ("pattern", ("steps", "two-b", "tool")),
+        ("duration", ("steps", "three", "timeout")),
+        ("key-not-for-verb", ("steps", "three", "checks")),
+        ("verb-missing", ("steps", "four")),
+    ]
+
+
+def test_places_are_those_of_the_short_forms_that_the_user_wrote() -> None:
+    assert of_step(run=["make", 5]).loc == ("steps", "a", "run", 1)
+    assert of_step(run=["make"], timeout="10x").loc == ("steps", "a", "timeout")
+    assert of_step(run=["make"], foreach="word").loc == ("steps", "a", "foreach")
+    assert of_step(run=["make"], save="/etc/passwd").loc == ("steps", "a", "save")
+    assert of_step(run=["make"], needs="o-ne").loc == ("steps", "a", "needs")
+    assert of_step(run=["make"], matrix={"os": "linux"}).loc == ("steps", "a", "matrix", "os")
+    assert of_step(run=["make"], checks=[{"judge": "", "min": 1}]).loc == ("steps", "a", "checks", 0, "judge")
+    assert of_step(run=["make"], fallback=[{"tool": "x"}]).loc == ("steps", "a", "fallback", 0, "tool")
+
+
+def test_places_inside_long_forms_are_kept() -> None:
+    assert of_step(run=["make"], timeout={"total": "10x"}).loc == ("steps", "a", "timeout", "total")
+    assert of_step(run={"argv": [1]}).loc == ("steps", "a", "run", "argv", 0)
+    assert of_step(run=["make"], approve="Really?").loc == ("steps", "a", "approve")
+    assert of_step(run=["x"], matrix={"os": ["a"], "include": [{"o-s": 1}]}).loc == (
+        "steps", "a", "matrix", "include", 0, "o-s",
+    )  # fmt: skip
+
+
+def test_keys_are_underlined_when_the_key_is_wrong() -> None:
+    assert of_step(run=["make"], timout="5m").on == "key"
+    assert of_step(set={"a": 1}, checks=[]).on == "key"
+    assert of_step(run=["make"], effects="x").on == "value"
+    (problem,) = problems({"steps": {"a-b": {"run": ["make"]}}})
+    assert (problem.on, problem.fix) == ("key", "write `a_b`")
+
+
+def test_a_misspelt_required_key_is_one_mistake() -> None:
+    (problem,) = problems({"stpes": {"a": {"run": ["make"]}}})
+    assert (problem.rule, problem.loc, problem.fix) == ("unknown-key", ("stpes",), "did you mean `steps`?")
+
+
+def test_a_misspelt_verb_is_one_mistake_and_hides_no_other() -> None:
+    found = problems({"steps": {"a": {"tol": "x.y", "needs": ["b-c"]}}})
+    assert [(problem.rule, problem.fix) for problem in found] == [
+        ("id-hyphen", "write `b_c`"),
+        ("unknown-key", "did you mean `tool`?"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("key", "fix"),
+    [
+        ("if", "when"),
+        ("depends_on", "needs"),
+        ("continue_on_error", "optional"),
+        ("retries", "faults"),
+        ("environment", "env"),
+    ],
+)
+def test_words_of_other_tools_are_translated(key: str, fix: str) -> None:
+    assert of_step(run=["make"], **{key: "x"}).fix == f"did you mean `{fix}`?"
+
+
+def test_a_key_that_is_close_to_nothing_gets_the_list_of_keys() -> None:
+    assert of_step(run=["make"], repair={"max": 1, "xyz": 2}).fix == "allowed here: max, session"
+
+
+def test_a_number_without_a_unit_gets_one() -> None:
+    assert of_step(run=["make"], timeout=90).fix == "add a unit: 90s"
+    assert of_step(run=["make"], timeout="90").fix == "add a unit: 90s"
+
+
+def test_a_pasted_schema_is_shown_in_field_form() -> None:
+    schema = {
+        "type": "object",
+        "properties": {"ok": {"type": "boolean"}, "why": {"type": "string"}},
+        "required": ["ok"],
+    }
+    assert of_step(model="x", returns=schema).fix == "returns: {ok: boolean, why?: string}"
+
+
+def test_a_key_without_a_value_is_a_mistake() -> None:
+    assert "there is no value" in of_step(run=["make"], env=None).message
+
+
+def test_long_input_is_cut_in_messages() -> None:
+    long = "x" * 10_000
+    for problem in (of_step(run=["make"], effects=long), of_step(tool=long), of_step(run=["make"], **{long: 1})):
+        assert len(problem.message) < 200
+        assert long[:41] not in problem.message
+
+
+def test_every_rule_is_in_the_table_and_no_word_is_pydantics() -> None:
+    for file in sorted((CORPUS / "bad").glob("*.yaml")):
+        documents, _ = read(file.read_bytes(), file.name)
+        for problem in check(Manifest, documents[0].data)[1]:
+            assert problem.rule in RULES
+            assert "Input should" not in problem.message and "validat" not in problem.message
+
+
+def test_data_that_is_no_map_is_one_mistake() -> None:
+    for data in (None, [], "text", 3):
+        assert [problem.rule for problem in check(Manifest, data)[1]] == ["wrong-type"]
