@@ -26,6 +26,7 @@ from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.world import EngineWorld
 from runner.errors import UsageError
+from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
 from runner.executors.mcp_spec import ServerSpec
@@ -172,7 +173,7 @@ async def open_app(
         servers = McpServers(server_specs(settings, source.env))
         commands = LocalCommands(output_bytes=config.limits.output_bytes)
         attempts = Attempts(
-            executors={"tool": servers, "run": commands, "call": commands},
+            executors={"tool": servers, "run": commands, "call": GivenResults()},
             places=Places(settings.workspace, settings.state_path.parent / "runs", settings.state_path.parent / "logs"),
             secrets=source.get,
             redactor=source.redactor(),

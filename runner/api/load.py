@@ -19,8 +19,8 @@ from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.errors import UsageError
 from runner.manifest.model import Manifest, Partial
 from runner.manifest.problems import check
-from runner.paths import PathEscape, read_inside
-from runner.syntax import Document, Limits, place, read
+from runner.paths import PathEscape, TooLarge, read_inside
+from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
 
 SUFFIXES = (".yaml", ".yml")
 
@@ -101,8 +101,7 @@ def load(paths: Sequence[str | Path], settings: Settings) -> Loaded:
         for name, draft in reading.drafts.items()
         if name in graphs
     )
-    ordered = sorted(reading.diagnostics, key=lambda d: (d.file, d.span or (0, 0, 0, 0)))
-    return Loaded(manifests, tuple(ordered), reading.sources, reading.files, called)
+    return Loaded(manifests, tuple(arrange(reading.diagnostics)), reading.sources, reading.files, called)
 
 
 # ---------------------------------------------------------------- files
@@ -157,7 +156,7 @@ def _limits(settings: Settings) -> Limits:
 
 def _softened(diagnostics: Sequence[Diagnostic], data: bytes, named: bool) -> Iterable[Diagnostic]:
     """A file that does not parse is an error when it was named or a line starts with `ares:`; else it is somebody else's YAML."""
-    if named or any(line.startswith(b"ares:") for line in data.splitlines()):
+    if named or looks_like_manifest(data):
         return diagnostics
     return [
         Diagnostic(d.file, d.span, "warning", d.rule, d.path, d.message, d.fix, d.notes) if d.severity == "error" else d
@@ -249,6 +248,8 @@ def _file_text(
         return read_inside(root, base, text, reading.settings.config.limits.file_bytes).decode("utf-8")
     except PathEscape:
         problems.append(Problem("path-escape", loc, f"{text} is outside the project ({root})"))
+    except TooLarge as error:
+        problems.append(Problem("file-too-large", loc, str(error)))
     except UnicodeDecodeError:
         problems.append(Problem(rule, loc, f"{text} is not UTF-8 text"))
     except OSError as error:

@@ -14,7 +14,6 @@ from runner.core.context import item_view, repair_view, run_view, step_view, ste
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import (
     Broken,
-    CallRun,
     Candidate,
     Computed,
     Delay,
@@ -33,7 +32,7 @@ from runner.core.messages import (
 from runner.core.reuse import step_key
 from runner.core.secret_leaves import Secrets, render_leaves
 from runner.manifest.vocabulary import Effects
-from runner.templating import TemplateError, evaluate, parse_expression, render, render_tree, truth
+from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
 
 LOCAL = "local"
 """The label of local commands."""
@@ -152,14 +151,16 @@ class Preparer:
             return skip
         fans = step.fan is not None and node.item is None
         context = self.context(run, node)
-        if step.when is not None and _judged_here(step, node) and not truth(step.when, context):
+        if step.when is not None and _judged_here(step, node) and not truth(step.when, context, tolerant=step.final):
             return Skip(f"when: {step.when} is false")
         if fans:
             return self._expand(run, node, step, context)
         body = step.bodies[node.level]
         if body.verb in ("run", "tool"):
             return self._attempt(run, node, step, body, context)
-        return self._simple(body, context, now)
+        if body.verb == "call":
+            return self._call(step, body, context)
+        return self._simple(step, body, context, now)
 
     def _expand(self, run: RunView, node: NodeView, step: GraphStep, context: dict[str, Json]) -> Prepared:
         fan = step.fan
@@ -167,32 +168,35 @@ class Preparer:
         if fan.kind == "matrix":
             return Expand(tuple(bind.matrix_items(step, self._values(run, node))), fan.max_parallel)
         source = fan.spec["in"]
-        values = render(source, context) if isinstance(source, str) else render_tree(list(source), context)
+        values = render_tree(source if isinstance(source, str) else list(source), context, tolerant=step.final)
         if not isinstance(values, list):
             return Broken("invalid", f"{step.id}: foreach needs a list, not {_kind(values)}")
         key = fan.spec.get("key")
 
         def key_of(index: int, value: Json) -> Json:
-            return index if key is None else render(key, {**context, "item": value, "index": index})
+            return index if key is None else render(key, {**context, "item": value, "index": index}, tolerant=step.final)
 
         return Expand(tuple(bind.foreach_items(step, values, key_of)), fan.max_parallel)
 
-    def _simple(self, body: Body, context: dict[str, Json], now: int) -> Prepared:
+    def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
             case "set":
-                return Computed(self._world.stored({"output": render_tree(body.call["values"], context)}))
+                return Computed(self._world.stored({"output": render_tree(body.call["values"], context, tolerant=step.final)}))
             case "fail":
-                return Broken("tool_error", render(str(body.call["message"]), context))
+                return Broken("tool_error", render_text(str(body.call["message"]), context, tolerant=step.final))
             case "wait":
                 return Delay(bind.wait_until(body, context, now))
-            case "call":
-                return CallRun(body.call["manifest"], render_tree(body.call["with"], context))
             case _:
                 return Broken("invalid", NEEDS[body.verb])
 
+    def _call(self, step: GraphStep, body: Body, context: dict[str, Json]) -> CallRun:
+        spec = self._spec(step, body, context, {})
+        inputs = render_tree(dict(body.call["with"]), context, tolerant=step.final)
+        return CallRun(str(body.call["manifest"]), inputs, spec)
+
     def _attempt(self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
-        inputs, secrets = _render_inputs(body, context)
-        env, env_secrets = render_leaves(dict(step.env) if body.verb == "run" else {}, context)
+        inputs, secrets = _render_inputs(body, context, tolerant=step.final)
+        env, env_secrets = render_leaves(step.env if body.verb == "run" else {}, context, tolerant=step.final)
         secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
             f"env/{path}": parts for path, parts in env_secrets.items()
         }
@@ -227,11 +231,11 @@ class Preparer:
         if body.checks:
             spec["checks"] = [{"kind": check.kind, **check.spec} for check in body.checks]
         if step.save is not None:
-            spec["save"] = {"path": render(step.save["path"], context), "from": step.save.get("from")}
+            spec["save"] = {"path": render_text(step.save["path"], context, tolerant=step.final), "from": step.save.get("from")}
         if env:
             spec["env"] = env
         if step.cwd is not None:
-            spec["cwd"] = render(step.cwd, context)
+            spec["cwd"] = render_text(step.cwd, context, tolerant=step.final)
         if step.workspace is not None:
             spec["workspace"] = step.workspace
         if body.checks or (step.save is not None and step.save.get("from")):
@@ -308,12 +312,12 @@ def _names_item(expression: str) -> bool:
     return any(ref.root in ("item", "index", "key", "matrix") for ref in parse_expression(expression).refs)
 
 
-def _render_inputs(body: Body, context: Mapping[str, Json]) -> tuple[dict[str, Json], Secrets]:
+def _render_inputs(body: Body, context: Mapping[str, Json], *, tolerant: bool) -> tuple[dict[str, Json], Secrets]:
     if body.verb == "tool":
-        return render_leaves({"tool": body.call["tool"], "with": body.call["with"]}, context)
+        return render_leaves({"tool": body.call["tool"], "with": body.call["with"]}, context, tolerant=tolerant)
     if body.call.get("script") is not None:
         return {"script": body.call["script"]}, {}  # a script is never rendered: `{{` in it belongs to the shell
-    return render_leaves({"argv": body.call["argv"]}, context)
+    return render_leaves({"argv": body.call["argv"]}, context, tolerant=tolerant)
 
 
 def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:
@@ -325,9 +329,13 @@ def _producers(run: RunView, step: GraphStep) -> list[str]:
 
 
 def _candidates(body: Body) -> tuple[Candidate, ...]:
-    if body.verb == "tool":
-        return (Candidate(body.call["server"]),)
-    return (Candidate(LOCAL),)
+    match body.verb:
+        case "tool":
+            return (Candidate(body.call["server"]),)
+        case "call":
+            return (Candidate(body.call["manifest"]),)
+        case _:
+            return (Candidate(LOCAL),)
 
 
 def _kind(value: Json) -> str:

@@ -6,41 +6,51 @@ Secrets travel beside the inputs, never inside them, so nothing that a step retu
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from runner.core.graph import Json
-from runner.templating import SecretRef, has_template, render, segments
+from runner.templating import SecretRef, has_template, render, render_text, segments
 
 Secrets = dict[str, list[Json]]
 
 
-def render_leaves(value: Mapping[str, Json], context: Mapping[str, Json]) -> tuple[dict[str, Json], Secrets]:
+def render_leaves(
+    value: Mapping[str, Json], context: Mapping[str, Json], *, tolerant: bool = False
+) -> tuple[dict[str, Json], Secrets]:
     """`value` with every template rendered, and {path: [text | {"secret": NAME}, …]} for leaves that name secrets.
 
     Path parts are joined by "/"; list indexes are decimal numbers. Raises TemplateError."""
-    secrets: Secrets = {}
-    rendered = {key: _walk(child, context, str(key), secrets) for key, child in value.items()}
-    return rendered, secrets
+    leaves = _Leaves(context, tolerant, {})
+    return {key: leaves.walk(child, str(key)) for key, child in value.items()}, leaves.secrets
 
 
-def _walk(value: Json, context: Mapping[str, Json], path: str, secrets: Secrets) -> Any:
-    if isinstance(value, str):
-        return _leaf(value, context, path, secrets)
-    if isinstance(value, Mapping):
-        return {key: _walk(child, context, f"{path}/{key}", secrets) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_walk(child, context, f"{path}/{index}", secrets) for index, child in enumerate(value)]
-    return value
+@dataclass(frozen=True, slots=True)
+class _Leaves:
+    context: Mapping[str, Json]
+    tolerant: bool
+    secrets: Secrets
 
+    def walk(self, value: Json, path: str) -> Any:
+        if isinstance(value, str):
+            return self.leaf(value, path)
+        if isinstance(value, Mapping):
+            return {key: self.walk(child, f"{path}/{key}") for key, child in value.items()}
+        if isinstance(value, list | tuple):
+            return [self.walk(child, f"{path}/{index}") for index, child in enumerate(value)]
+        return value
 
-def _leaf(text: str, context: Mapping[str, Json], path: str, secrets: Secrets) -> Json:
-    if not has_template(text):
-        return text
-    if "secrets" not in text:
-        return render(text, context)
-    parts = segments(text)
-    if not any(isinstance(part, SecretRef) for part in parts):
-        return render(text, context)
-    pieces = [{"secret": part.name} if isinstance(part, SecretRef) else render(part, context) for part in parts]
-    secrets[path] = pieces
-    return "".join(f"{{{{ secrets.{p['secret']} }}}}" if isinstance(p, dict) else str(p) for p in pieces)
+    def leaf(self, text: str, path: str) -> Json:
+        if not has_template(text):
+            return text
+        parts = segments(text) if "secrets" in text else ()
+        if not any(isinstance(part, SecretRef) for part in parts):
+            return render(text, self.context, tolerant=self.tolerant)
+        pieces = [self.piece(part) for part in parts]
+        self.secrets[path] = pieces
+        return "".join(f"{{{{ secrets.{p['secret']} }}}}" if isinstance(p, dict) else str(p) for p in pieces)
+
+    def piece(self, part: str | SecretRef) -> Json:
+        if isinstance(part, SecretRef):
+            return {"secret": part.name}
+        return render_text(part, self.context, tolerant=self.tolerant)

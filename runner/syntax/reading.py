@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from yaml import YAMLError  # type: ignore[import-untyped]
+from yaml import YAMLError
 
 from runner.diagnostics.model import Diagnostic
 from runner.diagnostics.render import path_text
