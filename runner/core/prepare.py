@@ -14,6 +14,7 @@ from runner.core.context import item_view, repair_view, run_view, step_view, ste
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import (
     Broken,
+    CallRun,
     Candidate,
     Computed,
     Delay,
