@@ -42,11 +42,7 @@ _REMEMBERED = 65_536
 def bind_vars(graph: StepGraph, inputs: Mapping[str, Json]) -> dict[str, Json]:
     """The vars of a run. Raises TemplateError when one cannot be computed."""
     values: dict[str, Json] = dict(graph.vars)
-    return (
-        cast("dict[str, Json]", render_tree(values, {"inputs": inputs}))
-        if has_template(values)
-        else values
-    )
+    return cast("dict[str, Json]", render_tree(values, {"inputs": inputs})) if has_template(values) else values
 
 
 class _Memory:
@@ -73,9 +69,7 @@ _routes = _Memory()
 _DEFAULT_POLICY = Policy()
 
 
-def policy(
-    step: GraphStep, mode: Mode, values: Values, item: Item | None = None
-) -> Policy:
+def policy(step: GraphStep, mode: Mode, values: Values, item: Item | None = None) -> Policy:
     """The fault policy of a step in a mode; `item` gives `matrix` when `values` do not. Raises BindError, TemplateError."""
     faults = step.faults.get(mode)
     if faults is None:
@@ -131,12 +125,8 @@ def skip_label(step: GraphStep, mode: Mode, values: Values) -> str | None:
     words = faults.get("skip", ()) if faults else ()
     if not words:
         return None
-    for word in word_list(
-        "faults.skip", render_tree(words, values) if has_template(words) else words
-    ):
-        if step.labels.get(word, False) not in (False, None) or (
-            word == "optional" and step.optional
-        ):
+    for word in word_list("faults.skip", render_tree(words, values) if has_template(words) else words):
+        if step.labels.get(word, False) not in (False, None) or (word == "optional" and step.optional):
             return word
     return None
 
@@ -158,11 +148,7 @@ def _route(hints: Mapping[str, Json]) -> Mapping[str, Json]:
     read: dict[str, Json] = {}
     for key, value in hints.items():
         allowed = _ROUTE_WORDS.get(key)
-        read[key] = (
-            word_list(f"route.{key}", value)
-            if allowed is None
-            else one_of(f"route.{key}", value, allowed)
-        )
+        read[key] = word_list(f"route.{key}", value) if allowed is None else one_of(f"route.{key}", value, allowed)
     return read
 
 
@@ -208,9 +194,7 @@ def budget(caps: Mapping[str, Json] | None, values: Values) -> dict[str, Json]:
     if not has_template(caps):
         return dict(caps)
     bound: dict[str, Json] = render_tree(dict(caps), values)
-    if isinstance(
-        caps.get("usd"), str
-    ):  # what is written is micro-USD already, what is computed is dollars
+    if isinstance(caps.get("usd"), str):  # what is written is micro-USD already, what is computed is dollars
         bound["usd"] = round(number("budget.usd", bound["usd"], 0) * MICRO)
     if "tokens" in bound:
         bound["tokens"] = count("budget.tokens", bound["tokens"])
@@ -227,11 +211,7 @@ def wait_until(body: Body, context: Values, now: int) -> int:
     """The moment (Unix milliseconds) that a `wait` waits for; a past one stays as it is."""
     length = body.call.get("ms")
     if length is not None:
-        return now + (
-            duration("wait", render(length, context))
-            if isinstance(length, str)
-            else int(length)
-        )
+        return now + (duration("wait", render(length, context)) if isinstance(length, str) else int(length))
     value = render(body.call["until"], context)
     moment = _moment(value) if isinstance(value, str) else None
     if moment is None:
@@ -248,8 +228,4 @@ def _moment(text: str) -> int | None:
         moment = datetime.fromisoformat(text.strip())
     except ValueError:
         return None
-    return (
-        None
-        if moment.tzinfo is None
-        else round(moment.astimezone(UTC).timestamp() * 1000)
-    )
+    return None if moment.tzinfo is None else round(moment.astimezone(UTC).timestamp() * 1000)

@@ -13,9 +13,7 @@ from runner.digest import canonical_json
 from runner.templating.model import did_you_mean
 
 
-def bind_inputs(
-    graph: StepGraph, given: Mapping[str, Json]
-) -> tuple[dict[str, Json], list[str]]:
+def bind_inputs(graph: StepGraph, given: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:
     """All inputs of a run (defaults filled in, None where an optional one has none), and what is wrong with those given."""
     errors = [_unknown_input(graph, name) for name in given if name not in graph.inputs]
     bound: dict[str, Json] = {}
@@ -44,9 +42,7 @@ def parse_input(spec: InputSpec, text: str) -> Json:
     kinds = [declared] if isinstance(declared, str) else list(declared or ())
     if not kinds:
         return text if mismatch(spec.schema, text) is None else _json_or_text(text)
-    for kind in sorted(
-        kinds, key=lambda kind: kind == "string"
-    ):  # text fits `string` always, so it comes last
+    for kind in sorted(kinds, key=lambda kind: kind == "string"):  # text fits `string` always, so it comes last
         try:
             return _PARSE[kind](text)
         except ValueError:
@@ -106,12 +102,8 @@ _PARSE: Mapping[str, Callable[[str], Json]] = {
 _PLAIN_KEYS = frozenset({"type", "description", "default", "title"})
 _TYPES: Mapping[str, Callable[[Json], bool]] = {
     "string": lambda value: isinstance(value, str),
-    "integer": lambda value: (
-        type(value) is int or (isinstance(value, float) and value.is_integer())
-    ),
-    "number": lambda value: (
-        isinstance(value, int | float) and not isinstance(value, bool)
-    ),
+    "integer": lambda value: type(value) is int or (isinstance(value, float) and value.is_integer()),
+    "number": lambda value: isinstance(value, int | float) and not isinstance(value, bool),
     "boolean": lambda value: isinstance(value, bool),
     "null": lambda value: value is None,
     "array": lambda value: isinstance(value, list),
@@ -133,9 +125,7 @@ def _judge(schema: str) -> Callable[[Json], str | None]:
     import referencing
     import referencing.exceptions
 
-    validator = jsonschema.Draft202012Validator(
-        json.loads(schema), registry=referencing.Registry()
-    )
+    validator = jsonschema.Draft202012Validator(json.loads(schema), registry=referencing.Registry())
 
     def judge(value: Json) -> str | None:
         try:

@@ -16,9 +16,7 @@ KEY_LENGTH = 200
 MAX_ITEMS = 10_000
 
 
-def matrix_items(
-    step: GraphStep, values: Mapping[str, Any], limit: int = MAX_ITEMS
-) -> list[Item]:
+def matrix_items(step: GraphStep, values: Mapping[str, Any], limit: int = MAX_ITEMS) -> list[Item]:
     """The combinations of a matrix: product of its axes in order, minus `exclude`, then `include`. Keys are `os=linux,python=3.12`.
     Raises BindError (class `invalid`) for axes that are no lists, rows that are no maps, keys that clash, and too many items."""
     assert step.fan is not None
@@ -43,21 +41,11 @@ def expand_matrix(
     size = 1
     for axis, choices in axes.items():
         if not isinstance(choices, list | tuple):
-            raise BindError(
-                "invalid", f"matrix.{axis}: expected a list, not {short(choices)}"
-            )
+            raise BindError("invalid", f"matrix.{axis}: expected a list, not {short(choices)}")
         size *= len(choices)
         _within(size, limit)
-    combinations = (
-        [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())]
-        if axes
-        else []
-    )
-    kept = [
-        row
-        for row in combinations
-        if not any(_equals(row, rule, rule) for rule in exclude)
-    ]
+    combinations = [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())] if axes else []
+    kept = [row for row in combinations if not any(_equals(row, rule, rule) for rule in exclude)]
     keyed = [(_matrix_key(row), row) for row in kept]
     for rule in include:
         shared = [axis for axis in rule if axis in axes]
@@ -72,18 +60,12 @@ def expand_matrix(
 
 def _rows(what: str, rows: Json) -> Sequence[Mapping[str, Json]]:
     listed = rows or ()
-    if not isinstance(listed, list | tuple) or not all(
-        isinstance(row, Mapping) for row in listed
-    ):
-        raise BindError(
-            "invalid", f"matrix.{what}: expected a list of maps, not {short(rows)}"
-        )
+    if not isinstance(listed, list | tuple) or not all(isinstance(row, Mapping) for row in listed):
+        raise BindError("invalid", f"matrix.{what}: expected a list of maps, not {short(rows)}")
     return listed
 
 
-def _equals(
-    row: Mapping[str, Json], rule: Mapping[str, Json], axes: Iterable[str]
-) -> bool:
+def _equals(row: Mapping[str, Json], rule: Mapping[str, Json], axes: Iterable[str]) -> bool:
     return all(axis in row and _same(row[axis], rule[axis]) for axis in axes)
 
 
@@ -105,10 +87,7 @@ def foreach_items(
     than 200 characters, or there are too many items."""
     assert step.fan is not None
     _within(len(values), limit)
-    return _unique(
-        Item(key_text(key_of(index, value)), value)
-        for index, value in enumerate(values)
-    )
+    return _unique(Item(key_text(key_of(index, value)), value) for index, value in enumerate(values))
 
 
 def key_text(value: Json) -> str:

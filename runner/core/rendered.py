@@ -49,34 +49,24 @@ def _read(what: str, read: Callable[[Any], int], value: Json) -> int:
 
 def number(what: str, value: Json, least: float, most: float | None = None) -> float:
     """A number within bounds."""
-    fits = (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and value >= least
-    )
+    fits = isinstance(value, int | float) and not isinstance(value, bool) and value >= least
     if fits and (most is None or value <= most):
         return float(value)
     bounds = f"from {least:g} up" if most is None else f"from {least:g} to {most:g}"
-    raise BindError(
-        "invalid", f"{what}: expected a number {bounds}, not {short(value)}"
-    )
+    raise BindError("invalid", f"{what}: expected a number {bounds}, not {short(value)}")
 
 
 def one_of(what: str, value: Json, allowed: Iterable[str]) -> Any:
     """One of a closed set of words."""
     if isinstance(value, str) and value in allowed:
         return value
-    raise BindError(
-        "invalid", f"{what}: expected one of {', '.join(allowed)}, not {short(value)}"
-    )
+    raise BindError("invalid", f"{what}: expected one of {', '.join(allowed)}, not {short(value)}")
 
 
 def word_list(what: str, value: Json) -> list[str]:
     """A list of words; one word is a list of one."""
     listed = [value] if isinstance(value, str) else value
-    if isinstance(listed, list | tuple) and all(
-        isinstance(word, str) for word in listed
-    ):
+    if isinstance(listed, list | tuple) and all(isinstance(word, str) for word in listed):
         return list(listed)
     raise BindError("invalid", f"{what}: expected a list of words, not {short(value)}")
 
