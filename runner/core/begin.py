@@ -101,7 +101,7 @@ def _intend(k: RunState, n: Node, p: Go) -> None:
 
 def _over(k: RunState, n: Node) -> None:
     """The budget has no room, whatever comes back."""
-    exceed = k.extra.get("exceed", "suspend")
+    exceed = k.purse.exceed
     if n.step.final:
         emit(k, "step_skipped", n, {"reason": "budget"})
     elif exceed == "free_only" and not n.free_only:

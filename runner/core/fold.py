@@ -59,6 +59,7 @@ def _run_started(k: RunState, d: Data) -> None:
     if d.get("cap") is not None:
         k.purse.cap = d["cap"]
         k.purse.reserve = d.get("finally_cap", 0)
+        k.purse.exceed = d.get("exceed", "suspend")
 
 
 def _run_timed_out(k: RunState, d: Data) -> None:

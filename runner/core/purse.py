@@ -8,11 +8,13 @@ from typing import Literal
 class Purse:
     """One budget for a root run and all its sub-runs. `cap` None = no cap. `reserve` is for `finally` steps alone."""
 
-    __slots__ = ("cap", "final_held", "final_spent", "held", "released", "reserve", "spent", "waiting")
+    __slots__ = ("cap", "exceed", "final_held", "final_spent", "held", "released", "reserve", "spent", "waiting")
 
     def __init__(self) -> None:
         self.cap: int | None = None
         self.reserve = 0
+        self.exceed = "suspend"
+        """What happens to a step for which there is no room: suspend, free_only or fail."""
         self.spent = self.held = 0
         self.final_spent = self.final_held = 0
         self.waiting: dict[str, None] = {}

@@ -185,7 +185,7 @@ class Tree:
         child = self.kernels.get(node.child) if node is not None and node.child else None
         if child is None or child.state in SETTLED_RUN:
             self._turn.commands.append(c)
-        else:
+        elif child.verdict is None:  # its `finally` is never cut short by a caller
             why = kernel.cancel_reason or (
                 "the caller's timeout is over" if kernel.timed_out else "the caller was cancelled"
             )
