@@ -15,7 +15,7 @@ from runner.core import bind
 from runner.core.graph import GraphStep, StepGraph
 from runner.core.messages import Item, Reuse, Stored
 from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, choose_action, plan_steps
-from runner.core.prepare import Preparer
+from runner.core.prepare import Preparer, file_patterns
 from runner.core.reuse import task_digest
 from runner.engine.blobs import Blobs
 from runner.engine.world import changed_product, recorded_reuse
@@ -71,7 +71,7 @@ def _plan_one(
     if errors:
         raise InvalidInput(f"{graph.name}: {'; '.join(errors)}")
     workspace = settings.workspace
-    fingerprint = files_fingerprint(graph, workspace)
+    fingerprint = files_fingerprint(graph, inputs, workspace)
     task = task_digest(graph.name, given)
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
@@ -101,10 +101,21 @@ def given_inputs(graph: StepGraph, request: Request) -> dict[str, Any]:
     return given
 
 
-def files_fingerprint(graph: StepGraph, workspace: Path) -> str:
+def files_fingerprint(graph: StepGraph, inputs: Mapping[str, Any], workspace: Path) -> str:
     """Digest of what the steps' `files` globs find; "" when there are none."""
-    patterns = sorted({pattern for step in graph.steps for pattern in step.files})
-    return tree_digest(workspace, patterns) if patterns else ""
+    steps = [step for step in graph.steps if step.files]
+    if not steps:
+        return ""
+    values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
+    patterns = {pattern for step in steps for item in _rows(step, values) for pattern in file_patterns(step, item)}
+    return tree_digest(workspace, sorted(patterns))
+
+
+def _rows(step: GraphStep, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    """The values that `files` may use: one set for each combination of a matrix."""
+    if step.fan is None or step.fan.kind != "matrix":
+        return [values]
+    return [{**values, "matrix": item.value} for item in bind.matrix_items(step, values)]
 
 
 def latest_run(store: Store, task: str) -> RunRow | None:

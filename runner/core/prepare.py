@@ -245,7 +245,7 @@ class Preparer:
 
     def _key(self, run: RunView, node: NodeView, step: GraphStep, inputs: Json, spec: Mapping[str, Json]) -> str:
         rendered = {"inputs": inputs, "env": spec.get("env"), "cwd": spec.get("cwd"), "save": spec.get("save")}
-        files = self._world.files_digest(step.files) if step.files else ""
+        files = self._world.files_digest(file_patterns(step, self._values(run, node))) if step.files else ""
         return step_key(run.graph.name, step, node.item, rendered, files, _producers(run, step))
 
     def _reused(self, run: RunView, node: NodeView, step: GraphStep, key: str) -> Reuse | None:
@@ -319,6 +319,11 @@ def _render_inputs(body: Body, context: Mapping[str, Json], *, tolerant: bool) -
     if body.call.get("script") is not None:
         return {"script": body.call["script"]}, {}  # a script is never rendered: `{{` in it belongs to the shell
     return render_leaves({"argv": body.call["argv"]}, context, tolerant=tolerant)
+
+
+def file_patterns(step: GraphStep, values: Mapping[str, Json]) -> list[str]:
+    """The globs of `files`, which may use inputs, vars and matrix."""
+    return [str(render_text(pattern, values)) for pattern in step.files]
 
 
 def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:

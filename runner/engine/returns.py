@@ -118,11 +118,17 @@ def _is_plain_field(field: Any) -> bool:
         return False
     enum = field.get("enum", [])
     return (
-        field.get("type", "string") in _TYPES
+        all(isinstance(word, str) and word in _TYPES for word in _types(field))
         and isinstance(enum, list)
         and all(isinstance(word, str) for word in enum)  # 1, 1.0 and true need jsonschema's idea of equality
         and ("items" not in field or _is_plain_field(field["items"]))
     )
+
+
+def _types(field: Mapping[str, Any]) -> list[Any]:
+    """The types that a field may have; none = any. An optional field's are [TYPE, "null"]."""
+    types = field.get("type", [])
+    return types if isinstance(types, list) else [types]
 
 
 def _plain_problems(value: Json, schema: Mapping[str, Any]) -> list[str]:
@@ -139,8 +145,9 @@ def _plain_problems(value: Json, schema: Mapping[str, Any]) -> list[str]:
 
 
 def _field_problems(name: str, value: Json, field: Mapping[str, Any]) -> list[str]:
-    if "type" in field and not _TYPES[field["type"]](value):
-        return [f"`{name}` must be of type {field['type']}, not {_short(value)}"]
+    types = _types(field)
+    if types and not any(_TYPES[word](value) for word in types):
+        return [f"`{name}` must be of type {' or '.join(types)}, not {_short(value)}"]
     if "enum" in field and value not in field["enum"]:
         return [f"`{name}` must be one of {', '.join(field['enum'])}, not {_short(value)}"]
     if "items" in field and isinstance(value, list):

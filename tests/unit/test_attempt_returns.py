@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from runner.engine.returns import BadSchema, Mismatch, structured
+from runner.manifest.fields import object_schema
 
 SCHEMA: dict[str, Any] = {
     "type": "object",
@@ -127,3 +128,11 @@ def test_a_plain_schema_does_not_import_jsonschema(monkeypatch: pytest.MonkeyPat
 def test_a_schema_that_cannot_be_used_is_not_the_answers_fault(schema: dict[str, Any]) -> None:
     with pytest.raises(BadSchema, match="`returns`"):
         read("{}", schema)
+
+
+def test_a_field_of_several_types_as_optional_fields_compile_to() -> None:
+    schema = object_schema({"a": "integer", "b?": "string"})
+    assert structured({"a": 1}, "", True, schema) == {"a": 1, "b": None}
+    assert structured({"a": 1, "b": "x"}, "", True, schema) == {"a": 1, "b": "x"}
+    with pytest.raises(Mismatch, match="`b` must be of type string or null, not 2"):
+        structured({"a": 1, "b": 2}, "", True, schema)
