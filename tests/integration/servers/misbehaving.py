@@ -39,6 +39,20 @@ def call(request: int) -> None:
     elif MODE == "latin1":
         out.write(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[{"type":"text","text":"caf\xe9"}]}}\n' % request)
         out.flush()
+    elif MODE == "nan":
+        out.write(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"structuredContent":{"x":NaN}}}\n' % request)
+        out.flush()
+    elif MODE == "infinite":
+        out.write(b'{"jsonrpc":"2.0","id":%d,"result":{"content":[],"structuredContent":{"x":[1e999]}}}\n' % request)
+        out.flush()
+    elif MODE == "deep":
+        nested = b"[" * 100_000 + b"]" * 100_000
+        out.write(
+            b'{"result":{"content":[],"structuredContent":{"x":%s}},"jsonrpc":"2.0","id":%d}\n' % (nested, request)
+        )
+        out.flush()
+    elif MODE == "surrogate":
+        send(text(request, "\ud800"))
     elif MODE == "wrongid":
         send({**good, "id": 9999})
     elif MODE == "dupresp":
