@@ -249,8 +249,8 @@ class Preparer:
         return step_key(run.graph.name, step, node.item, rendered, files, _producers(run, step))
 
     def _reused(self, run: RunView, node: NodeView, step: GraphStep, key: str) -> Reuse | None:
-        if node.attempt or step.reuse == "never" or step.volatile or step.verb in NEVER_REUSED:
-            return None
+        if node.attempt or step.reuse == "never" or step.volatile or step.final or step.verb in NEVER_REUSED:
+            return None  # `finally` cleans up after this very run: an earlier clean-up does not stand in
         if run.refresh == "all" or (run.refresh and step.id in run.refresh):
             return None
         return self._world.reusable(run.graph.name, key)
