@@ -84,7 +84,7 @@ def _placed(problems: list[Problem], given: list[Override], file: ConfigFile | N
     """Diagnostics: in the file, or named by the variable or flag that the value came from."""
     in_file, elsewhere = [], []
     for problem in problems:
-        override = next((one for one in reversed(given) if problem.loc[: len(one.loc)] == one.loc), None)
+        override = _override(problem.loc, given, file)
         if override is None and file and file.document:
             in_file.append(problem)
         else:
@@ -93,6 +93,16 @@ def _placed(problems: list[Problem], given: list[Override], file: ConfigFile | N
             place_ = path_text(problem.loc)
             elsewhere.append(Diagnostic(origin, None, severity, problem.rule, place_, problem.message, problem.fix))
     return elsewhere + (place(in_file, [file.document]) if file and file.document else [])
+
+
+def _override(loc: Loc, given: list[Override], file: ConfigFile | None) -> Override | None:
+    """The override that a place comes from: one at or above it, or one that made it by putting something below."""
+    for override in reversed(given):
+        if loc[: len(override.loc)] == override.loc:
+            return override
+    if loc and not (file and file.document and file.document.has(loc)):
+        return next((one for one in reversed(given) if one.loc[: len(loc)] == loc), None)
+    return None
 
 
 def _leaves(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
@@ -105,7 +115,7 @@ def _leaves(value: Any, loc: Loc = ()) -> Iterator[tuple[Loc, Any]]:
 
 def _origins(merged: Mapping[str, Any], given: list[Override], file: ConfigFile | None) -> Iterator[tuple[Loc, str]]:
     for loc, _ in _leaves(merged):
-        override = next((one for one in reversed(given) if loc[: len(one.loc)] == one.loc), None)
+        override = _override(loc, given, file)
         if override is not None:
             yield loc, override.origin
         elif file and file.document:

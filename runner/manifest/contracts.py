@@ -27,7 +27,7 @@ StepState = Literal[
 class Contract(BaseModel):
     """Part of a document that a command writes."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class DiagnosticJson(Contract):

@@ -16,6 +16,7 @@ from pydantic_core import core_schema as cs
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
 from runner.manifest.declarations import SELF_CONTAINED
+from runner.manifest.documentation import field_docs
 from runner.manifest.jsonschema_check import own_schema
 from runner.manifest.keyed import KEYED, merge_keyed
 from runner.manifest.model import Manifest, Partial
@@ -36,6 +37,13 @@ class Draft07(GenerateJsonSchema):
 
     def sort(self, value: JsonSchemaValue, parent_key: str | None = None) -> JsonSchemaValue:
         return value  # the order of the models is the order in which people think of the keys
+
+    def model_schema(self, schema: cs.ModelSchema) -> JsonSchemaValue:
+        made = super().model_schema(schema)
+        for key, text in field_docs(schema["cls"]).items():
+            if key in made.get("properties", ()):
+                made["properties"][key]["description"] = text
+        return made
 
     def default_schema(self, schema: cs.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.diagnostics.model import Problem
 from runner.diagnostics.rules import RULES
@@ -174,3 +177,61 @@ def test_every_rule_is_in_the_table_and_no_word_is_pydantics() -> None:
 def test_data_that_is_no_map_is_one_mistake() -> None:
     for data in (None, [], "text", 3):
         assert [problem.rule for problem in check(Manifest, data)[1]] == ["wrong-type"]
+
+
+def _good(name: str) -> Any:
+    return read((CORPUS / "good" / f"{name}.yaml").read_bytes(), name)[0][0].data
+
+
+def _places(data: Any, loc: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [loc, *(place for key, value in inner for place in _places(value, (*loc, key)))]
+
+
+GOOD = {name: _good(name) for name in ("every-key", "every-verb", "fix-issue")}
+PLACES = [(name, loc) for name, data in GOOD.items() for loc in _places(data) if loc]
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        "",
+        "x",
+        "a-b",
+        "{{ inputs.x }}",
+        "10m",
+        [],
+        [1],
+        ["x", None],
+        {},
+        {"x": 1},
+        {"a-b": {}},
+        {"in": 3},
+    ]
+)
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.sampled_from(PLACES), ODD, st.booleans())
+def test_any_change_of_a_good_manifest_is_accepted_or_refused_in_a_place_that_exists(
+    where: tuple[str, tuple[str | int, ...]], value: Any, rename: bool
+) -> None:
+    name, loc = where
+    data = deepcopy(GOOD[name])
+    parent = data
+    for part in loc[:-1]:
+        parent = parent[part]
+    if rename and isinstance(parent, dict):
+        parent[f"{loc[-1]}x"] = parent.pop(loc[-1])
+    else:
+        parent[loc[-1]] = value
+    manifest, found = check(Manifest, data)
+    assert (manifest is None) == bool(found)
+    assert len({(problem.loc, problem.message) for problem in found}) == len(found)
+    for problem in found:
+        assert problem.rule in RULES and "Input should" not in problem.message
+        target = data
+        for part in problem.loc:
+            target = target[part]
