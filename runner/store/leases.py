@@ -10,8 +10,8 @@ from runner.clock import Millis
 from runner.core.events import Event, Recorded
 from runner.errors import Fenced, NeedsPerson, StoreBusy, StoreError
 from runner.ports import OwnerId, Unit
+from runner.store.cells import Live
 from runner.store.owners import is_alive
-from runner.store.projection import Live
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,10 +22,7 @@ from runner.ports import (
     Unit,
 )
 from runner.store import leases, rows
-from runner.store.encode import decode, encode
-from runner.store.leases import Lease, Rival
-from runner.store.owners import is_alive
-from runner.store.projection import (
+from runner.store.cells import (
     UNKNOWN,
     AttemptCells,
     Changes,
@@ -33,8 +30,11 @@ from runner.store.projection import (
     RunCells,
     StepCells,
     attempt_values,
-    project,
 )
+from runner.store.encode import decode, encode
+from runner.store.leases import Lease, Rival
+from runner.store.owners import is_alive
+from runner.store.projection import project
 
 T = TypeVar("T")
 

@@ -30,8 +30,8 @@ writing. Rows of a table keep up to 989 bytes in their leaf."""
 _LOG_PAGES = 4000
 """4 MiB of log between checkpoints."""
 
-_CHECK_BYTES = 4 << 20
-"""Databases up to this size are checked as a whole when opened (20 ms at most); larger ones by header and schema, the rest
+_CHECK_BYTES = 2 << 20
+"""Databases up to this size are checked as a whole when opened (6 ms at most); larger ones by header and schema, the rest
 when it is read."""
 
 

@@ -14,18 +14,18 @@ from runner.core.events import Recorded, V
 from runner.ports import NewManifest, NewRun, Unit
 from runner.store import leases
 from runner.store.blobs import Blobs
-from runner.store.encode import encode
-from runner.store.projection import (
+from runner.store.cells import (
     AttemptCells,
     Changes,
     Live,
     RunCells,
     StepCells,
     attempt_values,
-    project,
     run_values,
     step_values,
 )
+from runner.store.encode import encode
+from runner.store.projection import project
 from runner.store.queries import SQL
 
 Line = tuple[int, int, str, str, int, str]

@@ -8,9 +8,9 @@ from typing import Any
 
 from runner.clock import Millis
 from runner.ports import AttemptRow, OwnerId, Reusable, RunRow, StepRow
+from runner.store.cells import producer_of
 from runner.store.encode import decode
 from runner.store.owners import is_alive
-from runner.store.projection import producer_of
 
 _TOKENS = 16
 """Where `tokens` is among the columns of an attempt."""

@@ -11,8 +11,8 @@ import pytest
 
 from runner.core.states import RUN_STATES, SETTLED, STEP_STATES
 from runner.manifest.vocabulary import MODES
+from runner.store.cells import AttemptCells, StepCells
 from runner.store.opening import open_empty
-from runner.store.projection import AttemptCells, StepCells
 from runner.store.queries import SQL, named, read_sql
 
 
