@@ -9,7 +9,7 @@ from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from runner.manifest.base import Frozen, Listed, Maybe, mistake
 from runner.manifest.references import SecretRef, Url
-from runner.manifest.types import Amount, Bool, Labels, Positive, Server, Text, shown
+from runner.manifest.types import PROBE_PATTERN, Amount, Bool, Labels, Positive, Server, Text, shown
 
 Tier = Literal["free", "paid", "local"]
 Prefer = Literal["declared", "cost", "speed", "reliability"]
@@ -35,7 +35,7 @@ class Endpoint(Frozen):
     """Its key, as `"${NAME}"`; the endpoint `backup` takes `github_key`."""
     role: Maybe[Literal["backup"]] = None
     """`backup`: its models are candidates only in degraded mode."""
-    probe: Maybe[Annotated[str, Field(pattern=r"^/")]] = None
+    probe: Maybe[Annotated[str, Field(pattern=PROBE_PATTERN)]] = None
     """The path that tells whether it is up."""
     local: Maybe[Bool] = None
     """Whether it works without the cloud (default: true for Ollama on this machine)."""

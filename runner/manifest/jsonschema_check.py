@@ -103,9 +103,9 @@ _FORMS: Mapping[str, tuple[Callable[[Any], bool], str, Mapping[str, Any]]] = {
 """Kind → is a value of that kind, its name in messages, its JSON Schema."""
 
 
-def check(schema: Any, loc: tuple[str | int, ...] = ()) -> Found:
-    """Everything that is wrong with a schema, each with its place below it."""
-    if isinstance(schema, bool) and loc:
+def check(schema: Any, loc: tuple[str | int, ...] = (), *, nested: bool = False) -> Found:
+    """Everything that is wrong with a schema, each with its place below it. Only a nested one may be true or false."""
+    if isinstance(schema, bool) and nested:
         return
     if not isinstance(schema, dict):
         fix = f"{{type: {_type_meant(schema)}}}" if isinstance(schema, str) and _type_meant(schema) else None
@@ -145,7 +145,7 @@ def _check_keyword(key: str, kind: str, value: Any, loc: tuple[str | int, ...]) 
     elif kind == _REGEX:
         yield from _check_regex(value, loc)
     elif kind == _SCHEMA:
-        yield from check(value, loc)
+        yield from check(value, loc, nested=True)
     else:
         yield from _check_nested(key, kind, value, loc)
 
@@ -185,7 +185,7 @@ def _check_nested(key: str, kind: str, value: Any, loc: tuple[str | int, ...]) -
             yield loc, mistake("schema-invalid", f"`{key}` is a list of JSON Schemas, not {shown(value)}")
             return
         for at, schema in enumerate(value):
-            yield from check(schema, (*loc, at))
+            yield from check(schema, (*loc, at), nested=True)
         return
     if not isinstance(value, dict):
         yield loc, mistake("schema-invalid", f"`{key}` is a map, not {shown(value)}")
@@ -194,7 +194,7 @@ def _check_nested(key: str, kind: str, value: Any, loc: tuple[str | int, ...]) -
         if key == "patternProperties":
             yield from _check_regex(name, (*loc, name))
         if kind == _MAP:
-            yield from check(inner, (*loc, name))
+            yield from check(inner, (*loc, name), nested=True)
         elif not _is_words(inner):
             yield (*loc, name), mistake("schema-invalid", f"expected a list of different names, not {shown(inner)}")
 

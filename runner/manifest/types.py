@@ -29,6 +29,7 @@ INNER_PATH_PATTERN = r"^(?![/~]|\.\.(/|$))"
 TOOL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.[^\s{}]+$"
 SERVER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$"
 """Names of servers, endpoints, models, chains: what config.yaml defines."""
+PROBE_PATTERN = r"^/"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"
 
 Id = Annotated[str, Field(pattern=ID_PATTERN)]

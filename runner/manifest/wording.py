@@ -6,7 +6,15 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-from runner.manifest.types import ENV_PATTERN, ID_PATTERN, NAME_PATTERN, SERVER_PATTERN, TOOL_PATTERN, shown
+from runner.manifest.types import (
+    ENV_PATTERN,
+    ID_PATTERN,
+    NAME_PATTERN,
+    PROBE_PATTERN,
+    SERVER_PATTERN,
+    TOOL_PATTERN,
+    shown,
+)
 
 TYPES: Mapping[str, str] = {
     "string_type": "text",
@@ -85,5 +93,6 @@ PATTERNS: Mapping[str, Form] = {
     NAME_PATTERN: Form("name-pattern", "a name of small letters, digits and hyphens", _hyphened),
     TOOL_PATTERN: Form("pattern", "`server.tool`, such as github.get_issue"),
     ENV_PATTERN: Form("pattern", "the name of an environment variable: letters, digits and underscores"),
+    PROBE_PATTERN: Form("pattern", "a path that begins with /, such as /health"),
     SERVER_PATTERN: Form("pattern", "a name of letters, digits, underscores and hyphens"),
 }

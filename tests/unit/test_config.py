@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from runner.diagnostics.rules import RULES
 from runner.errors import InvalidInput
@@ -201,3 +204,55 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 def test_loopback_is_told_from_names_that_only_look_like_it() -> None:
     assert is_loopback("http://127.1.2.3:80") and is_loopback("http://a.localhost")
     assert not is_loopback("http://127.0.0.1.example.com") and not is_loopback("http://localhost.example.com")
+
+
+def _places(data: Any, loc: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
+    inner = data.items() if isinstance(data, dict) else enumerate(data) if isinstance(data, list) else ()
+    return [loc, *(place for key, value in inner for place in _places(value, (*loc, key)))]
+
+
+EXAMPLE = read((ROOT / "config.yaml.example").read_bytes(), "config.yaml.example")[0][0].data
+ODD = st.sampled_from(
+    [
+        None,
+        True,
+        0,
+        -1,
+        1.5,
+        "",
+        "x",
+        "a-b",
+        "10m",
+        "${X}",
+        "${X",
+        "http://[",
+        [],
+        [1],
+        ["x", None],
+        {},
+        {"x": 1},
+        {"a b": {}},
+    ]
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.sampled_from([loc for loc in _places(EXAMPLE) if loc]), ODD)
+def test_any_change_of_the_example_is_accepted_or_refused_in_a_place_that_exists(
+    loc: tuple[str | int, ...], value: Any
+) -> None:
+    data = deepcopy(EXAMPLE)
+    parent = data
+    for part in loc[:-1]:
+        parent = parent[part]
+    parent[loc[-1]] = value
+    made, problems = check(Config, data)
+    assert (made is None) == bool(problems)
+    if made is not None:
+        problems = cross_check(made)
+        assert complete(made, "python").mcp_servers["workspace"]
+    for problem in problems:
+        assert problem.rule in RULES and "Input should" not in problem.message
+        target = data
+        for part in problem.loc:
+            target = target[part]
