@@ -78,7 +78,11 @@ class Slot:
         foretold, self._foretold = self._foretold, ""
         if self.session is not None:
             return self.session
-        return foretold or await asyncio.shield(self._open_once())
+        if foretold:
+            return foretold
+        opening = self._open_once()
+        await asyncio.wait([opening])  # not the task itself: who stops waiting must not stop it for the others
+        return "its session was closed" if opening.cancelled() else opening.result()
 
     def _open_once(self) -> asyncio.Task[Session | str]:
         if self._opening is None:
@@ -138,8 +142,10 @@ class Slot:
             self._idle = asyncio.get_running_loop().call_later(self.spec.idle_timeout_s, self._retire)
 
     def _retire(self) -> None:
-        self._idle = None
-        leaving = asyncio.create_task(self._drop())
+        session, self._idle, self._session = self._session, None, None  # at once: a call must not get it any more
+        if session is None:
+            return
+        leaving = asyncio.create_task(session.close())
         self._leaving.add(leaving)
         leaving.add_done_callback(self._leaving.discard)
 

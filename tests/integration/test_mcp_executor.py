@@ -330,8 +330,11 @@ async def test_closing_while_a_session_opens_leaves_no_process() -> None:
         on_process=lambda server, process: started.append(process),
     )
     servers.ensure("s", lambda: None)
+    waiting = asyncio.create_task(call(servers, "t"))
     await until(lambda: bool(started))
     await servers.close()
+    result = await waiting
+    assert (result.error_class, result.effect, result.message) == ("unavailable", "none", "s: its session was closed")
     assert not lives(started[0].pid, started[0].start)
 
 

@@ -1,0 +1,59 @@
+"""Lines with a bound, and last words that are safe to show."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from runner.executors.mcp_process import HEAD_BYTES, LineFramer, Overlong, ProcessId, Tail, clean, end_orphan, pid_start
+
+
+@pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
+def test_lines_are_the_same_however_the_bytes_arrive(step: int) -> None:
+    data, framer = b"one\n\ntwo\nthree", LineFramer(10)
+    lines = [line for at in range(0, len(data), step) for line in framer.feed(data[at : at + step])]
+    assert lines == [bytearray(b"one"), bytearray(), bytearray(b"two")]
+
+
+@pytest.mark.parametrize("step", [1, 3, 999, 100_000])
+def test_a_line_over_the_cap_is_told_at_the_cap_and_at_its_end_and_not_kept(step: int) -> None:
+    data, framer = b"<" + b"x" * 10_000 + b">\nnext\n", LineFramer(1000)
+    lines = [line for at in range(0, len(data), step) for line in framer.feed(data[at : at + step])]
+    early, late, after = lines
+    assert isinstance(early, Overlong) and isinstance(late, Overlong)
+    assert early.tail is None and early.head == late.head
+    assert early.head.startswith(b"<xx") and len(early.head) == HEAD_BYTES
+    assert late.tail is not None and late.tail.endswith(b"x>")
+    assert after == bytearray(b"next")
+
+
+def test_a_line_of_exactly_the_cap_is_a_line() -> None:
+    assert LineFramer(3).feed(b"abc\n") == [bytearray(b"abc")]
+
+
+def test_the_tail_is_twenty_lines_without_anything_that_a_terminal_obeys() -> None:
+    tail = Tail()
+    tail.add(b"lost\n" * 100_000)
+    for number in range(25):
+        tail.add(b"line %d \x1b[31mred\x1b[0m\x07\n\n" % number)
+    lines = tail.text().split("\n")
+    assert lines == [f"line {number} red" for number in range(5, 25)]
+
+
+def test_a_long_line_of_the_tail_is_cut_and_marked() -> None:
+    tail = Tail()
+    tail.add(b"x" * 1000 + b"\xff\n")
+    assert tail.text() == "x" * 400 + "…"
+
+
+def test_cleaning_keeps_text_newlines_and_tabs() -> None:
+    assert clean("a\tb\r\nc\rd\x00\x9b\u202e é\n") == "a\tb\nc\nd é\n"
+
+
+def test_a_process_is_told_from_its_reuse_by_its_start() -> None:
+    start = pid_start(os.getpid())
+    assert start is not None and start > 0
+    assert pid_start(2**22 + 1) is None
+    assert not end_orphan(ProcessId(os.getpid(), start + 1))
+    assert not end_orphan(ProcessId(os.getpid(), 0))
