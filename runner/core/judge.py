@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from runner.core.fold import emit, fit
@@ -124,7 +125,10 @@ def _decide(k: RunState, n: Node, failure: Failure, *, started: bool = True) -> 
         own_repair=n.body.repair is not None, rounds=n.rounds, attempts=n.used, lost=n.lost, stopping=stopping(k, n),
         started=started, seed=f"{k.run}/{n.id}/{n.attempt}",
     )  # fmt: skip
-    return decide(failure, standing, k.host.options(k, n, k.now), k.mode, k.now)
+    options = k.host.options(k, n, k.now)
+    if n.holding == "call":
+        options = replace(options, candidates=())  # a sub-run has no chain
+    return decide(failure, standing, options, k.mode, k.now)
 
 
 def _judge(k: RunState, n: Node, failure: Failure) -> None:

@@ -107,7 +107,7 @@ def _start(k: RunState) -> None:
 
 def _room(k: RunState) -> bool:
     """A slot of the run and one of the process."""
-    if k.active >= k.concurrency:
+    if k.active >= k.concurrency or k.out_of_money:
         return False
     if k.slots.may(PROCESS, k.run):
         return True
