@@ -132,7 +132,8 @@ class RunState:
 
     def require(self, n: Node, state: str) -> None:
         """Raise IllegalMove unless `n` may go to `state`."""
-        check_move(STEP_MOVES, n.state, state, f"{self.run}/{n.id}")
+        if state not in STEP_MOVES[n.state]:  # the name is put together only when it is needed
+            check_move(STEP_MOVES, n.state, state, f"{self.run}/{n.id}")
 
     def move(self, n: Node, state: str) -> None:
         """Take `n` to `state`, with all that follows for counters and queues. An illegal move raises and changes nothing."""

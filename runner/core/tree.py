@@ -124,10 +124,14 @@ class Tree:
         return self._work(now)
 
     def resume(self, now: int) -> Turn:
-        """After a rebuild: every kernel looks at its queues and timers again. Ask the transport about `inflight` besides."""
+        """After a rebuild: every kernel looks at its queues and timers again, and at what another mode had hidden. Ask the
+        transport about `inflight` besides."""
         for run, kernel in self.kernels.items():
             if kernel.state in SETTLED_RUN and run in self.parents:
                 self._deliver(run, kernel.state, kernel.outputs)
+        self._todo.extend(
+            (run, ("mode", self.mode)) for run, kernel in self.kernels.items() if kernel.state in OPEN_RUN
+        )
         return self.broadcast(("timer",), now)
 
     def _work(self, now: int) -> Turn:

@@ -778,3 +778,27 @@ def test_a_kernel_that_is_thrown_away_gives_its_slots_back() -> None:
     assert (slots.used(), slots.used("x")) == (0, 0)
     again = stage.again()
     assert (again.slots.used(), again.slots.used("x")) == (2, 1)
+
+
+# ---------------------------------------------------------------- resolving
+
+
+@pytest.mark.parametrize(("state", "error_class"), [("failed", "timeout"), ("skipped", "timeout")])
+def test_a_person_may_resolve_an_unknown_step_as_failed_or_skipped(state: str, error_class: str) -> None:
+    stage = Stage(graph(step("a"), step("b", "a")), StageHost({"a": go(effects="once")}))
+    stage.start()
+    stage.end("a", failed("timeout", effect="maybe"))
+    stage.feed("answer", "a", state, None, "ann", "")
+    n = stage.kernel.nodes["a"]
+    assert (n.state, (n.error or {}).get("class")) == (state, error_class)
+    assert stage.kernel.nodes["b"].state == ("blocked" if state == "failed" else "skipped")
+    assert stage.again().states() == stage.states()
+
+
+def test_retry_of_a_suspended_run_looks_again_at_what_the_mode_hides() -> None:
+    host = StageHost({"a": [Hidden("no cloud"), go()]}, {"a": shown(False, exhausted="suspend")})
+    stage = Stage(graph(step("a")), host)
+    stage.start()
+    assert stage.feed("retry") == []
+    host.ways["a"] = shown(True)
+    assert stage.feed("retry")[0] == "step_woken a"

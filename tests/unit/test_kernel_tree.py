@@ -7,7 +7,19 @@ from typing import Any
 from kernel_stage import T0, StageHost, failed, go, graph, ok, step
 
 from runner.core.graph import Body, Repair, StepGraph
-from runner.core.messages import Ask, CallRun, Candidate, Finish, Options, Outcome, Policy, RetryPolicy, Start, StepTask
+from runner.core.messages import (
+    Ask,
+    CallRun,
+    Candidate,
+    Finish,
+    Hidden,
+    Options,
+    Outcome,
+    Policy,
+    RetryPolicy,
+    Start,
+    StepTask,
+)
 from runner.core.slots import Slots
 from runner.core.tree import Member, Tree
 
@@ -159,6 +171,17 @@ def test_every_kernel_of_a_tree_is_resumed() -> None:
     again.now += 60_000
     assert again._keep(again.tree.resume(again.now)) == ["r.c: step_woken k", "r.c: attempt_started k"]
     assert [(f.run, f.node, f.attempt, f.key) for f in again.tree.inflight()] == [("r.c", "k", 2, "r.c/k/2")]
+
+
+def test_a_resumed_tree_looks_again_at_what_another_mode_had_hidden() -> None:
+    host = calling(options={"k": Options(Policy(exhausted="suspend"), (Candidate("a", shown=False),))})
+    host.plan["k"] = [Hidden("no cloud"), go()]
+    grove = Grove(host, MAIN, SUB)
+    grove.start()
+    assert grove.tree.kernels["r.c"].reasons == ("mode",)
+    host.ways["k"] = Options(candidates=(Candidate("a"),))
+    again = grove.again()
+    assert again._keep(again.tree.resume(T0))[:2] == ["r.c: step_woken k", "r.c: attempt_started k"]
 
 
 def test_a_suspended_sub_run_suspends_its_caller_also_after_a_restart() -> None:
