@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
 from runner.api.settings import Settings
 from runner.clock import Clock
@@ -201,7 +202,7 @@ async def open_app(
         )
         try:
             async with engine:
-                yield App(settings, store, engine, slots, Preparer(world), clock)
+                yield App(settings, store, engine, slots, Preparer(world, operator_policy(config)), clock)
         finally:
             await servers.close()
             await commands.close()
@@ -245,4 +246,3 @@ def _spec(name: str, server: McpServer, workspace: Path, env: Mapping[str, str])
         max_in_flight=server.max_in_flight,
         digest=digest([server.command, list(server.args), dict(server.env), server.cwd]),
     )
-

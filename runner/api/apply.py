@@ -110,9 +110,7 @@ async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Requ
     return await app.start(row, graph, graphs, entry.loaded.source, refresh=refresh, supersede=entry.plan.supersedes)
 
 
-async def go_on(
-    app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = ()
-) -> RunEnd:
+async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = ()) -> RunEnd:
     """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was."""
     row = app.store.run(run)
     assert row is not None
@@ -179,6 +177,21 @@ async def resolve(
     return await _answer(reference, settings, kind, body, by, clock, node=step)
 
 
+async def answer(
+    reference: str,
+    settings: Settings,
+    step: str,
+    *,
+    approve: bool,
+    by: str,
+    comment: str = "",
+    clock: Clock | None = None,
+) -> ApplyResult:
+    """Approve or reject a step that waits for a person. Raises UsageError, StoreError."""
+    kind = "approve" if approve else "reject"
+    return await _answer(reference, settings, kind, {"node": step, "comment": comment}, by, clock, node=step)
+
+
 async def _answer(
     reference: str,
     settings: Settings,
@@ -191,7 +204,7 @@ async def _answer(
     async with open_app(settings, sinks=(), clock=clock or SystemClock(), jobs=None) as app:
         row = root_of(app, reference)
         if node is not None:
-            _check_suspended(app, row, node)
+            _check_suspended(app, row, node, kind)
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
             raise UsageError(f"run {row.run} has {row.state} already", hint="`runner status` lists what is unfinished")
         await app.store.post(row.run, kind, body, by)
@@ -200,14 +213,18 @@ async def _answer(
         return ApplyResult((run_result(app.store, row.run, kind),), 0)
 
 
-def _check_suspended(app: App, row: RunRow, node: str) -> None:
+def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     steps = {step.node: step for step in app.store.steps(row.run)}
     if node not in steps:
         raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
     step = steps[node]
-    unknown = step.state == "suspended" or (step.state == "failed" and step.reason.startswith("unknown"))
-    if not unknown:
-        raise UsageError(f"step {node} of run {row.run} is {step.state}: there is nothing to resolve")
+    if step.state != "suspended":
+        raise UsageError(f"step {node} of run {row.run} is {step.state}: it waits for nobody")
+    if (step.reason == "approval") != (kind in ("approve", "reject")):
+        verb = "approve or reject" if step.reason == "approval" else "resolve"
+        raise UsageError(
+            f"step {node} of run {row.run} is suspended: {step.reason}", hint=f"use `runner {verb}` for it"
+        )
 
 
 def inputs_of(entry: PlannedManifest, request: Request) -> dict[str, Any]:

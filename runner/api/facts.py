@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from runner.core.compile import Facts
+from runner.core.policy import OperatorPolicy
 from runner.manifest.config import Config, Policies
 from runner.manifest.config_complete import agent_executors
 
@@ -30,3 +31,9 @@ def facts_of(config: Config) -> Facts:
 def _policies(policies: Policies) -> dict[str, Any]:
     given = policies.model_dump(exclude_none=True, exclude_defaults=True, by_alias=True)
     return {mode: policy for mode, policy in given.items() if policy}
+
+
+def operator_policy(config: Config) -> OperatorPolicy:
+    """The guard rails of a config."""
+    policy = config.policy
+    return OperatorPolicy(policy.tools.allow, policy.tools.deny, policy.run == "allow")

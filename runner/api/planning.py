@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
 from runner.api.request import Request
 from runner.api.settings import Settings
@@ -144,7 +145,7 @@ def _steps(
     recorded = {}
     if chosen.action == "resume" and store is not None and row is not None:
         recorded = recorded_nodes(graph, store.steps(row.run))
-    preparer = Preparer(PlanWorld(settings, store))
+    preparer = Preparer(PlanWorld(settings, store), operator_policy(settings.config))
     refresh = "all" if request.force else None
     return plan_steps(graph, inputs, preparer, now=clock.now(), mode=request.mode, recorded=recorded, refresh=refresh)
 

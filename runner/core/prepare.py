@@ -13,6 +13,7 @@ from runner.core import bind
 from runner.core.context import item_view, repair_view, run_view, step_view, steps_view
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import (
+    Ask,
     Broken,
     CallRun,
     Candidate,
@@ -30,6 +31,7 @@ from runner.core.messages import (
     Skip,
     Stored,
 )
+from runner.core.policy import OperatorPolicy
 from runner.core.reuse import step_key
 from runner.core.secret_leaves import Secrets, render_leaves
 from runner.manifest.vocabulary import Effects
@@ -80,8 +82,9 @@ class World(Protocol):
 class Preparer:
     """The host of every kernel of a process. Holds nothing but what was bound from each run's inputs."""
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: World, policy: OperatorPolicy | None = None) -> None:
         self._world = world
+        self._policy = policy or OperatorPolicy()
         self._vars: dict[str, dict[str, Json]] = {}
 
     # ------------------------------------------------------------ Host
@@ -157,6 +160,8 @@ class Preparer:
         if fans:
             return self._expand(run, node, step, context)
         body = step.bodies[node.level]
+        if refusal := self._policy.refusal(body):
+            return Broken("denied", refusal)
         if body.verb in ("run", "tool"):
             return self._attempt(run, node, step, body, context)
         if body.verb == "call":
@@ -175,20 +180,35 @@ class Preparer:
         key = fan.spec.get("key")
 
         def key_of(index: int, value: Json) -> Json:
-            return index if key is None else render(key, {**context, "item": value, "index": index}, tolerant=step.final)
+            return (
+                index if key is None else render(key, {**context, "item": value, "index": index}, tolerant=step.final)
+            )
 
         return Expand(tuple(bind.foreach_items(step, values, key_of)), fan.max_parallel)
 
     def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
             case "set":
-                return Computed(self._world.stored({"output": render_tree(body.call["values"], context, tolerant=step.final)}))
+                return Computed(
+                    self._world.stored({"output": render_tree(body.call["values"], context, tolerant=step.final)})
+                )
             case "fail":
                 return Broken("tool_error", render_text(str(body.call["message"]), context, tolerant=step.final))
             case "wait":
                 return Delay(bind.wait_until(body, context, now))
+            case "approve":
+                return self._ask(body, context, now)
             case _:
                 return Broken("invalid", NEEDS[body.verb])
+
+    def _ask(self, body: Body, context: dict[str, Json], now: int) -> Ask:
+        timeout = bind.timeout_ms(body, context)
+        return Ask(
+            message=str(render(body.call["message"], context, blocks=True)),
+            show=tuple(render_text(text, context, tolerant=True) for text in body.call["show"]),
+            until=None if timeout is None else now + timeout,
+            otherwise=body.call["otherwise"],
+        )
 
     def _call(self, step: GraphStep, body: Body, context: dict[str, Json]) -> CallRun:
         spec = self._spec(step, body, context, {})
@@ -232,7 +252,10 @@ class Preparer:
         if body.checks:
             spec["checks"] = [{"kind": check.kind, **check.spec} for check in body.checks]
         if step.save is not None:
-            spec["save"] = {"path": render_text(step.save["path"], context, tolerant=step.final), "from": step.save.get("from")}
+            spec["save"] = {
+                "path": render_text(step.save["path"], context, tolerant=step.final),
+                "from": step.save.get("from"),
+            }
         if env:
             spec["env"] = env
         if step.cwd is not None:
@@ -290,7 +313,6 @@ class Preparer:
 NEEDS = {
     "model": "needs a model endpoint, which is not configured",
     "agent": "needs an agent executor, which is not configured",
-    "approve": "needs approvals, which are not configured",
 }
 
 
