@@ -153,7 +153,8 @@ def _call(k: RunState, n: Node, p: CallRun) -> None:
     child = n.child or (f"{k.run}.{n.id}" if attempt == 1 else f"{k.run}.{n.id}~{attempt}")
     data = fit({
         "n": attempt, "label": p.callee, "effects": "none", "effect_key": n.effect_key or key, "mode": k.mode,
-        "level": n.level or None, "child": child, "spec": dict(p.spec), "busy": None if k.timeout_ms is None else k.busy,
+        "level": n.level or None, "child": child, "spec": dict(p.spec),
+        "busy": None if k.timeout_ms is None else k.busy,
     })  # fmt: skip
     emit(k, "attempt_started", n, data | {"inputs": p.inputs})
     k.commands.append(Spawn(child, p.callee, p.inputs, n.id, attempt, p.extra))
@@ -210,6 +211,6 @@ def _ask(k: RunState, n: Node, p: Ask) -> None:
 NOTHING: Stored = {"value": {"output": None}}
 
 BEGIN: Mapping[type, Callable[[RunState, Node, Any], None]] = {
-    Go: _go, NotNow: _not_now, Hidden: _hidden, NoCandidate: _no_candidate, CallRun: _call, Expand: _expand, Skip: _skip,
-    Broken: _broken, Reuse: _reuse, Computed: _computed, Delay: _delay, Ask: _ask,
+    Go: _go, NotNow: _not_now, Hidden: _hidden, NoCandidate: _no_candidate, CallRun: _call, Expand: _expand,
+    Skip: _skip, Broken: _broken, Reuse: _reuse, Computed: _computed, Delay: _delay, Ask: _ask,
 }  # fmt: skip

@@ -1,4 +1,5 @@
-"""How runs end or pause: stop (cancel, timeout, no money), the end of main steps, the end of the run, suspension, next legs."""
+"""How runs end or pause: stop (cancel, timeout, no money), the end of main steps, the end of the run, suspension,
+next legs."""
 
 from __future__ import annotations
 

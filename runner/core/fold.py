@@ -1,6 +1,7 @@
 """Folding: how each recorded event changes the state. Decides nothing, so that a later release folds older records.
 
-Each function checks before it changes anything: an event that cannot follow raises IllegalMove and leaves the state as it was.
+Each function checks before it changes anything: an event that cannot follow raises IllegalMove and leaves the state
+as it was.
 """
 
 from __future__ import annotations

@@ -1,4 +1,7 @@
-"""May a step start, now that all that it waits for has ended? Decided once, so the answer never depends on who ended first."""
+"""May a step start, now that all that it waits for has ended?
+
+Decided once, so the answer never depends on who ended first.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +15,8 @@ GO: Gate = ("go", "")
 
 
 def gate(k: RunState, n: Node) -> Gate:
-    """Blocked wins over skipped wins over go. State and tolerant edges only wait; `finally` reads main steps tolerantly."""
+    """Blocked wins over skipped wins over go. State and tolerant edges only wait; `finally` reads main steps
+    tolerantly."""
     skip: Gate | None = None
     for edge in n.step.edges:
         if edge.kind not in ("data", "order"):

@@ -1,7 +1,7 @@
 """Run semantics: `feed` decides, `fold` only changes state. No clock, disk, asyncio, templates or randomness in here.
 
-A message arrives, `feed` decides in memory, the driver commits all its events at once, and only then carries out the commands.
-If the commit fails, the kernel is thrown away (`release`) and rebuilt from its record.
+A message arrives, `feed` decides in memory, the driver commits all its events at once, and only then carries out the
+commands. If the commit fails, the kernel is thrown away (`release`) and rebuilt from its record.
 """
 
 from __future__ import annotations
@@ -30,8 +30,8 @@ from runner.manifest.vocabulary import Mode
 class RunKernel(RunState):
     """One run: its state, and the decisions about it.
 
-    `record` is folded first; then `feed` takes one message at a time. `purse` is shared by the runs of a tree. The messages are
-    listed in `MESSAGES`; one that makes no sense now (late, duplicate, stale) produces nothing.
+    `record` is folded first; then `feed` takes one message at a time. `purse` is shared by the runs of a tree. The
+    messages are listed in `MESSAGES`; one that makes no sense now (late, duplicate, stale) produces nothing.
     """
 
     def __init__(
@@ -257,6 +257,10 @@ MESSAGES: Mapping[str, Callable[..., None]] = {
     "child": _child,
     "funds": _funds,
 }
-"""("start", inputs, refresh, extra) · ("retry",) · ("outcome", node, attempt, Outcome) · ("note", node, attempt, Note) · ("lost", node,
-attempt) · ("timer",) · ("mode", mode) · ("answer", node, state, result, by, comment) · ("redo", node, by) · ("cancel", by, reason) ·
-("raise", micro_usd, by) · ("slots",); from the tree: ("child_idle", node, bool) · ("child", node, attempt, Outcome, child) · ("funds",)."""
+"""What a kernel may be fed:
+
+    ("start", inputs, refresh, extra)  ("retry",)  ("cancel", by, reason)  ("raise", micro_usd, by)  ("mode", mode)
+    ("outcome", node, attempt, Outcome)  ("note", node, attempt, Note)  ("lost", node, attempt)  ("timer",)  ("slots",)
+    ("answer", node, state, result, by, comment)  ("redo", node, by)
+    from the tree: ("child_idle", node, idle)  ("child", node, attempt, Outcome, child)  ("funds",)
+"""

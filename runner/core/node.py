@@ -1,4 +1,5 @@
-"""What a kernel knows of one step or fan-out item: the fold of its events, plus its place in the queues. Decides nothing."""
+"""What a kernel knows of one step or fan-out item: the fold of its events, plus its place in the queues. Decides
+nothing."""
 
 from __future__ import annotations
 
@@ -15,9 +16,12 @@ class Node:
     """A step (`group` None) or an item of one. Implements `messages.NodeView`."""
 
     __slots__ = (
-        "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor", "failed", "feedback",
-        "former", "free_only", "group", "holding", "id", "index", "item", "items", "items_bad", "key", "label", "lane", "level",
-        "limit", "lost", "model", "open", "placed", "previous", "producer", "products", "queue", "queued", "reason", "repair",
+        "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor",
+        "failed", "feedback",
+        "former", "free_only", "group", "holding", "id", "index", "item", "items", "items_bad", "key", "label",
+        "lane", "level",
+        "limit", "lost", "model", "open", "placed", "previous", "producer", "products", "queue", "queued", "reason",
+        "repair",
         "reserved", "result", "rounds", "session", "spec", "state", "step", "until", "used", "waits",
     )  # fmt: skip
 

@@ -1,4 +1,5 @@
-"""The budget of a tree of runs: what was spent, what attempts in flight have reserved. Integer micro-USD. Decides nothing else."""
+"""The budget of a tree of runs: what was spent, what attempts in flight have reserved. Integer micro-USD. Decides
+nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What follows when an attempt has failed: one pure table, in the order of "Order for a failed attempt, first that applies".
+"""What follows when an attempt has failed: one pure table, the first row that applies (faults-and-modes, "Order").
 
 Nothing here knows of nodes, events or queues; `judge` asks and carries out.
 """
@@ -24,8 +24,8 @@ MAX_LOST = 5
 
 @dataclass(frozen=True, slots=True)
 class ClassRule:
-    """`again`: on the same entry by default (`policy`: when `retry.errors` names it). `next`: may it pass to the next entry of the
-    chain. `circuit`: what the endpoint's circuit makes of it."""
+    """`again`: on the same entry by default (`policy`: when `retry.errors` names it). `next`: may it pass to the
+    next entry of the chain. `circuit`: what the endpoint's circuit makes of it."""
 
     again: Literal["policy", "repair", "no"]
     next: Literal["yes", "larger", "fallback", "named", "no"]
@@ -63,7 +63,8 @@ def class_table() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """How the attempt ended. `lost`: the runner died, nobody knows. `effect`: may the world have changed all the same?"""
+    """How the attempt ended. `lost`: the runner died, nobody knows. `effect`: may the world have changed all the
+    same?"""
 
     error_class: str
     effect: EffectDoubt = "none"
@@ -74,7 +75,8 @@ class Failure:
 @dataclass(frozen=True, slots=True)
 class Standing:
     """What the node has used up. `lost` and `attempts` count this one too; `rounds`, `repair` are those used before.
-    `own_repair`: the author wrote `repair` on this way (consent to run a `once` step again). `seed` names the attempt."""
+    `own_repair`: the author wrote `repair` on this way (consent to run a `once` step again). `seed` names the
+    attempt."""
 
     effects: str
     label: str = ""
@@ -310,7 +312,8 @@ def untried(c: Case) -> list[Candidate]:
 
 
 def fits(c: Case, option: FallbackOption) -> bool:
-    """Does a fallback entry take this failure? One that names the class does, also for a `once` step: that is the consent."""
+    """Does a fallback entry take this failure? One that names the class does, also for a `once` step: that is the
+    consent."""
     if option.errors is not None:
         return c.failure.error_class in option.errors
     rule = CLASSES[c.failure.error_class].next if c.failure.error_class in CLASSES else "no"  # type: ignore[index]
@@ -318,7 +321,8 @@ def fits(c: Case, option: FallbackOption) -> bool:
 
 
 def hidden(policy: Policy, mode: Mode, detail: str) -> Decision:
-    """Entries are left, but none may be tried now. The mode's policy may give up; in `normal` only a circuit hides, so it waits."""
+    """Entries are left, but none may be tried now. The mode's policy may give up; in `normal` only a circuit hides,
+    so it waits."""
     if policy.exhausted == "skip":
         return Skip(detail)
     if policy.exhausted == "fail" and mode != "normal":
@@ -327,7 +331,8 @@ def hidden(policy: Policy, mode: Mode, detail: str) -> Decision:
 
 
 def delay(policy: Policy, rounds: int, seed: str) -> int:
-    """Milliseconds before the next round: delay·backoff^rounds, capped, ± jitter (a digest of the attempt, so the same on replay)."""
+    """Milliseconds before the next round: delay·backoff^rounds, capped, ± jitter (a digest of the attempt, so the
+    same on replay)."""
     retry = policy.retry
     base: float = min(retry.delay * retry.backoff ** min(rounds, 64), retry.max_delay)
     share = int(digest_bytes(seed.encode())[:8], 16) / 0xFFFFFFFF  # 0..1

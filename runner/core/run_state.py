@@ -136,7 +136,8 @@ class RunState:
             check_move(STEP_MOVES, n.state, state, f"{self.run}/{n.id}")
 
     def move(self, n: Node, state: str) -> None:
-        """Take `n` to `state`, with all that follows for counters and queues. An illegal move raises and changes nothing."""
+        """Take `n` to `state`, with all that follows for counters and queues. An illegal move raises and changes
+        nothing."""
         old = n.state
         if state not in STEP_MOVES[old]:
             self.require(n, state)
@@ -279,7 +280,8 @@ class RunState:
         return n.result if n is not None else None
 
     def items_of(self, node: str) -> list[dict[str, Json]] | None:
-        """A fan-out's items as [{"key", "state", "result", "error"}], in order; None when `node` is none or not expanded yet."""
+        """A fan-out's items as [{"key", "state", "result", "error"}], in order; None when `node` is none or not
+        expanded yet."""
         n = self.nodes.get(node)
         if n is None or n.items is None:
             return None
@@ -289,7 +291,8 @@ class RunState:
         ]
 
     def inflight(self) -> list[tuple[str, int, str]]:
-        """(node, attempt, key) of the attempts that a transport has, or had: to be recovered after a restart. Not `call`s."""
+        """(node, attempt, key) of the attempts that a transport has, or had: to be recovered after a restart. Not
+        `call`s."""
         return [
             (n.id, n.attempt, f"{self.run}/{n.id}/{n.attempt}")
             for n in self.nodes.values()
@@ -297,7 +300,8 @@ class RunState:
         ]
 
     def first_failure(self) -> tuple[str, Mapping[str, Json]] | None:
-        """The first failed step, in the order of the manifest (not of time: that would differ after a crash), and its error."""
+        """The first failed step, in the order of the manifest (not of time: that would differ after a crash), and
+        its error."""
         for n in sorted(self.top, key=lambda n: n.step.final):
             if n.state == "failed" and n.bad and n.error:
                 return n.id, n.error

@@ -1,7 +1,7 @@
 """How many attempts may run at once: the process's slots and named lanes (an MCP server, a model endpoint).
 
-One `Slots` is shared by all kernels of a process. It says who may take a slot, in which order runs get one, and counts; it
-starts nothing. All operations are O(1).
+One `Slots` is shared by all kernels of a process. It says who may take a slot, in which order runs get one, and
+counts; it starts nothing. All operations are O(1).
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ PROCESS = ""
 class Slots:
     """Counts of what runs, and the queues of runs that wait.
 
-    A run that cannot have a slot says `wait(lane, run)`; whenever a slot was given back, the driver asks `next()` and feeds
-    `("slots",)` to the run that it names, until `next()` is None. That run may pass the others once: a fair turn.
+    A run that cannot have a slot says `wait(lane, run)`. Whenever a slot was given back, the driver asks `next()` and
+    feeds `("slots",)` to the run that it names, until `next()` is None. That run may pass the others once: a fair turn.
     """
 
     def __init__(self, process: int) -> None:

@@ -1,6 +1,7 @@
 """Every state of a step and of a run, and every legal move between them, as tables.
 
-The SQL CHECK lists and the diagram in docs/states.md are made from these tables. What *causes* a move is decided elsewhere.
+The SQL CHECK lists and the diagram in docs/states.md are made from these tables. What *causes* a move is decided
+elsewhere.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ Generated from `runner/core/states.py` (`document()`); a test keeps it fresh.
 {mermaid(STEP_MOVES)}
 ```
 
-`ready` is derived: a pending step whose dependencies have all ended. `group` is a fan-out that waits for its items. Every other
-move raises and changes nothing.
+`ready` is derived: a pending step whose dependencies have all ended. `group` is a fan-out that waits for its items.
+Every other move raises and changes nothing.
 
 A new leg (`leg_started`: a failed or cancelled run goes on) moves main steps and their items:
 

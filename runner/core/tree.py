@@ -1,7 +1,7 @@
 """A root run and its sub-runs as one unit: one budget, one transaction per turn. Pure, as its kernels are.
 
-A `call` step is running while its sub-run is not over. Sub-runs are named `ROOT.STEP` (`ROOT.STEP~N` for a fresh one in a later
-round), their ends and suspensions are told to the parent in the same turn.
+A `call` step is running while its sub-run is not over. Sub-runs are named `ROOT.STEP` (`ROOT.STEP~N` for a fresh one
+in a later round), their ends and suspensions are told to the parent in the same turn.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ class Tree:
         return self._work(now)
 
     def resume(self, now: int) -> Turn:
-        """After a rebuild: every kernel looks at its queues and timers again, and at what another mode had hidden. Ask the
-        transport about `inflight` besides."""
+        """After a rebuild: every kernel looks at its queues and timers again, and at what another mode had hidden.
+        Ask the transport about `inflight` besides."""
         for run, kernel in self.kernels.items():
             if kernel.state in SETTLED_RUN and run in self.parents:
                 self._deliver(run, kernel.state, kernel.outputs)

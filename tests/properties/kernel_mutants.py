@@ -1,4 +1,5 @@
-"""Each rule of the kernel turned the other way. The crash test must notice every one of them, else it proves nothing."""
+"""Each rule of the kernel turned the other way. The crash test must notice every one of them, else it proves
+nothing."""
 
 from __future__ import annotations
 

@@ -1,4 +1,5 @@
-"""Drives a tree of kernels in memory through a `Case`, with crashes after any commit, and watches the promises while it goes.
+"""Drives a tree of kernels in memory through a `Case`, with crashes after any commit, and watches the promises while
+it goes.
 
 A `Broken promise` is an AssertionError: the crash tests let it pass up, the mutant tests want to see it.
 """

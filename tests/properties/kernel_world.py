@@ -1,7 +1,9 @@
 """A world for kernels: random manifests, a host, executors and a person, all scripted by a seed.
 
-Nothing here knows who drives: the in-memory simulation uses it, and so may an engine with a real store. Every answer is a function
-of (where the step is, which entry is asked, how many known failures it had), so that a repeat after a crash answers the same.
+Nothing here knows who drives: the in-memory simulation uses it, and so may an engine with a real store. Every answer
+is a function
+of (where the step is, which entry is asked, how many known failures it had), so that a repeat after a crash answers
+the same.
 """
 
 from __future__ import annotations
@@ -47,8 +49,10 @@ MAYBE = frozenset({"timeout", "crash", "unavailable"})
 
 @dataclass(frozen=True)
 class Case:
-    """One random manifest with its callees, and what its executors will say. `steady`: executors fail for ever or not at all, in
-    one way, and only a person gives up, so that the result does not depend on which entries a mode hides for a while."""
+    """One random manifest with its callees, and what its executors will say. `steady`: executors fail for ever or
+    not at all, in
+    one way, and only a person gives up, so that the result does not depend on which entries a mode hides for a
+    while."""
 
     graphs: Mapping[str, StepGraph]
     salt: int
@@ -273,7 +277,8 @@ def work(case: Case, task: StepTask, *, healed: bool = False) -> Outcome:
     if known < failures and not healed:
         effect = "maybe" if error_class in MAYBE else "none"
         return Outcome(
-            "failed", None, error_class, "scripted", effect, cost=cost, feedback="try harder", retry_after_ms=rng.choice([None, 3_000])
+            "failed", None, error_class, "scripted", effect, cost=cost, feedback="try harder",
+            retry_after_ms=rng.choice([None, 3_000])
         )  # fmt: skip
     return Outcome(
         "succeeded", {"value": {"output": done(case, place, healed)}}, cost=None if cost == ESTIMATE else cost
@@ -281,7 +286,8 @@ def work(case: Case, task: StepTask, *, healed: bool = False) -> Outcome:
 
 
 CLASSES = (
-    "rate_limit", "rate_limit", "unavailable", "timeout", "crash", "quota", "auth", "tool_error", "denied", "invalid", "bad_output",
+    "rate_limit", "rate_limit", "unavailable", "timeout", "crash", "quota", "auth", "tool_error", "denied",
+    "invalid", "bad_output",
     "check_failed", "check_failed",
 )  # fmt: skip
 STEADY_CLASSES = ("rate_limit", "quota", "auth", "bad_output")

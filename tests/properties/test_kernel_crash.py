@@ -1,4 +1,5 @@
-"""Random manifests, interrupted after any commit: the resumed run ends as the undisturbed one, and every promise holds on the way."""
+"""Random manifests, interrupted after any commit: the resumed run ends as the undisturbed one, and every promise
+holds on the way."""
 
 from __future__ import annotations
 

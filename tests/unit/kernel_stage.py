@@ -1,4 +1,5 @@
-"""A stage for kernel tests: a few lines to write a graph, a host that does as it is told, and a driver of one run or tree."""
+"""A stage for kernel tests: a few lines to write a graph, a host that does as it is told, and a driver of one run or
+tree."""
 
 from __future__ import annotations
 
@@ -41,7 +42,8 @@ def failed(error_class: str = "unavailable", **more: Any) -> Outcome:
 
 
 class StageHost:
-    """Prepares as `plan` says (by node, then by step): a Prepared, a list of them taken one by one, or a function of (run, node)."""
+    """Prepares as `plan` says (by node, then by step): a Prepared, a list of them taken one by one, or a function of
+    (run, node)."""
 
     def __init__(self, plan: Mapping[str, Any] | None = None, options: Mapping[str, Options] | None = None) -> None:
         self.plan, self.ways = dict(plan or {}), dict(options or {})
