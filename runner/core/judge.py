@@ -106,8 +106,8 @@ def _record_failure(k: RunState, n: Node, o: Outcome, error_class: str, child: s
     data = {"n": n.attempt, "class": error_class, "effect": o.effect, "mode": k.mode} | _cost(n, o) | _busy(k)
     data |= fit({
         "message": o.message, "status": o.status, "tokens": dict(o.tokens), "retry_after_ms": o.retry_after_ms,
-        "checks": list(o.checks), "feedback": o.feedback, "result": o.result, "session": o.session, "executor":
-        o.executor,
+        "checks": list(o.checks), "feedback": o.feedback, "result": o.result, "session": o.session,
+        "executor": o.executor,
         "model": o.model, "log": o.log, "denials": list(o.denials), "child": child,
     })  # fmt: skip
     emit(k, "attempt_failed", n, data)
@@ -208,7 +208,7 @@ def _fail(k: RunState, n: Node, d: Fail) -> None:
 
 
 CARRY_OUT: Mapping[type, Callable[[RunState, Node, Any], None]] = {
-    Again: _again, Unknown: _unknown, Cancelled: _cancelled, Repair: _repair, Next: _next, Retry: _retry, Fallback:
-    _fallback,
+    Again: _again, Unknown: _unknown, Cancelled: _cancelled, Repair: _repair, Next: _next, Retry: _retry,
+    Fallback: _fallback,
     Suspend: _suspend, Skip: _skip, Fail: _fail,
 }  # fmt: skip

@@ -17,12 +17,10 @@ class Node:
 
     __slots__ = (
         "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor",
-        "failed", "feedback",
-        "former", "free_only", "group", "holding", "id", "index", "item", "items", "items_bad", "key", "label",
-        "lane", "level",
-        "limit", "lost", "model", "open", "placed", "previous", "producer", "products", "queue", "queued", "reason",
-        "repair",
-        "reserved", "result", "rounds", "session", "spec", "state", "step", "until", "used", "waits",
+        "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
+        "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
+        "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
+        "session", "spec", "state", "step", "until", "used", "waits",
     )  # fmt: skip
 
     def __init__(

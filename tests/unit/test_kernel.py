@@ -725,8 +725,8 @@ def test_a_new_leg_repeats_what_ended_badly_and_nothing_else() -> None:
     again = stage.again()
     assert again.states() == stage.states()
     assert again.states() == {
-        "good": "succeeded", "bad": "running", "blocked": "pending", "opt": "failed", "fan": "group", "once":
-        "suspended",
+        "good": "succeeded", "bad": "running", "blocked": "pending", "opt": "failed", "fan": "group",
+        "once": "suspended",
         "f": "pending", "fan[0]": "running", "fan[1]": "succeeded",
     }  # fmt: skip
     assert stage.tasks[0].key == "r/bad/2" and stage.kernel.leg == 2
