@@ -1,41 +1,69 @@
-"""What every verb begins with: settings, the record, and options that several verbs share."""
+"""What every verb begins with: settings, the record for reading, and options that several verbs share."""
 
 from __future__ import annotations
 
-import json
 import os
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
 from runner.api.settings import Settings, load_config
+from runner.cli.output import options, print_diagnostics
 from runner.errors import InvalidInput, UsageError
+from runner.ports import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def settings_of(ctx: click.Context, overrides: Mapping[str, Any] | None = None) -> Settings:
+def settings_of(overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings of this command. Raises InvalidInput when the config has mistakes; its warnings go to stderr."""
-    from runner.cli.output import print_diagnostics
-
-    config = ctx.obj.get("config")
-    settings = load_config(Path(config) if config else None, start=Path.cwd(), env=os.environ, overrides=overrides)
+    config = options().get("config")
+    settings = load_config(Path(config) if config else None, start=_here(), env=os.environ, overrides=overrides)
     if not settings.ok:
-        raise InvalidInput(f"{settings.file or 'config'} has mistakes", settings.diagnostics)
-    if settings.diagnostics and not ctx.obj.get("quiet"):
-        print_diagnostics(settings.diagnostics, {}, err=True)
+        raise InvalidInput(f"{settings.file or 'the config'} has mistakes; nothing ran", settings.diagnostics)
+    if settings.diagnostics and not options().get("quiet"):
+        print_diagnostics(settings.diagnostics, {})
     return settings
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except FileNotFoundError as error:
+        raise UsageError("the working directory was removed", hint="change to a folder that exists") from error
+
+
+@contextmanager
+def reading(settings: Settings) -> Iterator[Store]:
+    """The record, for reading only: a missing one reads as empty, nothing is made. Raises the StoreError family."""
+    from runner.clock import SystemClock
+    from runner.store.sqlite import SqliteStore
+
+    store = SqliteStore.open(settings.state_path, clock=SystemClock(), read_only=True)
+    try:
+        yield store
+    finally:
+        store.close()
 
 
 def inputs_options(command: F) -> F:
     """`-i name=value` and `-f FILE`."""
     command = click.option(
-        "-f", "--inputs", "inputs_file", metavar="FILE", help="Inputs as YAML or JSON; `-i` wins over it."
+        "-f", "--inputs", "inputs_file", metavar="FILE", help="Inputs as YAML or JSON (`-`: stdin); `-i` wins over it."
     )(command)
-    return click.option("-i", "--input", "inputs", multiple=True, metavar="NAME=VALUE", help="An input; may be repeated.")(command)
+    option = click.option(
+        "-i",
+        "--input",
+        "inputs",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="An input, for every manifest that declares it; may be repeated.",
+    )
+    return option(command)
 
 
 def texts_of(inputs: tuple[str, ...]) -> dict[str, str]:
@@ -43,14 +71,18 @@ def texts_of(inputs: tuple[str, ...]) -> dict[str, str]:
     found = {}
     for given in inputs:
         name, sign, text = given.partition("=")
-        if not sign:
-            raise UsageError(f"-i {given}: expected NAME=VALUE")
+        if not sign or not name:
+            raise UsageError(f"-i {given}: expected NAME=VALUE", hint="such as -i issue=42")
+        try:
+            text.encode()
+        except UnicodeEncodeError as error:
+            raise UsageError(f"-i {name}=…: the value is not UTF-8 text") from error
         found[name] = text
     return found
 
 
 def values_of(path: str | None) -> dict[str, Any]:
-    """The map in an inputs file. Raises UsageError."""
+    """The map in an inputs file. Raises UsageError, InvalidInput."""
     if path is None:
         return {}
     from runner.syntax import read
@@ -58,15 +90,22 @@ def values_of(path: str | None) -> dict[str, Any]:
     try:
         data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}") from error
-    documents, diagnostics = read(data, path)
-    if diagnostics:
-        raise InvalidInput(f"{path} cannot be read", diagnostics)
+        raise UsageError(f"-f {path}: {error.strerror}", hint="expected a YAML or JSON file with one map") from error
+    name = "stdin" if path == "-" else path
+    documents, diagnostics = read(data, name)
+    errors = [one for one in diagnostics if one.severity == "error"]
+    if errors:
+        raise InvalidInput(f"-f {name} cannot be read; nothing ran", errors)
     if len(documents) != 1 or not isinstance(documents[0].data, dict):
-        raise UsageError(f"{path}: expected one map of inputs")
+        raise UsageError(f"-f {name}: expected one map of inputs", hint="such as `issue: 42` on a line of its own")
     return dict(documents[0].data)
 
 
-def print_json(document: Any) -> None:
-    """One JSON document on stdout, whole."""
-    click.echo(json.dumps(document, indent=2, ensure_ascii=False))
+def user() -> str:
+    """Who answers, for the record: the login name, else the number of the account (containers have no names)."""
+    import getpass
+
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())

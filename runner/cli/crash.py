@@ -4,20 +4,34 @@ from __future__ import annotations
 
 import os
 import platform
+import sys
 import tempfile
 import traceback
 
-import click
-
 from runner import __version__
+from runner.cli.output import err
+from runner.manifest.references import SENSITIVE
+from runner.redact import SHORTEST, Redactor
 
 
 def report(error: BaseException) -> int:
-    """Write what is known to a file that only we can read, and say where it is."""
-    handle, path = tempfile.mkstemp(prefix="runner-crash-", suffix=".txt")
-    with os.fdopen(handle, "w", encoding="utf-8") as file:
-        file.write(f"runner {__version__}, Python {platform.python_version()}, {platform.platform()}\n\n")
-        file.write("".join(traceback.format_exception(error)))
-    click.echo(f"internal error: {type(error).__name__}. This is a defect of runner, not of your manifest.", err=True)
-    click.echo(f"  help: the report is in {path}; the state is safe, and `runner apply` goes on where it was.", err=True)
+    """Write what is known to a file that only we can read, and say where it is. What the environment calls a secret is masked."""
+    trace = _masked("".join(traceback.format_exception(error)))
+    err(f"internal error: {type(error).__name__}. This is a defect of runner, not of your manifest.")
+    try:
+        handle, path = tempfile.mkstemp(prefix="runner-crash-", suffix=".txt")
+    except OSError as failed:  # no place to write to: the terminal is what is left
+        err(trace)
+        err(f"  help: no report file could be written ({failed.strerror})")
+        return 8
+    with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+        file.write(f"runner {__version__}, Python {platform.python_version()}, {platform.platform()}\n")
+        file.write(f"verb: {next((word for word in sys.argv[1:] if not word.startswith('-')), '')}\n\n")
+        file.write(trace)
+    err(f"  help: the report is in {path}; the state is safe, and `runner apply` goes on where it was")
     return 8
+
+
+def _masked(text: str) -> str:
+    secrets = {name: value for name, value in os.environ.items() if SENSITIVE.search(name) and len(value) >= SHORTEST}
+    return Redactor(secrets).text(text)

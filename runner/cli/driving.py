@@ -3,32 +3,45 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import click
 
 from runner.api.request import Control
 from runner.api.results import ApplyResult
-from runner.cli.context import print_json
-from runner.cli.output import wants_color
+from runner.api.settings import Settings
+from runner.cli.context import reading
+from runner.cli.output import err, options, out, out_json, painter, wants_color
 from runner.cli.summary import summary
+from runner.clock import SystemClock
 from runner.core.graph import StepGraph
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
 
+F = TypeVar("F", bound=Callable[..., Any])
 Work = Callable[[Sequence[Sink], Control], Coroutine[Any, Any, ApplyResult]]
 
 
+def driving_options(command: F) -> F:
+    """`-j`, `--json`, `--events`."""
+    for option in (
+        click.option("--events", is_flag=True, help="Every event as a JSON line on stdout, ending with that document."),
+        click.option("--json", "json_", is_flag=True, help="One JSON document on stdout, when all has ended."),
+        click.option("-j", "--jobs", type=click.IntRange(min=1), metavar="N", help="At most N running steps in all."),
+    ):
+        command = option(command)
+    return command
+
+
 def drive(
-    ctx: click.Context, work: Work, *, json_: bool, events: bool, graphs: Mapping[str, StepGraph] | None = None
+    work: Work, settings: Settings, *, json_: bool, events: bool, graphs: Mapping[str, StepGraph] | None = None
 ) -> int:
     """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code."""
-    sinks = _sinks(ctx, events, graphs or {})
+    sinks = _sinks(events, graphs or {})
     control = Control()
     try:
         result = asyncio.run(_with_signals(work, sinks, control))
@@ -36,28 +49,34 @@ def drive(
         for sink in sinks:
             sink.close()
     if events:
-        click.echo(json.dumps(result.to_json(), ensure_ascii=False))
+        out_json(result.to_json(), indent=None)
     elif json_:
-        print_json(result.to_json())
+        out_json(result.to_json())
     else:
-        click.echo(summary(result, color=wants_color(ctx.obj["color"], sys.stdout)), color=True)
+        with reading(settings) as store:
+            out(summary(result, store, settings.state_path.parent, painter()))
     return result.exit_code
 
 
-def _sinks(ctx: click.Context, events: bool, graphs: Mapping[str, StepGraph]) -> list[Sink]:
-    sinks: list[Sink] = [JsonLines(sys.stdout)] if events else []
-    if ctx.obj["quiet"]:
+def _sinks(events: bool, graphs: Mapping[str, StepGraph]) -> list[Sink]:
+    sinks: list[Sink] = [JsonLines(sys.stdout.buffer)] if events else []
+    if options().get("quiet"):
         return sinks
-    color = wants_color(ctx.obj["color"], sys.stderr)
+    color = wants_color(options().get("color", "auto"), sys.stderr)
     if _live():
         from runner.reporters.live import LiveTree
 
-        return [*sinks, LiveTree(sys.stderr, graphs, color=color)]
+        return [
+            *sinks,
+            LiveTree(sys.stderr, {name: len(g.steps) for name, g in graphs.items()}, SystemClock(), color=color),
+        ]
     return [*sinks, PlainLines(sys.stderr, color=color)]
 
 
 def _live() -> bool:
-    return sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
+    """A live tree needs a terminal that can move its cursor; `--verbose` asks for the lines."""
+    asked = not options().get("verbose")
+    return asked and sys.stderr.isatty() and not os.environ.get("CI") and os.environ.get("TERM") != "dumb"
 
 
 async def _with_signals(work: Work, sinks: Sequence[Sink], control: Control) -> ApplyResult:
@@ -66,7 +85,7 @@ async def _with_signals(work: Work, sinks: Sequence[Sink], control: Control) -> 
     def interrupted(number: signal.Signals) -> None:
         control.interrupt(number)
         word = "stopping now" if control.stopped else "letting running steps end; once more to stop now"
-        click.echo(f"\n{number.name}: {word}. The state is saved; the same command goes on.", err=True)
+        err(f"{number.name}: {word}. The state is saved; the same command goes on.")
 
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupted, number)

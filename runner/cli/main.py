@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
-import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
@@ -11,15 +9,20 @@ from typing import Any
 
 import click
 
+from runner.cli.nearest import nearest
 from runner.cli.registry import ALIASES, VERBS
+from runner.cli.shared import CONTEXT, SHARED, shared_options
 from runner.errors import InvalidInput, RunnerError
 
 EPILOG = """\b
 Examples:
+  runner init                           begin a project here
   runner validate manifests/            every mistake at once
   runner plan manifests/                what apply would do, and why
   runner apply manifests/               run it; again: nothing to do
   runner status                         how the runs stand
+
+`runner COMMAND --help` has examples of each. The options above may also stand after the command.
 """
 
 
@@ -29,52 +32,54 @@ class LazyGroup(click.Group):
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(VERBS)
 
-    def get_command(self, ctx: click.Context, name: str) -> click.Command | None:
-        verb = VERBS.get(ALIASES.get(name, name))
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        verb = VERBS.get(ALIASES.get(cmd_name, cmd_name))
         return None if verb is None else import_module(verb.module).command
 
-    def resolve_command(self, ctx: click.Context, args: list[str]) -> tuple[str | None, click.Command | None, list[str]]:
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
         name = args[0]
         if name not in VERBS and name not in ALIASES:
-            near = difflib.get_close_matches(name, [*VERBS, *ALIASES], 1, 0.5)
-            hint = f" Did you mean {near[0]!r}?" if near else " `runner --help` lists the commands."
-            raise click.UsageError(f"no command {name!r}.{hint}", ctx)
+            raise click.UsageError(f"no command {name!r}{nearest(name, [*VERBS, *ALIASES])}", ctx)
         return super().resolve_command(ctx, args)
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        other = {name: alias for alias, name in ALIASES.items()}
         with formatter.section("Commands"):
-            formatter.write_dl([(name, verb.help) for name, verb in VERBS.items()])
+            rows = [(name + (f", {other[name]}" if name in other else ""), verb.help) for name, verb in VERBS.items()]
+            formatter.write_dl(rows)
 
 
-@click.group(cls=LazyGroup, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.option("--config", metavar="FILE", help="The config file (default: RUNNER_CONFIG, else config.yaml of the project).")
-@click.option("--color", type=click.Choice(["auto", "always", "never"]), default="auto", help="Colours (NO_COLOR holds, too).")
-@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
-@click.option("-v", "--verbose", is_flag=True, help="More detail on stderr.")
-@click.version_option(None, "--version", package_name="omni-orchestrator", prog_name="runner", message="%(prog)s %(version)s")
+@click.group(cls=LazyGroup, epilog=EPILOG, context_settings=CONTEXT)
+@click.version_option(None, "--version", package_name="omni-orchestrator", message="runner %(version)s")
+@shared_options(hidden=False)
 @click.pass_context
-def cli(ctx: click.Context, **options: Any) -> None:
+def cli(ctx: click.Context) -> None:
     """ARES: a declarative pipeline runner for agent work, driven by YAML task manifests."""
-    ctx.obj = options
 
 
 def run(argv: Sequence[str]) -> int:
-    """Run a command line; returns the exit code. Nothing but KeyboardInterrupt and SystemExit of the interpreter passes."""
+    """Run a command line; returns the exit code. Nothing but the SystemExit of the interpreter passes."""
+    _forgive(sys.stdout)
+    _forgive(sys.stderr)
     try:
-        code = cli.main(args=list(argv), prog_name="runner", standalone_mode=False)
+        with cli.make_context("runner", list(argv), obj=dict(SHARED)) as ctx:
+            code = cli.invoke(ctx)
         sys.stdout.flush()
         return code if isinstance(code, int) else 0
     except click.exceptions.Exit as error:
         return error.exit_code
-    except click.Abort:
-        return 130
     except click.ClickException as error:
-        error.show()
-        return 2
+        return _misused(error)
     except RunnerError as error:
         return _refused(error)
+    except (KeyboardInterrupt, click.Abort):
+        return 130
     except BrokenPipeError:  # the reader of our output went away: that is no failure of ours
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        from runner.cli.output import abandon
+
+        abandon(sys.stdout)
         return 0
     except Exception as error:  # noqa: BLE001  the border of the program
         from runner.cli.crash import report
@@ -82,14 +87,37 @@ def run(argv: Sequence[str]) -> int:
         return report(error)
 
 
+def _forgive(stream: Any) -> None:
+    """A terminal that cannot show a character gets an escape, not an exception (file names may be no text at all)."""
+    if hasattr(stream, "reconfigure"):
+        stream.reconfigure(errors="backslashreplace")
+
+
+def _misused(error: click.ClickException) -> int:
+    """A flag, argument or command that makes no sense."""
+    from runner.cli.output import err, safe
+
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        err(error.format_message())
+        return 2
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        known = [name for param in ctx.command.params for name in param.opts] if ctx else []
+        message = f"no option {error.option_name}{nearest(error.option_name, [*known, '--help'])}"
+    err(f"error: {safe(message[:1].lower() + message[1:])}")
+    if ctx is not None:
+        err(f"  usage: {ctx.get_usage().removeprefix('Usage: ')}")
+        err(f"  help: `{ctx.command_path} --help` has examples")
+    return 2
+
+
 def _refused(error: RunnerError) -> int:
+    from runner.cli.output import err, print_diagnostics, safe
+
     if isinstance(error, InvalidInput) and error.diagnostics:
-        from runner.cli.output import print_diagnostics
-
         print_diagnostics(error.diagnostics, {})
-    from runner.cli.output import safe
-
-    click.echo(f"error: {safe(error.message)}", err=True)
+    err(f"error: {safe(error.message)}")
     if error.hint:
-        click.echo(f"  help: {safe(error.hint)}", err=True)
+        err(f"  help: {safe(error.hint)}")
     return error.exit_code

@@ -1,23 +1,35 @@
-"""How text reaches a terminal: colours when they are wanted, and nothing that a step or file could use as a control sequence."""
+"""How text reaches a terminal: colours when they are wanted, nothing that a step or a file could use as a control sequence, and
+no noise when nobody reads any more."""
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TextIO
 
 import click
 
 from runner.diagnostics.model import Diagnostic
 from runner.diagnostics.render import to_text
+from runner.errors import RunnerError
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+Paint = Callable[[str, str | None], str]
+"""(text, colour) → text for the terminal; no colour leaves it as it is."""
+
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
 
 
 def safe(text: str) -> str:
-    """`text` with control characters made visible; newlines and tabs stay."""
-    return _CONTROL.sub(lambda match: f"\\x{ord(match[0]):02x}", text)
+    """`text` with control characters, and what turns the direction of text, made visible; newlines and tabs stay."""
+    return _CONTROL.sub(_visible, text)
+
+
+def _visible(match: re.Match[str]) -> str:
+    code = ord(match[0])
+    return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}"
 
 
 def wants_color(option: str, stream: object) -> bool:
@@ -29,15 +41,80 @@ def wants_color(option: str, stream: object) -> bool:
     return bool(getattr(stream, "isatty", lambda: False)())
 
 
-def color_option() -> str:
-    """`--color` of the running command."""
+def options() -> Mapping[str, Any]:
+    """The options that every verb has (`--color`, `--quiet`, …) of the running command."""
     ctx = click.get_current_context(silent=True)
-    return (ctx.find_root().obj or {}).get("color", "auto") if ctx is not None else "auto"
+    return (ctx.find_root().obj or {}) if ctx is not None else {}
 
 
-def print_diagnostics(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, err: bool = True) -> None:
+def painter(stream: object | None = None) -> Paint:
+    """How to colour what goes to `stream` (default: stdout)."""
+    if wants_color(options().get("color", "auto"), stream or sys.stdout):
+        return lambda text, color: click.style(text, fg=color) if color else text
+    return lambda text, color: text
+
+
+def out(text: str) -> None:
+    """The result of a command, on stdout; silent when its reader went away."""
+    _write(sys.stdout, f"{text}\n")
+
+
+def err(text: str) -> None:
+    """Progress and complaints, on stderr."""
+    _write(sys.stderr, f"{text}\n")
+
+
+def out_json(document: Any, *, indent: int | None = 2) -> None:
+    """A JSON document on stdout as UTF-8, whole or not at all. Raises RunnerError when it cannot be written."""
+    try:
+        text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
+    except (ValueError, TypeError) as error:
+        raise RunnerError(f"the result cannot be written as JSON: {error}") from error
+    # A file name that is no text has lone surrogates: this writes them as the escapes that JSON has for them.
+    _write(sys.stdout, text.encode("utf-8", "backslashreplace") + b"\n")
+
+
+def _write(stream: TextIO, data: str | bytes) -> None:
+    try:
+        if isinstance(data, bytes):
+            stream.flush()
+            stream.buffer.write(data)
+        else:
+            stream.write(data)
+        stream.flush()
+    except BrokenPipeError:
+        abandon(stream)
+    except OSError as error:
+        abandon(stream)
+        raise RunnerError(f"cannot write the result: {error.strerror}", hint="is the disk full?") from error
+
+
+def abandon(stream: TextIO) -> None:
+    """Nobody reads this stream any more: what is still written to it goes nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def print_diagnostics(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, to_stderr: bool = True) -> None:
     """Every diagnostic with its source line."""
-    stream = sys.stderr if err else sys.stdout
-    text = to_text(diagnostics, sources, color=wants_color(color_option(), stream))
+    stream = sys.stderr if to_stderr else sys.stdout
+    text = to_text(diagnostics, sources, color=wants_color(options().get("color", "auto"), stream))
     if text:
-        click.echo(text, err=err, color=True)
+        (err if to_stderr else out)(text)
+
+
+def columns(rows: Iterable[Sequence[str]], *, gap: str = "  ", indent: str = "") -> list[str]:
+    """Rows of cells (with or without colours) as aligned lines; the last cell of a row may be as long as it likes."""
+    table = [list(row) for row in rows]
+    count = max((len(row) for row in table), default=0)
+    widths = [max((_width(row[i]) for row in table if len(row) > i + 1), default=0) for i in range(count)]
+    lines = []
+    for row in table:
+        padded = [cell + " " * (widths[i] - _width(cell)) for i, cell in enumerate(row[:-1])]
+        lines.append((indent + gap.join([*padded, *row[-1:]])).rstrip())
+    return lines
+
+
+def _width(text: str) -> int:
+    return len(click.unstyle(text))

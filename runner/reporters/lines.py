@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import json
-from typing import TextIO
+from typing import BinaryIO, TextIO
 
 import click
 
-from runner.core.events import Recorded
+from runner.core.events import Recorded, V
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds, told
+
+_PLACE = 28
+"""Columns for `manifest/step`: lines that come one by one cannot be aligned better."""
 
 
 class PlainLines:
-    """`manifest/step  sign  what happened`, as it happens. A closed pipe ends the reporter, not the run."""
+    """`manifest/step  sign state  what happened`, as it happens. When nobody reads any more it falls silent; the run goes on."""
 
     def __init__(self, stream: TextIO, *, color: bool = False) -> None:
         self._stream, self._color = stream, color
         self._started: dict[tuple[str, str], int] = {}
+        self._gone = False
 
     def event(self, recorded: Recorded, name: str) -> None:
         event = recorded.event
@@ -28,26 +32,32 @@ class PlainLines:
         if event.kind in ("attempt_succeeded", "attempt_failed"):
             took = recorded.at - self._started.pop((recorded.run, event.node), recorded.at)
             text = f"{text} ({seconds(took)})".strip()
-        self._write(f"{name}/{event.node}", state, text)
+        if event.kind == "run_started":
+            text = f"run {recorded.run}"
+        self._write(f"{name}/{event.node}" if event.node else name, state, text)
 
     def _write(self, place: str, state: str, text: str) -> None:
-        sign = SIGNS.get(state, "·")
-        word = click.style(f"{sign} {state}", fg=COLORS.get(state)) if self._color else f"{sign} {state}"
-        try:
-            self._stream.write(f"{place}  {word}  {one_line(text)}".rstrip() + "\n")
-            self._stream.flush()
-        except OSError:  # nobody reads any more
-            self._write = lambda place, state, text: None  # type: ignore[method-assign]
+        word = f"{SIGNS.get(state, '·')} {state}"
+        padding = " " * (11 - len(word))
+        word = click.style(word, fg=COLORS.get(state)) if self._color else word
+        line = f"{place:<{_PLACE}}  {word}{padding}  {one_line(text)}".rstrip()
+        if not self._gone:
+            try:
+                self._stream.write(f"{line}\n")
+                self._stream.flush()
+            except OSError:
+                self._gone = True
 
     def close(self) -> None:
         """Nothing is held back."""
 
 
 class JsonLines:
-    """{"run", "manifest", "seq", "at", "kind", "node", "data"} for each event, one a line."""
+    """{"run", "manifest", "seq", "at", "kind", "node", "v", "data"} for each event, one a line, as UTF-8. Falls silent, too."""
 
-    def __init__(self, stream: TextIO) -> None:
+    def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
+        self._gone = False
 
     def event(self, recorded: Recorded, name: str) -> None:
         kind, node, data = recorded.event
@@ -58,9 +68,15 @@ class JsonLines:
             "at": recorded.at,
             "kind": kind,
             "node": node,
+            "v": V,
             "data": data,
         }
-        self._stream.write(json.dumps(line, ensure_ascii=False) + "\n")
+        if not self._gone:
+            try:
+                self._stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                self._stream.flush()
+            except OSError:
+                self._gone = True
 
     def close(self) -> None:
-        self._stream.flush()
+        """Nothing is held back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from runner.core.events import Event
@@ -14,60 +15,74 @@ SIGNS = {
 }  # fmt: skip
 COLORS = {
     "succeeded": "green", "reused": "cyan", "skipped": "bright_black", "failed": "red", "blocked": "yellow", "cancelled": "yellow",
-    "suspended": "magenta", "waiting": "blue", "running": "blue", "interrupted": "yellow", "unchanged": "cyan", "busy": "red",
-    "refused": "red",
+    "suspended": "magenta", "waiting": "blue", "running": "blue", "group": "blue", "interrupted": "yellow", "unchanged": "cyan",
+    "busy": "red", "refused": "red", "pending": "bright_black", "superseded": "bright_black", "callable": "bright_black",
 }  # fmt: skip
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
 
 def one_line(text: object, width: int = 160) -> str:
     """Text as one harmless line: no control characters, at most `width` characters."""
-    flat = _CONTROL.sub(" ", str(text)).strip()
+    flat = _CONTROL.sub(" ", str(text)[: 4 * width]).strip()
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 
 def seconds(millis: int) -> str:
-    """A length of time for people: 340ms, 2.1s, 3m 05s, 2h 07m."""
+    """A length of time for people: 340ms, 2.1s, 3m 05s, 2h 07m, 3d 04h."""
     if millis < 1_000:
-        return f"{millis}ms"
+        return f"{max(0, millis)}ms"
     if millis < 60_000:
-        return f"{millis / 1000:.1f}s"
+        return f"{millis // 100 / 10:.1f}s"
     minutes, rest = divmod(millis // 1000, 60)
-    return f"{minutes}m {rest:02d}s" if minutes < 60 else f"{minutes // 60}h {minutes % 60:02d}m"
+    if minutes < 60:
+        return f"{minutes}m {rest:02d}s"
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}h {minutes:02d}m" if hours < 48 else f"{hours // 24}d {hours % 24:02d}h"
 
 
 def told(event: Event) -> tuple[str, str] | None:
     """(state, what to say) of an event that people want to see; None for the others."""
-    data = event.data
     tell = _TOLD.get(event.kind)
-    return tell(data) if tell else None
+    return tell(event.data) if tell else None
 
 
-def _failed(data: dict[str, Any]) -> tuple[str, str]:
-    return "failed", f"{data.get('class', '')}: {data.get('message', '')}"
+def _started(data: Mapping[str, Any]) -> tuple[str, str]:
+    words = [str(data.get("label") or "")]
+    if data["n"] > 1:
+        words.append(f"attempt {data['n']}")
+    if (why := data.get("reason", "")) and why != "ready":
+        words.append(str(why))
+    return "running", ", ".join(word for word in words if word)
 
 
-_TOLD: dict[str, Any] = {
-    "attempt_started": lambda d: ("running", _started(d)),
+def _suspended(data: Mapping[str, Any]) -> tuple[str, str]:
+    return "suspended", ": ".join(word for word in (data["reason"], data.get("detail") or "") if word)
+
+
+def _reason(state: str) -> Callable[[Mapping[str, Any]], tuple[str, str]]:
+    return lambda data: (state, str(data.get("reason") or ""))
+
+
+_TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
+    "run_started": lambda d: ("running", "started"),
+    "leg_started": lambda d: ("running", f"goes on: leg {d['leg']}, {len(d['reset'])} to do again"),
+    "run_timed_out": lambda d: ("cancelled", "the run's timeout is over"),
+    "cancel_requested": lambda d: ("cancelled", f"asked for by {d.get('by') or 'somebody'}"),
+    "run_suspended": lambda d: ("suspended", ", ".join(d["reasons"])),
+    "run_finished": lambda d: (d["state"], str(d.get("reason") or "")),
+    "attempt_started": _started,
     "attempt_succeeded": lambda d: ("succeeded", ""),
-    "attempt_failed": lambda d: ("failed", f"attempt {d['n']}: {d.get('class', '')}: {d.get('message', '')}"),
+    "attempt_failed": lambda d: ("failed", f"attempt {d['n']}: {d.get('class') or ''}: {d.get('message') or ''}"),
     "attempt_lost": lambda d: ("interrupted", f"attempt {d['n']} was lost: nobody knows how it ended"),
     "items_expanded": lambda d: ("group", f"{len(d['items'])} items"),
-    "group_joined": lambda d: (d["state"], d.get("reason", "")),
-    "step_skipped": lambda d: ("skipped", d.get("reason", "")),
-    "step_blocked": lambda d: ("blocked", d.get("reason", "")),
-    "step_cancelled": lambda d: ("cancelled", d.get("reason", "")),
-    "step_failed": _failed,
-    "step_reused": lambda d: ("reused", d.get("reason", "")),
-    "step_waiting": lambda d: ("waiting", d.get("reason", "")),
-    "step_suspended": lambda d: ("suspended", f"{d['reason']}: {d.get('detail', '')}".rstrip(": ")),
-    "step_resolved": lambda d: (d["state"], "" if d.get("by") in ("set", "timer") else f"by {d.get('by', '')}"),
-    "choice_advanced": lambda d: ("waiting", d.get("reason", "")),
+    "group_joined": lambda d: (d["state"], str(d.get("reason") or "")),
+    "step_skipped": _reason("skipped"),
+    "step_blocked": _reason("blocked"),
+    "step_cancelled": _reason("cancelled"),
+    "step_failed": lambda d: ("failed", str(d.get("reason") or f"{d.get('class')}: {d.get('message')}")),
+    "step_reused": _reason("reused"),
+    "step_waiting": _reason("waiting"),
+    "step_suspended": _suspended,
+    "step_resolved": lambda d: (d["state"], "" if d.get("by") in ("set", "timer") else f"by {d.get('by') or ''}"),
 }
-
-
-def _started(data: dict[str, Any]) -> str:
-    again = "" if data["n"] == 1 else f", attempt {data['n']}"
-    why = data.get("reason", "")
-    return f"{data.get('label', '')}{again}" + (f" ({why})" if why and why != "ready" else "")

@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import asyncio
-import getpass
 
 import click
 
-from runner.cli.context import settings_of
+from runner.cli.context import settings_of, user
+from runner.cli.output import out
+from runner.cli.shared import verb
 
 EPILOG = """\b
-Example:
-  runner cancel fix-issue
+Examples:
+  runner cancel 3f9a2c       a unique prefix of the run's id
+  runner cancel fix-issue    the latest run of a manifest
+
 A runner that drives it right now is told; else it is ended here. Its `finally` steps run.
+
+\b
+Exit codes: 0 ok, 2 no such run or it has ended already, 7 state database.
 """
 
 
-@click.command(epilog=EPILOG)
+@verb(EPILOG)
 @click.argument("run", metavar="RUN")
-@click.pass_context
-def command(ctx: click.Context, run: str) -> int:
+def command(run: str) -> int:
     """End one run as cancelled."""
     from runner.api.apply import cancel
 
-    result = asyncio.run(cancel(run, settings_of(ctx), by=getpass.getuser()))
+    result = asyncio.run(cancel(run, settings_of(), by=user()))
     end = result.runs[0]
     done = end.state == "cancelled"
-    click.echo(f"{end.manifest} {end.run}: " + ("cancelled" if done else f"told to cancel (it is {end.state})"))
+    out(
+        f"{end.manifest} {end.run}: "
+        + ("cancelled" if done else f"its runner was told to cancel it (now: {end.state})")
+    )
     return 0

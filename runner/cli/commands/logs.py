@@ -1,0 +1,95 @@
+"""`runner logs`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import click
+
+from runner.cli.context import reading, settings_of
+from runner.cli.nearest import nearest
+from runner.cli.output import Paint, err, options, out, painter, safe
+from runner.cli.shared import verb
+from runner.engine.logs import log_path
+from runner.errors import UsageError
+from runner.ports import AttemptRow, RunRow, Store
+from runner.reporters.words import COLORS, one_line, seconds
+
+EPILOG = """\b
+Examples:
+  runner logs fix-issue            the latest run of a manifest, all steps
+  runner logs 3f9a2c fetch         one step, all attempts
+  runner logs 3f9a2c fetch.2       its second attempt
+  runner logs 3f9a2c 'review[3]'   an item of a fan-out
+
+Control characters are made visible, so that no output can play tricks with the terminal. Secrets are masked.
+
+\b
+Exit codes: 0 ok, 2 no such run or step, 7 state database.
+"""
+
+_STEP = re.compile(r"(?P<node>[A-Za-z_]\w*(?:\[\d+\])?)(?:\.(?P<attempt>\d+))?", re.ASCII)
+_CHUNK = 1 << 16
+
+
+@verb(EPILOG)
+@click.argument("run", metavar="RUN")
+@click.argument("step", metavar="[STEP]", required=False)
+def command(run: str, step: str | None) -> int:
+    """Print what the attempts of a run wrote, in the order in which they began."""
+    from runner.api.queries import find_run
+
+    settings = settings_of()
+    paint = painter()
+    with reading(settings) as store:
+        row = find_run(store, run)
+        attempts = chosen(store, row, step)
+    wrote = False
+    for attempt in attempts:
+        log = log_path(settings.state_path.parent / "logs", attempt.run, attempt.node, attempt.n)
+        if log.exists():
+            wrote = True
+            out(_header(attempt, paint))
+            for text in _content(log):
+                out(text)
+    if not wrote and not options().get("quiet"):
+        what = f"{one_line(step)} of run {row.run}" if step else f"run {row.run}"
+        err(f"{what}: {len(attempts)} attempt{'' if len(attempts) == 1 else 's'}, none wrote anything")
+    return 0
+
+
+def chosen(store: Store, row: RunRow, step: str | None) -> Sequence[AttemptRow]:
+    """The attempts that are meant, oldest first. Raises UsageError for a step that the run does not have."""
+    attempts = sorted(store.attempts(row.run), key=lambda attempt: (attempt.started, attempt.node, attempt.n))
+    if step is None:
+        return attempts
+    match = _STEP.fullmatch(step)
+    node = match["node"] if match else step
+    nodes = [known.node for known in store.steps(row.run)]
+    if match is None or node not in nodes:
+        steps = [known for known in nodes if "[" not in known]
+        raise UsageError(f"run {row.run} has no step {step!r}{nearest(step, steps)}", hint=f"steps: {', '.join(steps)}")
+    mine = [attempt for attempt in attempts if attempt.node == node or attempt.node.startswith(f"{node}[")]
+    if match["attempt"] is None:
+        return mine
+    number = int(match["attempt"])
+    numbers = sorted({attempt.n for attempt in mine})
+    if number not in numbers:
+        known = f"attempts: {', '.join(map(str, numbers))}" if numbers else "it had no attempt"
+        raise UsageError(f"{node} of run {row.run} has no attempt {number}", hint=known)
+    return [attempt for attempt in mine if attempt.n == number]
+
+
+def _header(attempt: AttemptRow, paint: Paint) -> str:
+    took = f" after {seconds(attempt.ended - attempt.started)}" if attempt.ended else ""
+    error = f" ({attempt.error_class})" if attempt.error_class else ""
+    return paint(f"── {attempt.node}, attempt {attempt.n}: {attempt.state}{error}{took}", COLORS.get(attempt.state))
+
+
+def _content(log: Path) -> Iterator[str]:
+    """The log in pieces that end with a line (a log may have megabytes)."""
+    with log.open(encoding="utf-8", errors="replace") as file:
+        while lines := file.readlines(_CHUNK):
+            yield safe("".join(lines)).removesuffix("\n")

@@ -1,0 +1,37 @@
+"""`runner show`."""
+
+from __future__ import annotations
+
+import click
+
+from runner.cli.context import reading, settings_of
+from runner.cli.output import out, out_json, painter
+from runner.cli.shared import verb
+
+EPILOG = """\b
+Examples:
+  runner show 3f9a2c             a unique prefix of the run's id
+  runner show fix-issue          the latest run of a manifest
+  runner show 3f9a2c --json      with every item and attempt
+
+\b
+Exit codes: 0 ok, 2 no such run, 7 state database.
+"""
+
+
+@verb(EPILOG)
+@click.argument("run", metavar="RUN")
+@click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
+def command(run: str, json_: bool) -> int:
+    """Show one run: its steps with states, reasons and attempts, its outputs, and what to do next."""
+    from runner.api.queries import find_run, show_json
+    from runner.cli.run_text import show_text
+
+    settings = settings_of()
+    with reading(settings) as store:
+        row = find_run(store, run)
+        if json_:
+            out_json(show_json(store, row.run))
+        else:
+            out(show_text(store, row, settings.state_path.parent / "logs", painter()))
+    return 0

@@ -1,0 +1,102 @@
+"""What `plan --explain` adds: who would do a step, what happens when it fails (per mode, with origins), what may be repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from runner.api.planning import PlannedManifest
+from runner.cli.output import columns
+from runner.core.graph import Body, GraphStep
+from runner.core.plan import PlannedStep
+from runner.manifest.types import duration_text
+from runner.manifest.vocabulary import MODES, WORK_VERBS, Mode
+from runner.reporters.words import one_line
+
+_LENGTHS = frozenset({"delay", "max_delay"})
+_EFFECTS = {
+    "none": "free to repeat",
+    "idempotent": "repeated after an unknown outcome",
+    "once": "never repeated silently",
+}
+_DEFAULT_EFFECTS = {"run": "once", "agent": "idempotent"}
+
+
+def explain_manifest(entry: PlannedManifest) -> Iterator[str]:
+    """Inputs as bound, and what starts the manifest by itself."""
+    graph = entry.graph
+    rows = [("input", f"{name} = {one_line(repr(value), 80)}") for name, value in entry.inputs.items()]
+    rows += [("trigger", f"{kind}: {_plain(value)}") for kind, value in graph.triggers.items() if value]
+    rows += [("calls", name) for name in graph.callees]
+    if graph.budget:
+        rows.append(("budget", ", ".join(f"{key} {_plain(value)}" for key, value in graph.budget.items())))
+    yield from columns(rows)
+
+
+def explain_step(planned: PlannedStep, step: GraphStep, mode: Mode) -> Iterator[str]:
+    """Lines about one step. The route is that of `mode`; fault policies are those of all modes."""
+    rows = [("route", f"{'→' if c.taken else '×'} {c.target}: {c.reason}") for c in planned.route]
+    rows += [("hint", text) for text in _policy(step, "route", step.bodies[0].route.get(mode, {}), mode)]
+    rows += [("fallback", _way(body)) for body in step.bodies[1:]]
+    if step.verb in WORK_VERBS:
+        rows.append(("effects", _effects(step.bodies[0])))
+    rows += _faults(step)
+    if step.bodies[0].timeout is not None:
+        rows.append(("timeout", _length(step.bodies[0].timeout)))
+    if step.labels:
+        rows.append(("labels", ", ".join(f"{key}={_plain(value)}" for key, value in step.labels.items())))
+    yield from columns(rows)
+
+
+def _way(body: Body) -> str:
+    on = f" on {', '.join(body.errors)}" if body.errors else ""
+    return f"{body.verb}{on}" + (f" when {one_line(body.when, 80)}" if body.when else "")
+
+
+def _effects(body: Body) -> str:
+    if body.effects is not None:
+        known = _EFFECTS.get(str(body.effects))
+        return f"{body.effects}" + (f": {known}" if known else "")
+    if body.verb == "tool":
+        return "by the tool's annotations, else once"
+    default = _DEFAULT_EFFECTS.get(body.verb, "none")
+    return f"{default}: {_EFFECTS[default]} (default of `{body.verb}`)"
+
+
+def _faults(step: GraphStep) -> list[tuple[str, str]]:
+    """One row for all modes with the same policy. What no layer above the built-in one gave is not marked."""
+    if step.verb not in WORK_VERBS and step.verb != "call":
+        return []
+    told: dict[str, list[str]] = {}
+    for mode in MODES:
+        policy = step.faults.get(mode, {})
+        retry = _policy(step, "retry", policy.get("retry", {}), mode)
+        rest = _policy(step, "", {key: value for key, value in policy.items() if key != "retry"}, mode)
+        told.setdefault("; ".join([f"retry: {', '.join(retry)}", *rest]), []).append(mode)
+    return [
+        ("faults", f"{', '.join(modes) if len(modes) < len(MODES) else 'any mode'}: {text}")
+        for text, modes in told.items()
+    ]
+
+
+def _policy(step: GraphStep, section: str, values: Mapping[str, Any], mode: Mode) -> list[str]:
+    rows = []
+    for key, value in values.items():
+        if value in ([], (), None):
+            continue
+        origin = step.origins.get(f"{mode}.{section}.{key}" if section else f"{mode}.{key}", "")
+        text = _length(value) if key in _LENGTHS else _plain(value)
+        rows.append(f"{key} {text}" + (f" [{origin}]" if origin not in ("", "built-in") else ""))
+    return rows
+
+
+def _length(value: Any) -> str:
+    return duration_text(value) if isinstance(value, int) and not isinstance(value, bool) else str(value)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " ".join(_plain(one) for one in value)
+    return one_line(value, 80)

@@ -1,0 +1,59 @@
+"""A plan for people: each manifest and step with its sign, action and reason; a last line that counts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+
+from runner.api.planning import PlannedManifest
+from runner.cli.explain import explain_manifest, explain_step
+from runner.cli.output import Paint, columns
+from runner.core.plan import PlannedStep
+from runner.manifest.vocabulary import Mode
+from runner.reporters.words import one_line
+
+SIGNS = {
+    "create": "+", "update": "~", "resume": ">", "unchanged": "=", "callable": "·",
+    "run": "+", "reuse": "=", "skip": "-", "unknown": "?",
+}  # fmt: skip
+COLORS = {
+    "create": "green", "update": "yellow", "resume": "magenta", "unchanged": "cyan", "callable": "bright_black",
+    "run": "green", "reuse": "cyan", "skip": "bright_black", "unknown": "yellow",
+}  # fmt: skip
+COUNTED = (("create", "to create"), ("update", "to update"), ("resume", "to resume"), ("unchanged", "unchanged"))
+
+
+def plan_text(planned: Sequence[PlannedManifest], paint: Paint, *, mode: Mode | None = None) -> str:
+    """The plan as lines. With a `mode` every step is explained: its route in that mode, its fault policies, its effects."""
+    lines: list[str] = []
+    for entry in planned:
+        lines += [*_manifest(entry, paint, mode), ""]
+    return "\n".join([*lines, _last(planned)])
+
+
+def _manifest(entry: PlannedManifest, paint: Paint, mode: Mode | None) -> Iterator[str]:
+    plan = entry.plan
+    head = paint(f"{SIGNS[plan.action]} {plan.name}", COLORS[plan.action])
+    yield f"{head}  {plan.action}: {one_line(plan.reason)}  {paint(f'({plan.file})', 'bright_black')}"
+    for old in plan.supersedes:
+        yield f"    ends run {old} as superseded"
+    if mode is not None:
+        yield from (f"    {line}" for line in explain_manifest(entry))
+    steps = plan.steps if mode is not None or plan.action != "unchanged" else ()
+    for step, line in zip(steps, columns([_step(step, paint) for step in steps], indent="    "), strict=True):
+        yield line
+        if mode is not None:
+            yield from (f"        {line}" for line in explain_step(step, entry.graph.by_id[step.id], mode))
+
+
+def _step(step: PlannedStep, paint: Paint) -> list[str]:
+    color = COLORS[step.action]
+    return [paint(SIGNS[step.action], color), step.id, step.verb, paint(step.action, color), one_line(step.reason, 200)]
+
+
+def _last(planned: Sequence[PlannedManifest]) -> str:
+    counts: Counter[str] = Counter(entry.plan.action for entry in planned)
+    words = [f"{counts[action]} {word}" for action, word in COUNTED if counts[action]]
+    callable_ = counts["callable"]
+    note = f" {callable_} passed over: required inputs are not set." if callable_ else ""
+    return f"Plan: {', '.join(words) or 'nothing to do'}.{note}"

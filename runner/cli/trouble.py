@@ -1,0 +1,80 @@
+"""What went wrong in a run, step by step, and what a person can do about it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+from runner.cli.output import Paint
+from runner.engine.logs import log_path
+from runner.ports import StepRow, Store
+from runner.reporters.words import COLORS, SIGNS, one_line
+
+BAD = ("failed", "suspended")
+
+
+def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Iterator[str]:
+    """Failed and suspended steps with class, message, log and remedy; those of sub-runs, too."""
+    steps = store.steps(run)
+    # Items tell more than the group that they fail; a group without failed items tells for itself.
+    groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}
+    found = [step for step in steps if step.state in BAD and step.node not in groups]
+    for step in found[:most]:
+        yield from _trouble(step, logs, paint)
+    if len(found) > most:
+        yield f"… and {len(found) - most} more: runner show {run}"
+    blocked = [step.node for step in steps if step.state == "blocked"]
+    if blocked:
+        names = ", ".join(blocked[:6]) + (", …" if len(blocked) > 6 else "")
+        yield paint(f"{SIGNS['blocked']} blocked by that: {names}", COLORS["blocked"])
+    for child in store.children(run):
+        if child.state in BAD:
+            yield f"in the sub-run {child.name} {child.run} of {child.parent_node}:"
+            yield from (f"  {line}" for line in troubles(child.run, store, logs, paint, most))
+
+
+def _trouble(step: StepRow, logs: Path, paint: Paint) -> Iterator[str]:
+    error = step.error or {}
+    name = f"{step.node} ({one_line(step.item_key, 40)})" if step.item_key else step.node
+    what = f"{error.get('class')}: {error.get('message')}" if error else step.reason
+    sign = paint(f"{SIGNS[step.state]} {name}", COLORS[step.state])
+    why = f"{step.reason}: {what}" if step.state == "suspended" and error and step.reason else what
+    yield f"{sign}  {one_line(why, 300)}"
+    log = log_path(logs, step.run, step.node, step.attempt)
+    if log.exists():
+        yield f"  log: {near(log)}"
+    if step.state == "suspended":
+        yield f"  {remedy(step)}"
+
+
+def remedy(step: StepRow) -> str:
+    """What lets a suspended step go on."""
+    node = f"'{step.node}'" if "[" in step.node else step.node
+    if step.reason.startswith("unknown"):
+        return f"nobody knows whether it happened; look, then: runner resolve {step.run} {node} --done JSON | --redo"
+    if step.until:
+        return f"may go on at {moment(step.until)}: runner resume {step.run}"
+    return f"goes on with: runner resume {step.run}"
+
+
+def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
+    """What to do about a run that has not succeeded."""
+    if state in ("failed", "cancelled"):
+        yield f"next: runner resume {run} tries again what failed; runner show {run} tells all"
+    elif state in ("interrupted", "running", "pending"):
+        yield f"next: the same command, or runner resume {run}, goes on where it was"
+    elif state == "suspended" and "unknown" in reasons:
+        yield f"next: once that is resolved, runner resume {run} goes on"
+
+
+def moment(millis: int) -> str:
+    """A point in time, as the clock on the wall shows it."""
+    return datetime.fromtimestamp(millis / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
+
+
+def near(path: Path) -> str:
+    """A path as people would type it here."""
+    text = os.path.relpath(path)
+    return str(path) if text.startswith("../..") else text

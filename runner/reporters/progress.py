@@ -1,0 +1,122 @@
+"""How far everything is: the fold of events into what a live view shows. Constant work an event, however wide a fan-out is."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from runner.core.events import Event, Recorded
+from runner.reporters.words import told
+
+ENDED = frozenset({"succeeded", "reused", "failed", "skipped", "blocked", "cancelled"})
+ACTIVE = frozenset({"running", "group", "waiting", "suspended", "interrupted"})
+RUN_ENDED = ENDED | {"superseded"}
+
+
+@dataclass(slots=True, eq=False)
+class StepView:
+    """A step or an item. Times are Unix milliseconds; `states` counts the items by state, `active` are those that go on."""
+
+    id: str
+    state: str = "pending"
+    text: str = ""
+    attempt: int = 0
+    started: int | None = None
+    ended: int | None = None
+    total: int | None = None
+    states: Counter[str] = field(default_factory=Counter)
+    active: dict[str, StepView] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class RunView:
+    """A run. `total` steps is None when it is not known, as for a run that goes on: its earlier events are not seen again."""
+
+    run: str
+    name: str
+    total: int | None
+    state: str = "running"
+    text: str = ""
+    started: int = 0
+    ended: int | None = None
+    steps: dict[str, StepView] = field(default_factory=dict)
+    states: Counter[str] = field(default_factory=Counter)
+
+    @property
+    def done(self) -> int:
+        return sum(self.states[state] for state in ENDED)
+
+
+class Progress:
+    """Runs by id, in the order in which they were seen."""
+
+    def __init__(self, totals: Mapping[str, int]) -> None:
+        """`totals`: manifest name → how many steps it has."""
+        self._totals = totals
+        self.runs: dict[str, RunView] = {}
+
+    def event(self, recorded: Recorded, name: str) -> None:
+        """Take one event in."""
+        run = self.runs.get(recorded.run)
+        if run is None:
+            total = self._totals.get(name) if recorded.seq == 1 else None
+            run = self.runs[recorded.run] = RunView(recorded.run, name, total, started=recorded.at)
+        event = recorded.event
+        if not event.node:
+            _run_event(run, event, recorded.at)
+        elif "[" in event.node:
+            _item_event(run, event, recorded.at)
+        else:
+            known = run.steps.get(event.node)
+            before = known.state if known else None
+            view = known or run.steps.setdefault(event.node, StepView(event.node))
+            _take(view, event, recorded.at)
+            _count(run.states, before, view.state)
+
+
+def _run_event(run: RunView, event: Event, at: int) -> None:
+    found = told(event)
+    if found is None and event.kind != "run_woken":
+        return
+    run.state, run.text = found or ("running", "")
+    run.ended = at if event.kind == "run_finished" else None
+
+
+def _item_event(run: RunView, event: Event, at: int) -> None:
+    group = event.node.partition("[")[0]
+    step = run.steps.setdefault(group, StepView(group, "group"))
+    view = step.active.get(event.node)
+    before = view.state if view else None
+    if view is None:
+        view = StepView(event.node)
+    _take(view, event, at)
+    _count(step.states, before, view.state)
+    if view.state in ENDED:
+        step.active.pop(event.node, None)
+    else:
+        step.active[event.node] = view
+
+
+def _count(states: Counter[str], before: str | None, after: str) -> None:
+    if before is not None:
+        states[before] -= 1
+    states[after] += 1
+
+
+def _take(view: StepView, event: Event, at: int) -> None:
+    data: dict[str, Any] = event.data
+    if event.kind == "step_woken":
+        view.state, view.text = "pending", str(data.get("reason") or "")
+        return
+    found = told(event)
+    if found is None:
+        return
+    view.state, view.text = found
+    if event.kind == "attempt_started":
+        view.attempt = data["n"]
+        view.started = view.started or at
+    elif event.kind == "items_expanded":
+        view.total, view.started = len(data["items"]), view.started or at
+    view.ended = at if view.state in ENDED else None
