@@ -34,6 +34,10 @@ class Control:
     def listen(self, drain: Callable[[], None], stop: Callable[[], None]) -> None:
         self._on_drain.append(drain)
         self._on_stop.append(stop)
+        if self.signal is not None:  # the signal came first
+            drain()
+        if self.stopped:
+            stop()
 
     def interrupt(self, signal: int) -> None:
         """The first call drains, the second stops."""
