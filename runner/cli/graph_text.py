@@ -6,7 +6,6 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from runner.cli.output import Paint, columns
 from runner.core.graph import GraphStep, StepGraph
-from runner.core.plan import in_order
 from runner.reporters.words import COLORS, SIGNS, one_line
 
 MOST_RAILS = 24
@@ -17,13 +16,33 @@ EDGE_WORDS = {"data": "", "order": " (needs)", "state": " (state)", "tolerant": 
 
 def graph_text(graph: StepGraph, states: Mapping[str, str], paint: Paint) -> str:
     """The drawing. `states`: what became of each step, for a run."""
-    main = [step for step in in_order(graph.steps) if not step.final]
-    final = [step for step in in_order(graph.steps) if step.final]
+    main = in_depth([step for step in graph.steps if not step.final])
+    final = in_depth([step for step in graph.steps if step.final])
     lines = [paint(graph.name, "bright_white") + (f"  {one_line(graph.description)}" if graph.description else "")]
     lines += _section(main, states, paint)
     if final:
         lines += [paint("finally", "bright_black"), *_section(final, states, paint)]
     return "\n".join(lines)
+
+
+def in_depth(steps: Sequence[GraphStep]) -> list[GraphStep]:
+    """Steps after all that they wait for, each as soon as the one before it allows: chains stay together."""
+    ids = {step.id: step for step in steps}
+    waits = {step.id: {edge.to for edge in step.edges if edge.to in ids} for step in steps}
+    readers: dict[str, list[str]] = {}
+    for step in steps:
+        for to in waits[step.id]:
+            readers.setdefault(to, []).append(step.id)
+    ready = [step.id for step in reversed(steps) if not waits[step.id]]
+    order = []
+    while ready:
+        id = ready.pop()
+        order.append(ids[id])
+        for reader in reversed(readers.get(id, [])):
+            waits[reader].discard(id)
+            if not waits[reader]:
+                ready.append(reader)
+    return order
 
 
 def _section(steps: Sequence[GraphStep], states: Mapping[str, str], paint: Paint) -> list[str]:

@@ -41,7 +41,8 @@ def _trouble(step: StepRow, logs: Path, paint: Paint) -> Iterator[str]:
     what = f"{error.get('class')}: {error.get('message')}" if error else step.reason
     sign = paint(f"{SIGNS[step.state]} {name}", COLORS[step.state])
     why = f"{step.reason}: {what}" if step.state == "suspended" and error and step.reason else what
-    yield f"{sign}  {one_line(why, 300)}"
+    tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
+    yield f"{sign}  {one_line(why, 300)}{tries}"
     log = log_path(logs, step.run, step.node, step.attempt)
     if log.exists():
         yield f"  log: {near(log)}"

@@ -18,6 +18,7 @@ from runner.reporters.tree_lines import Line, tree_lines
 from runner.reporters.words import COLORS, SIGNS, one_line, told
 
 _LASTING = frozenset({"attempt_failed", "step_failed", "step_suspended", "attempt_lost", "run_timed_out"})
+"""Events whose line stays. A step's failure gets none when its attempt has one already."""
 _PER_SECOND = 8
 
 
@@ -32,6 +33,8 @@ class LiveTree:
         self._console = Console(file=stream, no_color=not color, highlight=False, markup=False, emoji=False)
         self._spinner = Spinner("dots")
         self._live: Live | None = None
+        self._told: set[tuple[str, str]] = set()
+        """Steps whose failure stands above the tree."""
 
     def event(self, recorded: Recorded, name: str) -> None:
         """Take one event in; what failed gets a line that stays."""
@@ -39,11 +42,20 @@ class LiveTree:
             self._progress.event(recorded, name)
         if self._live is None:
             self._live = self._start()
-        if recorded.event.kind in _LASTING and (found := told(recorded.event)) is not None:
-            state, text = found
-            place = f"{name}/{recorded.event.node}" if recorded.event.node else name
-            line = Text(f"{SIGNS.get(state, '·')} {place}  ", style=COLORS.get(state, ""))
-            self._console.print(line.append(one_line(text, 400), style="default"))
+        if recorded.event.kind in _LASTING:
+            self._last(recorded, name)
+
+    def _last(self, recorded: Recorded, name: str) -> None:
+        event, key = recorded.event, (recorded.run, recorded.event.node)
+        found = told(event)
+        if found is None or (event.kind == "step_failed" and key in self._told):
+            return
+        self._told.add(key)
+        state, text = found
+        line = Text(
+            f"{SIGNS.get(state, '·')} {f'{name}/{event.node}' if event.node else name}  ", COLORS.get(state, "")
+        )
+        self._console.print(line.append(one_line(text, 400), "default"))
 
     def close(self) -> None:
         """Remove the tree and give the cursor back. May be called twice."""

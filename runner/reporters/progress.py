@@ -114,6 +114,8 @@ def _take(view: StepView, event: Event, at: int) -> None:
     if found is None:
         return
     view.state, view.text = found
+    if event.kind == "attempt_failed":
+        view.state = "running"  # what becomes of the step is decided by the events right behind it
     if event.kind == "attempt_started":
         view.attempt = data["n"]
         view.started = view.started or at

@@ -48,7 +48,7 @@ def _ended_runs(runs: Sequence[RunView], now: int, most: int) -> list[Line]:
 
 def _run_line(run: RunView, now: int) -> Line:
     took = seconds((run.ended or now) - run.started)
-    steps = f"{run.done}/{run.total} steps" if run.total is not None else f"{run.done} steps done"
+    steps = f"{run.done}/{run.total} steps" if run.total is not None else f"{run.done} steps more"
     why = one_line(run.text, 60) if run.state in ("suspended", "failed", "cancelled") else ""
     return Line(0, run.state, run.name, "  ".join(word for word in (run.run, steps, took, why) if word))
 
@@ -73,14 +73,13 @@ def _run_lines(run: RunView, now: int, most: int) -> list[Line]:
 
 def _step_line(step: StepView, now: int) -> Line:
     words = []
-    if step.total is not None:
+    group = step.total is not None or bool(step.states)
+    if group:
         ended = sum(count for state, count in step.states.items() if state not in ACTIVE and state != "pending")
-        words += [f"{ended}/{step.total} items", _signed(step)]
-    if step.attempt > 1 and step.total is None:
-        words.append(f"attempt {step.attempt}")
-    if step.started is not None:
+        words += [f"{ended}/{step.total} items" if step.total is not None else f"{ended} items more", _signed(step)]
+    if step.started is not None and step.state != "suspended":
         words.append(seconds((step.ended or now) - step.started))
-    if step.state not in ("succeeded", "group") and step.total is None:
+    if step.state not in ("succeeded", "group") and not group:
         words.append(one_line(step.text, 100))
     return Line(1, step.state, step.id, "  ".join(word for word in words if word))
 
@@ -90,14 +89,11 @@ def _signed(step: StepView) -> str:
 
 
 def _item_lines(step: StepView, now: int, most: int) -> Iterator[Line]:
-    if step.total is None or most < 1:
-        return
     for number, item in enumerate(step.active.values()):
         if number == most:
             return
         took = seconds(now - item.started) if item.started else ""
-        again = f"attempt {item.attempt}" if item.attempt > 1 else ""
-        text = "  ".join(word for word in (again, took, one_line(item.text, 80)) if word)
+        text = "  ".join(word for word in (took, one_line(item.text, 80)) if word)
         yield Line(2, item.state, item.id.removeprefix(step.id), text)
 
 
