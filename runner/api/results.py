@@ -8,7 +8,11 @@ from typing import Any
 
 MICRO = 1_000_000
 
-EXIT_OF_OUTCOME = {"succeeded": 0, "failed": 1, "cancelled": 1, "superseded": 1, "invalid": 2, "busy": 7, "error": 8}
+EXIT_OF_OUTCOME = {
+    "succeeded": 0, "failed": 1, "cancelled": 1, "superseded": 1, "invalid": 2, "busy": 7, "error": 8,
+    # Only a signal makes us leave a run that is not over.
+    "pending": 130, "running": 130, "interrupted": 130,
+}  # fmt: skip
 EXIT_OF_REASON = {"approval": 3, "unknown": 3, "budget": 4, "mode": 5, "quota": 5, "exhausted": 5}
 GRAVEST_FIRST = (8, 143, 130, 7, 2, 1, 3, 4, 5, 0)
 OUTCOME_OF_EXIT = {
