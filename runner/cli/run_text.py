@@ -9,7 +9,8 @@ from pathlib import Path
 from runner.api.queries import result_of, run_outputs, shown_state, suspension_reasons
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import advice, moment, remedy
+from runner.cli.trouble import advice, in_order, moment, remedy
+from runner.core.graph import load
 from runner.engine.logs import log_path
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
@@ -54,7 +55,7 @@ def status_rows(
 
 def show_text(store: Store, row: RunRow, logs: Path, paint: Paint) -> str:
     """One run: what it is, its steps with their attempts, its outputs, and what to do next."""
-    steps = store.steps(row.run)
+    steps = in_order(store.steps(row.run))
     lines = [f"{paint(row.name, 'bright_white')} {row.run}  {state_word(shown_state(row), paint)}"]
     lines += [f"  {line}" for line in columns(_facts(store, row, steps))]
     lines += ["", "steps"]
@@ -63,7 +64,8 @@ def show_text(store: Store, row: RunRow, logs: Path, paint: Paint) -> str:
     if outputs not in (None, {}):
         lines += ["", "outputs", *(f"  {line}" for line in output_lines(outputs))]
     reasons = suspension_reasons(steps) if row.state == "suspended" else ()
-    return "\n".join([*lines, *advice(row.run, shown_state(row), reasons)])
+    next_ = list(advice(row.run, shown_state(row), reasons))
+    return "\n".join([*lines, *(["", *next_] if next_ else [])])
 
 
 def _facts(store: Store, row: RunRow, steps: Sequence[StepRow]) -> Iterator[tuple[str, str]]:
@@ -94,13 +96,29 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(row.run):
         attempts.setdefault(attempt.node, []).append(attempt)
-    visible, hidden = _visible(steps)
+    visible, hidden = _visible(_as_written(store, row, steps))
     heads = columns([_step_head(step, paint) for step in visible], indent="  ")
     for step, head in zip(visible, heads, strict=True):
         yield head
         yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), logs))
         if step.node in hidden:
             yield f"      … and {hidden[step.node]} items more that went well (--json has all)"
+
+
+def _as_written(store: Store, row: RunRow, steps: Sequence[StepRow]) -> list[StepRow]:
+    """The steps in the manifest's order, with those that have not begun."""
+    kept = store.manifest(row.manifest)
+    if kept is None:
+        return list(steps)
+    by_step: dict[str, list[StepRow]] = {}
+    for step in steps:
+        by_step.setdefault(step.node.partition("[")[0], []).append(step)
+    ids = [step.id for step in load(kept.graph).steps]
+    return [one for id in ids for one in by_step.get(id) or [_unbegun(row.run, id)]]
+
+
+def _unbegun(run: str, id: str) -> StepRow:
+    return StepRow(run, id, "pending", 0, 0, 0, None, None, None, "", None, None, 0, None, None, {})
 
 
 def _visible(steps: Sequence[StepRow]) -> tuple[list[StepRow], dict[str, int]]:

@@ -61,6 +61,8 @@ def _details(run: RunResult, store: Store, state_folder: Path, paint: Paint) -> 
         yield from output_lines(run.outputs)
         yield from _saved(steps)
     yield from advice(run.run, run.state, run.reasons)
+    if run.state == "failed":
+        yield f"more: runner show {run.run}"
 
 
 def output_lines(outputs: Any, width: int = 110) -> Iterator[str]:

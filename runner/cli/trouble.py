@@ -17,7 +17,7 @@ BAD = ("failed", "suspended")
 
 def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Iterator[str]:
     """Failed and suspended steps with class, message, log and remedy; those of sub-runs, too."""
-    steps = store.steps(run)
+    steps = in_order(store.steps(run))
     # Items tell more than the group that they fail; a group without failed items tells for itself.
     groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}
     found = [step for step in steps if step.state in BAD and step.node not in groups]
@@ -33,6 +33,16 @@ def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Ite
         if child.state in BAD:
             yield f"in the sub-run {child.name} {child.run} of {child.parent_node}:"
             yield from (f"  {line}" for line in troubles(child.run, store, logs, paint, most))
+
+
+def in_order(steps: Sequence[StepRow]) -> list[StepRow]:
+    """Items by their number, behind their group."""
+    return sorted(steps, key=_place)
+
+
+def _place(step: StepRow) -> tuple[str, int]:
+    name, _, number = step.node.partition("[")
+    return name, int(number.rstrip("]") or -1) if number else -1
 
 
 def _trouble(step: StepRow, logs: Path, paint: Paint) -> Iterator[str]:
@@ -63,7 +73,7 @@ def remedy(step: StepRow) -> str:
 def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
     """What to do about a run that has not succeeded."""
     if state in ("failed", "cancelled"):
-        yield f"next: runner resume {run} tries again what failed; runner show {run} tells all"
+        yield f"next: runner resume {run} tries again what has not succeeded"
     elif state in ("interrupted", "running", "pending"):
         yield f"next: the same command, or runner resume {run}, goes on where it was"
     elif state == "suspended" and "unknown" in reasons:

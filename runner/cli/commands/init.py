@@ -18,7 +18,8 @@ Examples:
   runner init
   runner init my-project
 
-Makes config.yaml, manifests/hello.yaml, the schemas that editors check them with, and an entry for .ares/ in .gitignore.
+Makes config.yaml, manifests/hello.yaml, the schemas that editors check them with, and .ares/ (the state) with an entry in
+.gitignore.
 Nothing that is there is overwritten.
 
 \b
@@ -33,6 +34,8 @@ def command(folder: str) -> int:
     root = Path(folder)
     try:
         root.mkdir(parents=True, exist_ok=True)
+        # The state's folder also says where the project begins: without it, that of a project above would count.
+        (root / IGNORED).mkdir(mode=0o700, exist_ok=True)
         done = [*_files(root), _ignore(root / ".gitignore")]
     except OSError as error:
         raise UsageError(
