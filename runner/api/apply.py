@@ -206,7 +206,7 @@ async def _answer(
         if node is not None:
             _check_suspended(app, row, node, kind)
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
-            raise UsageError(f"run {row.run} has {row.state} already", hint="`runner status` lists what is unfinished")
+            raise UsageError(f"run {row.run} is {row.state} already", hint="`runner status` lists what is unfinished")
         await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
