@@ -85,7 +85,7 @@ class App:
         """Create a run of `graph` and drive it to its end. `graphs`: what it may call, by name."""
         called = [manifest_row(graph_) for graph_ in graphs.values() if graph_.digest != graph.digest]
         tree = Tree(row.run, graph.name, {**graphs, graph.name: graph}, self.host, self.slots, concurrency=self._steps)
-        start = ("start", dict(row.inputs), refresh, self._extra(graph, row.inputs))
+        start = self._start(graph, row.inputs, refresh)
         done = await self.engine.start(row, [manifest_row(graph, source), *called], tree, start, supersede=supersede)
         return await done
 
@@ -145,10 +145,16 @@ class App:
                 graphs[name] = load_graph(row.graph)
                 self._add_callees(graphs[name], graphs)
 
-    def _extra(self, graph: StepGraph, inputs: Mapping[str, Any]) -> dict[str, Any]:
+    def start_message(self, row: RunRow) -> tuple[Any, ...]:
+        """What begins a run that is in the record and has no event yet."""
+        kept = self.store.manifest(row.manifest)
+        assert kept is not None
+        return self._start(load_graph(kept.graph), row.inputs, None)
+
+    def _start(self, graph: StepGraph, inputs: Mapping[str, Any], refresh: Any) -> tuple[Any, ...]:
         values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
         timeout = bind.run_timeout_ms(graph, values)
-        return {} if timeout is None else {"timeout_ms": timeout}
+        return ("start", dict(inputs), refresh, {} if timeout is None else {"timeout_ms": timeout})
 
     @property
     def _steps(self) -> int:

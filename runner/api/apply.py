@@ -17,7 +17,7 @@ from runner.api.settings import Settings
 from runner.clock import Clock, SystemClock
 from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
-from runner.errors import NeedsPerson, RunnerError, StoreBusy, UsageError
+from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink
 
 DEFAULT = Request()
@@ -71,8 +71,8 @@ async def _converge(
                 end = await go_on(app, chosen.run, request)
             else:
                 end = await _begin(app, loaded, entry, request)
-        except (StoreBusy, NeedsPerson) as error:
-            state = "busy" if isinstance(error, StoreBusy) else "refused"
+        except (StoreBusy, Fenced, NeedsPerson) as error:
+            state = "refused" if isinstance(error, NeedsPerson) else "busy"
             return RunResult(
                 chosen.name,
                 chosen.run,
@@ -115,6 +115,8 @@ async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Seq
     row = app.store.run(run)
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
+    if row.state == "pending":  # its runner died before the first step was recorded
+        todo.insert(0, app.start_message(row))
     if row.state in ("failed", "cancelled", "suspended"):
         todo.append(("retry",))
     return await app.resume(run, todo)

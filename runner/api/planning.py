@@ -19,7 +19,7 @@ from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, choose_action, 
 from runner.core.prepare import Preparer, file_patterns
 from runner.core.reuse import task_digest
 from runner.engine.blobs import Blobs
-from runner.engine.world import changed_product, recorded_reuse
+from runner.engine.world import EarlierResults, changed_product
 from runner.errors import InvalidInput, UsageError
 from runner.manifest.vocabulary import Effects
 from runner.paths import tree_digest
@@ -185,7 +185,8 @@ class PlanWorld:
     """`core.prepare.World` that starts nothing: sessions count as ready, tools as `once`."""
 
     def __init__(self, settings: Settings, store: Store | None) -> None:
-        self._settings, self._store = settings, store
+        self._settings = settings
+        self._earlier = EarlierResults(store, settings.workspace) if store else None
         self._blobs = Blobs(store.blob if store is not None else _no_blob)
 
     def fetch(self, stored: Stored) -> Mapping[str, Any]:
@@ -195,7 +196,7 @@ class PlanWorld:
         return {"value": result}
 
     def reusable(self, name: str, key: str) -> Reuse | None:
-        return recorded_reuse(self._store, self._settings.workspace, name, key) if self._store else None
+        return self._earlier.find(name, key) if self._earlier else None
 
     def files_digest(self, patterns: Sequence[str]) -> str:
         return tree_digest(self._settings.workspace, list(patterns))

@@ -204,7 +204,9 @@ def _ask(k: RunState, n: Node, p: Ask) -> None:
     if n.step.final:
         emit(k, "step_skipped", n, {"reason": "approval"})
         return
-    ask = {"message": p.message, "show": list(p.show), "otherwise": p.otherwise}
+    ask: dict[str, Any] = {"message": p.message, "show": list(p.show), "otherwise": p.otherwise}
+    if p.gate:
+        ask["gate"] = True
     emit(k, "step_suspended", n, fit({"reason": "approval", "detail": p.message, "until": p.until, "ask": ask}))
 
 

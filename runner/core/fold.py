@@ -213,6 +213,7 @@ def _step_woken(k: RunState, n: Node, d: Data) -> None:
     k.move(n, "pending")
     n.until, n.reason = None, ""
     n.free_only = False
+    n.approved = n.approved or bool(d.get("approved"))
     if was == "suspended":
         n.lost = 0
     if d.get("restart"):

@@ -154,6 +154,9 @@ def _answer(k: RunKernel, node: str, state: str, result: Stored | None, by: str,
 
 
 def _approve(k: RunKernel, n: Node, result: Stored | None, by: str, comment: str) -> None:
+    if n.reason == "approval" and (n.ask or {}).get("gate"):
+        emit(k, "step_woken", n, fit({"reason": f"approved by {by}", "approved": True, "by": by, "comment": comment}))
+        return
     if result is None:
         at = datetime.fromtimestamp(k.now / 1000, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
         result = {"value": {"output": {"by": by, "comment": comment, "at": at}}}

@@ -192,12 +192,14 @@ class Delay:
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """`approve`: what to show, and what happens at `until` (None = never)."""
+    """`approve`: what to show, and what happens at `until` (None = never). `gate`: a step that does something itself once it is
+    approved, because the operator's policy asks for a person."""
 
     message: str
     show: tuple[str, ...]
     until: int | None
     otherwise: Literal["reject", "approve", "fail"]
+    gate: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -320,6 +322,7 @@ class NodeView(Protocol):
     step: Any
     """Its `GraphStep`."""
     key: str | None
+    approved: bool
     items: Any
     """The nodes of a fan-out's items once it is expanded, else None."""
     state: str

@@ -16,7 +16,7 @@ class Node:
     """A step (`group` None) or an item of one. Implements `messages.NodeView`."""
 
     __slots__ = (
-        "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor",
+        "approved", "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor",
         "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
         "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
         "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
@@ -61,6 +61,8 @@ class Node:
         self.products: Mapping[str, str] = {}
         self.until: int | None = None
         self.ask: Mapping[str, Json] | None = None
+        self.approved = False
+        """In this leg a person has let it go where the operator's policy asks for one."""
         # a fan-out
         self.items: list[Node] | None = None
         self.former: dict[str, Node] = {}
@@ -102,6 +104,6 @@ class Node:
         if self.level:
             self.child = self.effect_key = None  # of another body
         self.level = 0
-        self.free_only = False
+        self.free_only = self.approved = False
         self.until = self.previous = self.feedback = self.session = self.key = None
         self.reason = ""

@@ -126,6 +126,7 @@ class PlanNode:
     index: int = 0
     item: Item | None = None
     cost: int = 0
+    approved: bool = False
     items: list[PlanNode] | None = None
     group: PlanNode | None = None
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 
-from runner.core.graph import Body
+from runner.core.graph import Body, GraphStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,8 @@ class OperatorPolicy:
     allow: tuple[str, ...] = ("*",)
     deny: tuple[str, ...] = ()
     run_allowed: bool = True
+    approve: tuple[str, ...] = ()
+    """Globs over `server.tool`, and `label:x`: what always needs a person."""
 
     def refusal(self, body: Body) -> str | None:
         """Why this way may not be tried, or None."""
@@ -28,4 +30,15 @@ class OperatorPolicy:
             return f"the operator's policy denies {name} (policy.tools.deny: {denied})"
         if not any(fnmatchcase(name, pattern) for pattern in self.allow):
             return f"the operator's policy does not allow {name} (policy.tools.allow)"
+        return None
+
+    def asks(self, step: GraphStep, body: Body) -> str | None:
+        """What a person is asked before this way is tried, or None."""
+        name = f"{body.call['server']}.{body.call['tool']}" if body.verb == "tool" else ""
+        for pattern in self.approve:
+            label = pattern.removeprefix("label:")
+            if label != pattern and step.labels.get(label, False) not in (False, None):
+                return f"The operator's policy asks for a person: {step.id} has the label {label}. Run it?"
+            if name and fnmatchcase(name, pattern):
+                return f"The operator's policy asks for a person before {name}. Call it?"
         return None

@@ -34,6 +34,7 @@ from runner.core.messages import (
 from runner.core.policy import OperatorPolicy
 from runner.core.reuse import step_key
 from runner.core.secret_leaves import Secrets, render_leaves
+from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
 
@@ -229,6 +230,8 @@ class Preparer:
         if reused := self._reused(run, node, step, key):
             return reused
         lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
+        if not node.approved and (asks := self._policy.asks(step, body)):
+            return Ask(asks, (canonical_json(inputs),), None, "reject", gate=True)
         if blocked := self._lane_blocked(lane):
             return blocked
         values = self._values(run, node)
