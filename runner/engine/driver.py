@@ -7,8 +7,10 @@ being written; the order of commits is the order of turns. A failed commit throw
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,11 +19,14 @@ from runner.core.events import Event, Recorded
 from runner.core.graph import StepGraph, dump
 from runner.core.messages import Cancel, Command, Finish, Note, Outcome, Start, StepTask, Wake
 from runner.core.slots import Slots
+from runner.core.states import SETTLED_RUN
 from runner.core.tree import ChildRun, Tree, Turn
 from runner.engine.blobs import Blobs
 from runner.engine.inbox import message_of
 from runner.errors import StoreError
 from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Transport, Unit
+
+_LOG = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
 INBOX_S = 0.15
@@ -70,12 +75,14 @@ class Engine:
         sinks: Sequence[Sink] = (),
     ) -> None:
         self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
-        self._clock, self._owner, self._sinks = clock, owner, tuple(sinks)
+        self._clock, self._owner, self._sinks = clock, owner, list(sinks)
         self._driven: dict[str, Driven] = {}
         self._root_of: dict[str, str] = {}
         self._places: dict[str, tuple[str, str, int]] = {}
+        self._seen: set[int] = set()
+        """Inbox rows that were handed to a kernel, committed or not: none is handed over twice."""
         self._life: list[asyncio.Task[None]] = []
-        self._work: set[asyncio.Task[Any]] = set()
+        self._work: set[asyncio.Future[Any]] = set()
         self._beat = clock.now()
         self.draining = False
 
@@ -135,6 +142,7 @@ class Engine:
         flights = {flight.key: flight for flight in driven.tree.inflight()}
         fates = await self._transport.recover(list(flights))
         for row in self._store.inbox(root):
+            self._seen.add(row.id)
             driven.inbox.append((*message_of(row), row.id))
         for key, flight in flights.items():
             if fates.get(key) == "attached":
@@ -142,7 +150,8 @@ class Engine:
             else:
                 driven.inbox.append((flight.run, ("lost", flight.node, flight.attempt), None))
         driven.inbox.extend((root, message, None) for message in messages)
-        self._process(driven, driven.tree.resume(self._clock.now()))
+        with self._turning(driven):
+            self._process(driven, driven.tree.resume(self._clock.now()))
         self._wake_waiting()
         return driven.done
 
@@ -172,8 +181,17 @@ class Engine:
     def _turn(self, driven: Driven) -> None:
         driven.scheduled = False
         if driven.root in self._driven:
-            self._process(driven)
+            with self._turning(driven):
+                self._process(driven)
             self._wake_waiting()
+
+    @contextlib.contextmanager
+    def _turning(self, driven: Driven) -> Iterator[None]:
+        """A defect in a turn, or a decision that the record cannot hold, ends this drive: nothing hangs, the record stands."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  the loop would log it and nobody would ever wake the run again
+            self._give_up(driven, error)
 
     def _wake_waiting(self) -> None:
         """A slot that came free goes to the run that has waited longest for it."""
@@ -181,7 +199,8 @@ class Engine:
             driven = self._driven.get(self._root_of.get(run, ""))
             if driven is not None:
                 driven.inbox.append((run, ("slots",), None))
-                self._process(driven)
+                with self._turning(driven):
+                    self._process(driven)
 
     def _process(self, driven: Driven, first: Turn | None = None) -> None:
         now = self._clock.now()
@@ -256,9 +275,13 @@ class Engine:
         )
 
     def _report(self, driven: Driven, recorded: Sequence[Recorded]) -> None:
-        for sink in self._sinks:
-            for event in recorded:
-                sink.event(event, driven.tree.kernels[event.run].graph.name)
+        for sink in list(self._sinks):
+            try:
+                for event in recorded:
+                    sink.event(event, driven.tree.kernels[event.run].graph.name)
+            except Exception as error:  # noqa: BLE001  the border of one reporter: it is dropped, runs go on
+                self._sinks.remove(sink)
+                _LOG.warning("%s failed and is left out from here on: %r", type(sink).__name__, error)
 
     # ------------------------------------------------------------ commands
 
@@ -269,9 +292,9 @@ class Engine:
             match command:
                 case Start(task):
                     self._places[task.key] = (task.run, task.node, task.attempt)
-                    self._spawn(self._submit(driven, task))
+                    self._spawn(self._submit(driven, task), driven)
                 case Cancel(_, key):
-                    self._spawn(self._transport.cancel(key))
+                    self._spawn(self._transport.cancel(key), driven)
                 case Wake(run, at):
                     self._set_timer(driven, run, at)
                 case Finish(run, state, _):
@@ -286,10 +309,18 @@ class Engine:
                 return
         await self._transport.submit(task)
 
-    def _spawn(self, work: Awaitable[Any]) -> None:
+    def _spawn(self, work: Awaitable[Any], driven: Driven | None = None) -> None:
+        """Do `work` beside the turns; when it fails, so does the drive of `driven`."""
+
+        def ended(task: asyncio.Future[Any]) -> None:
+            self._work.discard(task)
+            error = None if task.cancelled() else task.exception()
+            if error is not None and driven is not None:
+                self._give_up(driven, error)
+
         task = asyncio.ensure_future(work)
         self._work.add(task)
-        task.add_done_callback(self._work.discard)
+        task.add_done_callback(ended)
 
     def _set_timer(self, driven: Driven, run: str, at: int) -> None:
         if before := driven.timers.pop(run, None):
@@ -300,11 +331,14 @@ class Engine:
     # ------------------------------------------------------------ how it ends
 
     def _check_over(self, driven: Driven) -> None:
-        """Is there nothing more to do here: all that is left is suspended, or we drain and nothing runs any more?"""
+        """Is there nothing more to do here: the run has ended (before we took it), all that is left is suspended, or we drain and
+        nothing runs any more?"""
         if driven.root not in self._driven or driven.commits or driven.inbox:
             return
         kernel = driven.tree.kernels[driven.root]
-        if kernel.state == "suspended":
+        if kernel.state in SETTLED_RUN:
+            self._let_go(driven, RunEnd(driven.root, kernel.state))
+        elif kernel.state == "suspended":
             self._let_go(driven, RunEnd(driven.root, "suspended", kernel.reasons))
         elif self.draining and not driven.tree.inflight():
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
@@ -355,23 +389,29 @@ class Engine:
 
     async def _watch_inbox(self) -> None:
         """Messages of other terminals. An inbox row is taken in the transaction of what follows from it."""
-        seen: set[int] = set()
+        look = False
         while True:
             await asyncio.sleep(INBOX_S)
-            if not self._driven or not self._store.changed():
-                continue
-            for root in list(self._driven):
-                for row in self._store.inbox(root):
-                    if row.id not in seen:
-                        seen.add(row.id)
-                        run, message = message_of(row)
-                        self.put(run, message, row.id)
+            with contextlib.suppress(StoreError):  # locked for the moment: looked at again
+                look = self._store.changed() or look
+                if look and self._driven:
+                    self._read_inbox()
+                    look = False
+
+    def _read_inbox(self) -> None:
+        for root in list(self._driven):
+            for row in self._store.inbox(root):
+                if row.id not in self._seen:
+                    self._seen.add(row.id)
+                    run, message = message_of(row)
+                    self.put(run, message, row.id)
 
     async def _keep_alive(self) -> None:
         while True:
             await asyncio.sleep(HEARTBEAT_S)
-            await self._store.heartbeat(self._owner)
-            self._beat = self._clock.now()
+            with contextlib.suppress(StoreError):  # not heard this time: `_submit` asks when that lasts
+                await self._store.heartbeat(self._owner)
+                self._beat = self._clock.now()
 
 
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
