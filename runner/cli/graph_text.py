@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from runner.cli.output import Paint, columns
 from runner.core.graph import GraphStep, StepGraph
@@ -87,7 +87,7 @@ def rails_of(steps: Sequence[GraphStep]) -> list[tuple[str, str]]:
     for step in steps:
         mine = {rails.index(source) for source in sources[step.id]}
         ending = {i for i in mine if last[str(rails[i])] == step.id}
-        place = min([*ending, *_free(rails)])
+        place = min(ending) if ending else next((i for i, rail in enumerate(rails) if rail is None), len(rails))
         drawn.append(_row(rails, place, mine, ending))
         for i in ending:
             rails[i] = None
@@ -95,10 +95,6 @@ def rails_of(steps: Sequence[GraphStep]) -> list[tuple[str, str]]:
         if len(rails) > MOST_RAILS:
             return [("", "")] * len(steps)
     return drawn
-
-
-def _free(rails: Sequence[str | None]) -> Iterator[int]:
-    yield next((i for i, rail in enumerate(rails) if rail is None), len(rails))
 
 
 def _put(rails: list[str | None], place: int, id: str | None) -> None:

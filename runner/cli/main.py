@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import click
@@ -61,8 +63,7 @@ def cli(ctx: click.Context) -> None:
 
 def run(argv: Sequence[str]) -> int:
     """Run a command line; returns the exit code. Nothing but the SystemExit of the interpreter passes."""
-    _forgive(sys.stdout)
-    _forgive(sys.stderr)
+    sys.stdout, sys.stderr = _forgiving(sys.stdout), _forgiving(sys.stderr)
     try:
         with cli.make_context("runner", list(argv), obj=dict(SHARED)) as ctx:
             code = cli.invoke(ctx)
@@ -87,10 +88,14 @@ def run(argv: Sequence[str]) -> int:
         return report(error)
 
 
-def _forgive(stream: Any) -> None:
-    """A terminal that cannot show a character gets an escape, not an exception (file names may be no text at all)."""
+def _forgiving(stream: Any) -> Any:
+    """A stream that was closed before we began swallows all. A terminal that cannot show a character gets an escape, not an
+    exception (file names may be no text at all)."""
+    if stream is None:
+        return Path(os.devnull).open("w", encoding="utf-8")
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
+    return stream
 
 
 def _misused(error: click.ClickException) -> int:

@@ -54,21 +54,28 @@ def _run_line(run: RunView, now: int) -> Line:
 
 
 def _run_lines(run: RunView, now: int, most: int) -> list[Line]:
+    """A run that goes on: its head, the steps that matter most, some of their items, and a count of what is left out."""
     room = min(MOST_STEPS, max(0, most - 1))
-    active = [step for step in run.steps.values() if step.state in ACTIVE]
-    bad = [step for step in run.steps.values() if step.state in ("failed", "blocked", "cancelled")]
-    done = [step for step in run.steps.values() if step.state in ("succeeded", "reused", "skipped")]
-    shown = [*bad[-max(1, room // 4) :], *active][:room] if room else []
-    shown = [*done[len(done) - max(0, room - len(shown)) :], *shown] if room > len(shown) else shown
+    if len(run.steps) > room:
+        room = max(0, room - 1)  # the count takes a line
+    shown = _steps_that_matter(list(run.steps.values()), room)
     hidden = _counted(step.state for step in run.steps.values() if step not in shown)
+    left = most - 1 - len(shown) - bool(hidden)
     lines = [_run_line(run, now)]
-    left = max(0, most - 1 - len(shown))
     for step in shown:
-        lines.append(_step_line(step, now))
         items = list(_item_lines(step, now, min(MOST_ITEMS, left)))
         left -= len(items)
-        lines += items
-    return [*lines, Line(1, "pending", "", f"… {hidden}")] if hidden and left else lines
+        lines += [_step_line(step, now), *items]
+    return [*lines, Line(1, "pending", "", f"… {hidden}")] if hidden and most > 1 else lines
+
+
+def _steps_that_matter(steps: Sequence[StepView], room: int) -> list[StepView]:
+    """What went wrong last, what goes on, and with the room that is left what went well last."""
+    bad = [step for step in steps if step.state in ("failed", "blocked", "cancelled")]
+    active = [step for step in steps if step.state in ACTIVE]
+    well = [step for step in steps if step.state in ("succeeded", "reused", "skipped")]
+    first = [*bad[len(bad) - min(len(bad), max(1, room // 4)) :], *active][:room]
+    return [*well[max(0, len(well) - (room - len(first))) :], *first]
 
 
 def _step_line(step: StepView, now: int) -> Line:
