@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
@@ -210,6 +210,16 @@ class Store(Protocol):
         """Leave a message for the owner of `root`."""
         ...
 
+    def forget(self, roots: Sequence[str]) -> Awaitable[Sequence[str]]:
+        """Remove whole trees from the record, what others might reuse of them included. Returns the runs that are gone, sub-runs
+        among them. Passed over: a tree that `apply` may still take up or compares with, that somebody drives, or whose results a run that
+        is being driven right now may be about to reuse (store/leases.py, `may_forget`)."""
+        ...
+
+    def sweep(self) -> Awaitable[int]:
+        """Remove large results and manifests that no run names any more. Returns the bytes of the results."""
+        ...
+
     def inbox(self, root: str) -> Sequence[InboxRow]: ...
 
     def changed(self) -> bool:
@@ -293,6 +303,8 @@ class Request:
     """A `LogSink`: where stdout, stderr and progress go."""
     note: Any = None
     """Callable[[Note], None]."""
+    progress: Callable[[str], None] | None = None
+    """Told how far the call is (`3/10 message`, one line, safe for a terminal): for who watches, never recorded."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,6 +353,8 @@ class ToolInfo:
     output_schema: Mapping[str, Any] | None
     read_only: bool
     idempotent: bool
+    digest: str = ""
+    """Of all that the server says of it which a model or a person may act on: name, description, schemas, annotations."""
 
 
 class ServerPool(Protocol):

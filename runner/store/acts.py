@@ -19,7 +19,7 @@ def begin(
     now = record.clock.now()
     leases.check_begin(_rivals(record, run.task), owner, supersede, now)
     for older in supersede:
-        lease = _lease(record, older)
+        lease = lease_on(record, older)
         if lease is not None:
             leases.check_free(older, lease, owner, now)
     for older in supersede:
@@ -32,7 +32,7 @@ def begin(
 def acquire(record: Record, root: str, owner: OwnerId) -> int:
     """See `ports.Store.acquire`."""
     now = record.clock.now()
-    lease = _lease(record, root)
+    lease = lease_on(record, root)
     if lease is not None:
         leases.check_free(root, lease, owner, now)
     elif not record.query("run_state", (root,)):
@@ -65,7 +65,8 @@ def _take(record: Record, root: str, owner: OwnerId, now: int) -> int:
     return int(epoch)
 
 
-def _lease(record: Record, root: str) -> Lease | None:
+def lease_on(record: Record, root: str) -> Lease | None:
+    """Who holds a root; None = nobody ever did."""
     found = record.query("lease", (root,))
     return lease_of(*found[0]) if found else None
 
@@ -81,10 +82,10 @@ def lease_of(
 
 def _rivals(record: Record, task: str) -> Iterator[Rival]:
     for run, state in record.query("rivals", (task,)):
-        yield Rival(run, state, _lease(record, run), _unknown(record, run))
+        yield Rival(run, state, lease_on(record, run), unknown_in(record, run))
 
 
-def _unknown(record: Record, root: str) -> tuple[str, str] | None:
+def unknown_in(record: Record, root: str) -> tuple[str, str] | None:
     """The first main step of the tree whose outcome nobody knows."""
     steps = record.query("unknown_steps", (root,))
     return next(((run, node) for run, node, graph in steps if not leases.is_final(graph, node)), None)

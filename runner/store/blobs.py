@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import secrets
+from collections.abc import Container
 from pathlib import Path
 
 import apsw
@@ -12,6 +14,9 @@ from runner.errors import StoreCorrupt, StoreError
 from runner.store.queries import SQL
 
 INLINE_BYTES = 1 << 20
+
+_OURS = re.compile(r"[0-9a-f]{32}|\.[0-9a-f]{32}\.[0-9a-f]{8}")
+"""Names that we give: a digest, and a draft of one. The folder may be somebody else's, too."""
 
 
 class Blobs:
@@ -42,6 +47,21 @@ class Blobs:
             raise StoreCorrupt(
                 f"the output {self._folder / digest} is gone", hint="restore it, or run the step again with --force"
             ) from error
+
+    def remove(self, db: apsw.Connection, digest: str) -> int:
+        """Within a transaction. The file goes before its COMMIT: whoever adds the same content writes it anew, once he has the lock.
+        Returns the size."""
+        (self._folder / digest).unlink(missing_ok=True)
+        size: int | None = db.execute(SQL["delete_output"], (digest,)).get
+        return size or 0
+
+    def clear(self, known: Container[str]) -> None:
+        """Within a transaction: remove files of ours that it does not know: those of a commit that failed."""
+        if not self._folder.is_dir():
+            return
+        for path in self._folder.iterdir():
+            if _OURS.fullmatch(path.name) and path.name not in known:
+                path.unlink(missing_ok=True)
 
     def _write(self, digest: str, data: bytes) -> None:
         target = self._folder / digest

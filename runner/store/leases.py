@@ -22,11 +22,13 @@ class Lease:
     holder: OwnerId | None
     heartbeat: Millis = 0
 
+    def is_held(self, now: Millis) -> bool:
+        """Does somebody hold it who is alive?"""
+        return self.holder is not None and is_alive(self.holder, self.heartbeat, now)
+
     def held_by_other(self, owner: OwnerId, now: Millis) -> bool:
         """Does somebody else hold it who is alive?"""
-        return (
-            self.holder is not None and self.holder.owner != owner.owner and is_alive(self.holder, self.heartbeat, now)
-        )
+        return self.holder is not None and self.holder.owner != owner.owner and self.is_held(now)
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +72,27 @@ def busy(root: str, holder: OwnerId) -> StoreBusy:
         f"run {root} is driven by another runner (process {holder.pid} on {holder.host})",
         hint="wait until it has ended, or stop it; `runner status` shows what it does",
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """A tree that may be forgotten, perhaps: its root's state, whether that is the newest run of its task (superseded ones do not
+    count), its lease, a step whose outcome nobody knows, and the names of the manifests in it."""
+
+    state: str
+    newest: bool
+    lease: Lease | None
+    unknown: tuple[str, str] | None
+    names: frozenset[str]
+
+
+def may_forget(past: Past, in_use: frozenset[str], now: Millis) -> bool:
+    """Whether nobody needs the tree any more. The newest run of a task is what `apply` resumes, or compares with and leaves alone; an
+    unknown outcome holds back new runs until somebody resolves it. `in_use`: names of manifests that somebody runs right now: he may
+    have looked up a result here which he has not recorded as reused yet."""
+    needed = past.state in OPEN or past.newest or past.unknown is not None
+    held = past.lease is not None and past.lease.is_held(now)
+    return not needed and not held and not past.names & in_use
 
 
 def no_run(run: str) -> StoreError:

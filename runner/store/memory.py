@@ -122,6 +122,12 @@ class MemoryStore:
         text = encode(body)
         return self._write(lambda: self._post(root, kind, text, by))
 
+    def forget(self, roots: Sequence[str]) -> Awaitable[Sequence[str]]:
+        return self._write(lambda: self._forget(roots))
+
+    def sweep(self) -> Awaitable[int]:
+        return self._write(self._sweep)
+
     def _write(self, work: Callable[[], T]) -> Done[T]:
         self._check_open()
         self._version += 1
@@ -209,6 +215,46 @@ class MemoryStore:
             self._append(recorded, encode(recorded.event.data))
         self._known(root).live.row.superseded_by = by
         self._leases[root] = (self._leases[root][0] + 1, None)
+
+    def _forget(self, roots: Sequence[str]) -> list[str]:
+        now = self._clock.now()
+        held = [root for root in self._leases if self._lease(root).is_held(now)]
+        in_use = frozenset(name for root in held for name, _ in self._reach(run.made for run in self._tree(root)))
+        gone: list[str] = []
+        for root in roots:
+            if root in self._runs and leases.may_forget(self._past(root), in_use, now):
+                gone += [run.made.run for run in self._tree(root)]
+                self._leases.pop(root, None)
+                self._inbox = [row for row in self._inbox if row.root != root]
+        self._runs = {id: run for id, run in self._runs.items() if id not in gone}
+        self._reuse = {slot: found for slot, found in self._reuse.items() if found[0] not in gone}
+        return gone
+
+    def _past(self, root: str) -> leases.Past:
+        top, tree = self._runs[root], self._tree(root)
+        same = [run for run in self._runs.values() if run.made.parent is None and run.made.task == top.made.task]
+        standing = [run for run in same if run.live.row.state != "superseded"]
+        names = frozenset(run.made.name for run in tree)
+        return leases.Past(top.live.row.state, standing[-1:] == [top], self._lease(root), self._unknown(root), names)
+
+    def _sweep(self) -> int:
+        events = [data for run in self._runs.values() for _, _, _, data in run.record]
+        named = {(decode(data).get("result") or {}).get("ref") for data in events}
+        unnamed = [digest for digest in self._blobs if digest not in named]
+        digests = {digest for _, digest in self._reach(run.made for run in self._runs.values())}
+        self._manifests = {digest: manifest for digest, manifest in self._manifests.items() if digest in digests}
+        return sum(len(self._blobs.pop(digest)) for digest in unnamed)
+
+    def _reach(self, runs: Iterable[NewRun]) -> set[tuple[str, str]]:
+        """(name, digest) of the manifests that these runs have or may call."""
+        found: set[tuple[str, str]] = set()
+        todo = [(run.name, run.manifest) for run in runs]
+        while todo:
+            name, digest = todo.pop()
+            if (name, digest) not in found:
+                found.add((name, digest))
+                todo += _callees(self._manifests[digest].graph) if digest in self._manifests else []
+        return found
 
     # ------------------------------------------------------------ leases
 
@@ -334,6 +380,14 @@ class MemoryStore:
             cells.state, cells.verdict, cells.leg, cells.reason, made.fingerprint, made.forked_from, cells.superseded_by,
             made.created, cells.finished, cost, done, self._steps_total.get(made.manifest, 0), alive,
         )  # fmt: skip
+
+
+def _callees(graph: str) -> list[tuple[str, str]]:
+    try:
+        callees = decode(graph).get("callees", {})
+    except (ValueError, AttributeError):
+        return []
+    return list(callees.items())
 
 
 def _count_steps(graph: str) -> int:

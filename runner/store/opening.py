@@ -30,6 +30,9 @@ writing. Rows of a table keep up to 989 bytes in their leaf."""
 _LOG_PAGES = 4000
 """4 MiB of log between checkpoints."""
 
+_WORTH = 4
+"""The file is rewritten when one page in so many is free."""
+
 _CHECK_BYTES = 2 << 20
 """Databases up to this size are checked as a whole when opened (6 ms at most); larger ones by header and schema, the rest
 when it is read."""
@@ -78,6 +81,24 @@ def _prepare(db: apsw.Connection, path: Path, durability: Durability, migrations
     ):
         db.execute(f"pragma {pragma}").fetchall()
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
+
+
+def vacuum(path: Path) -> int:
+    """Rewrite the file without its free pages. Returns how many bytes that gave back."""
+    db = apsw.Connection(str(path), flags=apsw.SQLITE_OPEN_READWRITE)
+    try:
+        db.set_busy_timeout(0)
+        free, pages, size = (db.execute(f"pragma {name}").get for name in ("freelist_count", "page_count", "page_size"))
+        if free * _WORTH < pages:
+            return 0
+        db.execute("vacuum")
+        db.execute("pragma wal_checkpoint(truncate)").fetchall()
+        left: int = db.execute("pragma page_count").get
+        return int((pages - left) * size)
+    except (apsw.BusyError, apsw.FullError):
+        return 0
+    finally:
+        db.close()
 
 
 def open_reader(path: Path) -> apsw.Connection:

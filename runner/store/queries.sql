@@ -211,3 +211,98 @@ select exists (
     select 1 from runs r join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
     where r.name = ? and s.key is not null and s.result_seq is not null
 )
+
+-- name: past
+-- The root of a tree: its state, and whether it is the newest run of its task (superseded ones do not count).
+select r.state, r.state <> 'superseded' and not exists (
+    select 1 from runs o where o.parent is null and o.task = r.task and o.n > r.n and o.state <> 'superseded')
+from runs r where r.run = ? and r.parent is null
+
+-- name: runs_of_tree
+-- Number, id and manifest name of the runs of a tree.
+select n, run, name from runs where root = ?
+
+-- name: held
+-- Leases that somebody took and has not given back.
+select l.root, l.epoch, o.owner, o.host, o.pid, o.pid_start, o.heartbeat
+from roots l join owners o on o.owner = l.owner
+
+-- name: names_within_reach
+-- Names of the manifests that a tree runs or may call.
+with recursive reach (digest, name) as (
+    select manifest, name from runs where root = ?
+    union
+    select c.value, c.key from reach
+    join manifests m on m.digest = reach.digest
+    join json_each(case when json_valid(m.graph) then m.graph else '{}' end, '$.callees') c
+)
+select distinct name from reach
+
+-- name: forget_events
+-- The record of a run.
+delete from events where id between ?1 << 32 and (?1 << 32) + 4294967295
+
+-- name: forget_steps
+-- The steps of a run.
+delete from steps where id between ?1 << 32 and (?1 << 32) + 4294967295
+
+-- name: forget_attempts
+-- The attempts of a run.
+delete from attempts where id between ?1 << 32 and (?1 << 32) + 4294967295
+
+-- name: forget_reuse
+-- What others may have reused of some runs (their numbers, as a JSON list).
+delete from reuse where step >> 32 in (select value from json_each(?))
+
+-- name: forget_money
+-- What a run and its steps have spent; what was spent on a day stays.
+delete from ledger where scope in ('run', 'step') and (scope_id = ?1 or scope_id between ?1 || '/' and ?1 || '/' || char(1114111))
+
+-- name: forget_caps
+-- The caps of a run and its steps.
+delete from caps where scope in ('run', 'step') and (scope_id = ?1 or scope_id between ?1 || '/' and ?1 || '/' || char(1114111))
+
+-- name: forget_inbox
+-- Messages for a tree.
+delete from inbox where root = ?
+
+-- name: forget_lease
+-- The lease of a tree.
+delete from roots where root = ?
+
+-- name: forget_runs
+-- The runs of a tree.
+delete from runs where root = ?
+
+-- name: ends_of_runs
+-- The newest event of each run.
+select run, n, coalesce((select max(id) from events where id between n << 32 and (n << 32) + 4294967295), n << 32) from runs
+
+-- name: named_results
+-- The large results that events name, from one id to another.
+select distinct json_extract(data, '$.result.ref') from events
+where id > ? and id <= ? and case when instr(data, '"ref"') and json_valid(data)
+    then json_extract(data, '$.result.ref') is not null end
+
+-- name: outputs
+-- All large results.
+select digest from outputs
+
+-- name: delete_output
+-- A large result that nobody names.
+delete from outputs where digest = ? returning size
+
+-- name: delete_manifests
+-- Manifests that no run has or may call.
+with recursive reach (digest) as (
+    select manifest from runs
+    union
+    select c.value from reach
+    join manifests m on m.digest = reach.digest
+    join json_each(case when json_valid(m.graph) then m.graph else '{}' end, '$.callees') c
+)
+delete from manifests where digest not in (select digest from reach)
+
+-- name: delete_owners
+-- Processes that hold nothing and were not heard of since.
+delete from owners where heartbeat < ? and owner not in (select owner from roots where owner is not null)

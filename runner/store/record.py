@@ -58,7 +58,7 @@ class Record:
     def __init__(self, db: apsw.Connection, blobs: Blobs, clock: Clock) -> None:
         self.db = db
         self.clock = clock
-        self._blobs = blobs
+        self.blobs = blobs
         self._lives: dict[str, Live] = {}
         self._epochs: dict[str, int] = {}
         self._lines: list[Line] = []
@@ -77,7 +77,7 @@ class Record:
         lives = {run: new.get(run) or self.live(run) for run in {recorded.run for recorded in unit.events}}
         leases.check_unit(unit, lives)
         for digest, data in unit.blobs.items():
-            self._blobs.add(self.db, digest, data)
+            self.blobs.add(self.db, digest, data)
         for manifest in unit.manifests:
             self.add_manifest(manifest)
         for run, inputs in zip(unit.runs, packed.inputs, strict=True):

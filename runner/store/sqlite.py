@@ -29,7 +29,7 @@ from runner.ports import (
     StepRow,
     Unit,
 )
-from runner.store import acts, faults, opening, rows
+from runner.store import acts, faults, forgetting, opening, rows
 from runner.store.blobs import Blobs
 from runner.store.encode import decode, encode
 from runner.store.migrations import MIGRATIONS
@@ -138,6 +138,22 @@ class SqliteStore:
     def post(self, root: str, kind: str, body: Mapping[str, Any], by: str) -> Awaitable[int]:
         text = encode(body)
         return self._write().put(lambda record: acts.post(record, root, kind, text, by))
+
+    def forget(self, roots: Sequence[str]) -> Awaitable[Sequence[str]]:
+        return self._write().put(lambda record: forgetting.forget(record, tuple(roots)))
+
+    def sweep(self) -> Awaitable[int]:
+        writer = self._write()
+        with opening.named_errors(self._path):
+            seen = forgetting.survey(self._readers.get())
+        return writer.put(lambda record: forgetting.sweep(record, seen))
+
+    def compact(self) -> int:
+        """Give the space of what was removed back to the disk, when that is a quarter of the file or more. Returns the bytes;
+        0 when it is not worth it, when somebody else writes right now, or when there is no room for a second copy."""
+        self._write()
+        with opening.named_errors(self._path):
+            return opening.vacuum(self._path)
 
     def _write(self) -> Writer:
         if self._writer is None:
