@@ -25,6 +25,7 @@ PORT_GAP = 14.0
 MOST_LANES = 6000
 """Places for long edges, over all of them: beyond that the longest ones are drawn straight, behind what lies between."""
 SWEEPS = 14
+SWAPS = 4
 EFFORT = 60_000
 """Places of nodes that all sweeps together may look at, about: larger graphs get fewer sweeps, never less than three."""
 
@@ -73,7 +74,7 @@ def lay_out(
 
 
 def _ranks(nodes: Sequence[str], edges: Sequence[tuple[str, str]], below: frozenset[str]) -> dict[str, int]:
-    """Each node's layer: one under the lowest that it waits for."""
+    """Each node's layer: under all that it waits for. What waits for nothing is at the top."""
     ranks = _longest([node for node in nodes if node not in below], edges, 0)
     floor = max(ranks.values(), default=-1) + 1
     ranks |= _longest([node for node in nodes if node in below], edges, floor)
@@ -90,6 +91,7 @@ def _longest(nodes: Sequence[str], edges: Sequence[tuple[str, str]], floor: int)
         if a in ranks and b in ranks:
             readers[a].append(b)
             waits[b] += 1
+    into = dict(waits)
     ready = [node for node in nodes if not waits[node]]
     for node in ready:  # grows while it is read
         for reader in readers[node]:
@@ -99,6 +101,9 @@ def _longest(nodes: Sequence[str], edges: Sequence[tuple[str, str]], floor: int)
                 ready.append(reader)
     if len(ready) != len(nodes):
         raise ValueError("a cycle cannot be laid out in layers")
+    for node in reversed(ready):  # down to its readers, where that shortens no fewer edges than it lengthens
+        if 0 < into[node] <= len(readers[node]):
+            ranks[node] = min(ranks[reader] for reader in readers[node]) - 1
     return ranks
 
 
@@ -180,14 +185,23 @@ def _sweep(net: _Net, centre: Callable[[Sequence[int]], float], *, downwards: bo
 
 
 def _swap(net: _Net) -> None:
-    """Exchange neighbours in a layer wherever their own edges cross less that way."""
+    """Exchange neighbours in a layer wherever their own edges cross less that way, until that helps no more (or long enough)."""
     place = _places(net)
     for layer in net.layers:
-        for at in range(len(layer) - 1):
-            left, right = layer[at], layer[at + 1]
-            if _gain(net.up, place, left, right) + _gain(net.down, place, left, right) > 0:
-                layer[at], layer[at + 1] = right, left
-                place[left], place[right] = at + 1, at
+        for _ in range(SWAPS):
+            if not _swap_layer(net, layer, place):
+                break
+
+
+def _swap_layer(net: _Net, layer: list[Node], place: dict[Node, int]) -> bool:
+    better = False
+    for at in range(len(layer) - 1):
+        left, right = layer[at], layer[at + 1]
+        if _gain(net.up, place, left, right) + _gain(net.down, place, left, right) > 0:
+            layer[at], layer[at + 1] = right, left
+            place[left], place[right] = at + 1, at
+            better = True
+    return better
 
 
 def _gain(near: Mapping[Node, Sequence[Node]], place: Mapping[Node, int], left: Node, right: Node) -> int:
