@@ -145,12 +145,6 @@ class App:
                 graphs[name] = load_graph(row.graph)
                 self._add_callees(graphs[name], graphs)
 
-    def start_message(self, row: RunRow) -> tuple[Any, ...]:
-        """What begins a run that is in the record and has no event yet."""
-        kept = self.store.manifest(row.manifest)
-        assert kept is not None
-        return self._start(load_graph(kept.graph), row.inputs, None)
-
     def _start(self, graph: StepGraph, inputs: Mapping[str, Any], refresh: Any) -> tuple[Any, ...]:
         values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
         timeout = bind.run_timeout_ms(graph, values)

@@ -115,8 +115,6 @@ async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Seq
     row = app.store.run(run)
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
-    if row.state == "pending":  # its runner died before the first step was recorded
-        todo.insert(0, app.start_message(row))
     if row.state in ("failed", "cancelled", "suspended"):
         todo.append(("retry",))
     return await app.resume(run, todo)
@@ -139,6 +137,8 @@ async def resume(
         row = root_of(app, reference)
         if from_step is not None:
             end = await app.fork(row, from_step)
+        elif row.state == "pending":
+            raise UsageError(f"run {row.run} never began: its runner died first", hint="`runner apply` begins anew")
         elif row.state not in RESUMABLE:
             return ApplyResult((run_result(app.store, row.run, "unchanged"),), 0 if row.state == "succeeded" else 1)
         else:
