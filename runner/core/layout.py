@@ -10,6 +10,7 @@ from __future__ import annotations
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from statistics import median
 from typing import NamedTuple
 
@@ -110,7 +111,9 @@ def _longest(nodes: Sequence[str], edges: Sequence[tuple[str, str]], floor: int)
 class _Net:
     """The graph with a lane in every layer that a long edge passes. Only neighbouring layers are linked."""
 
-    def __init__(self, sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]], ranks: Mapping[str, int]) -> None:
+    def __init__(
+        self, sizes: Mapping[str, tuple[float, float]], edges: Sequence[tuple[str, str]], ranks: Mapping[str, int]
+    ) -> None:
         self.layers: list[list[Node]] = [[] for _ in range(max(ranks.values()) + 1)]
         self.up: dict[Node, list[Node]] = {node: [] for node in sizes}
         self.down: dict[Node, list[Node]] = {node: [] for node in sizes}
@@ -119,7 +122,9 @@ class _Net:
         for node in sizes:
             self.layers[ranks[node]].append(node)
         lanes = 0
-        for a, b in sorted(edges, key=lambda edge: ranks[edge[1]] - ranks[edge[0]]):  # short ones first: they get their lanes
+        for a, b in sorted(
+            edges, key=lambda edge: ranks[edge[1]] - ranks[edge[0]]
+        ):  # short ones first: they get their lanes
             span = ranks[b] - ranks[a] - 1
             straight = lanes + span > MOST_LANES
             between: list[Node] = [] if straight else list(range(lanes, lanes + span))
@@ -132,7 +137,7 @@ class _Net:
                 self._link((a, *between, b))
 
     def _link(self, chain: Sequence[Node]) -> None:
-        for x, y in zip(chain, chain[1:], strict=False):
+        for x, y in pairwise(chain):
             self.down[x].append(y)
             self.up[y].append(x)
 
@@ -239,7 +244,21 @@ def _columns(net: _Net) -> dict[Node, float]:
         for layer in net.layers if turn % 2 == 0 else net.layers[::-1]:
             wishes = [_wish(net, x, node, sides) for node in layer]
             x.update(zip(layer, _spread(wishes, _offsets(net, layer)), strict=True))
+    for _ in range(3):
+        _straighten(net, x)
     return x
+
+
+def _straighten(net: _Net, x: dict[Node, float]) -> None:
+    """Let the lanes of an edge stand in one line, where the boxes beside them leave room."""
+    wish: dict[Node, float] = {}
+    for chain in net.chains.values():
+        lanes = chain[1:-1]
+        for lane in lanes:
+            wish[lane] = sum(x[each] for each in lanes) / len(lanes)
+    for layer in net.layers:
+        wishes = [(wish[node], 4.0) if node in wish else (x[node], 1.0) for node in layer]
+        x.update(zip(layer, _spread(wishes, _offsets(net, layer)), strict=True))
 
 
 def _offsets(net: _Net, layer: Sequence[Node]) -> list[float]:
@@ -258,7 +277,11 @@ def _wish(
     total = weight = 0.0
     for near in sides:
         for other in near[node]:
-            pull = (8.0 if isinstance(other, int) else 2.0) if isinstance(node, int) else (2.0 if isinstance(other, int) else 1.0)
+            pull = (
+                (8.0 if isinstance(other, int) else 2.0)
+                if isinstance(node, int)
+                else (2.0 if isinstance(other, int) else 1.0)
+            )
             total += pull * x[other]
             weight += pull
     return (total / weight, weight) if weight else (x[node], 0.05)
@@ -293,7 +316,12 @@ def _placed(
         bottoms.append(y)
         y += LAYER_GAP
     boxes = {
-        node: Box(x[node] - width / 2 - left, tops[ranks[node]] + (bottoms[ranks[node]] - tops[ranks[node]] - height) / 2, width, height)
+        node: Box(
+            x[node] - width / 2 - left,
+            tops[ranks[node]] + (bottoms[ranks[node]] - tops[ranks[node]] - height) / 2,
+            width,
+            height,
+        )
         for node, (width, height) in sizes.items()
     }
     starts, ends = _ports(net, x)
