@@ -1,4 +1,4 @@
-"""One attempt of a step, end to end, at the worker: secrets in, the call, then `returns`, checks and `save`, all of it masked.
+"""One attempt of a step, end to end, at the worker: secrets in, the call in its place, then `returns`, checks and `save`, all masked.
 
 Not here: whether an attempt is made and what follows from its outcome (the kernel's), and how a call is done (executors)."""
 
@@ -7,20 +7,22 @@ from __future__ import annotations
 import asyncio
 import json
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from runner.core.graph import Json
-from runner.core.messages import Note, Outcome, StepTask
+from runner.core.messages import EffectDoubt, Note, Outcome, StepTask
 from runner.digest import digest_bytes
 from runner.engine.checks import Judged, Verdict, verdicts
 from runner.engine.logs import LOG_BYTES, AttemptLog, log_path, private_folder
 from runner.engine.results import INLINE_BYTES, Unfit, fit, result_of, stored, text_of
 from runner.engine.returns import BadSchema, Mismatch, structured
 from runner.engine.secrets import Unready, filled
+from runner.engine.sites import Conflict, GitFailed, Site, Sites
 from runner.paths import HIDDEN, PathEscape, inside, write_atomic
 from runner.ports import CallResult, Executor, Request
 from runner.redact import Redactor
@@ -30,6 +32,8 @@ from runner.templating.text import to_text
 OUTPUT_BYTES: Final = 64 << 20
 SLACK_S: Final = 10.0
 """An executor ends its own call at the deadline, politely; this long after it we stop to wait for it."""
+GIT_S: Final = 600.0
+"""One git command. A large repository on a slow disk takes minutes; nothing takes longer than the default of a check."""
 MESSAGE_CHARS: Final = 4_000
 FEEDBACK_CHARS: Final = 20_000
 
@@ -69,7 +73,8 @@ class Attempts:
         self._executors, self._places = executors, places
         self._secrets, self._redactor, self._blobs = secrets, redactor, blobs
         self._limits = limits or Limits()
-        self._root = str(places.workspace.resolve())
+        state = places.run_dirs.parent
+        self._sites = Sites(places.workspace, state, (places.run_dirs, places.logs), self._git, self._limits.output)
 
     async def run(self, task: StepTask, note: Callable[[Note], None]) -> Outcome:
         """Never raises for what the step did; CancelledError passes, and by then its command is gone."""
@@ -84,18 +89,49 @@ class Attempts:
 
     async def _outcome(self, task: StepTask, note: Callable[[Note], None], log: AttemptLog) -> Outcome:
         try:
-            executor, request = self._executor(task.verb), self._request(task, note, log)
+            executor, site = self._executor(task.verb), await self._sites.enter(task)
+        except Unready as error:
+            return self._failed(CallResult(executor=task.label), "invalid", str(error))
+        except (
+            asyncio.CancelledError
+        ):  # it still waited for its place: known to have had no effect, so not left to doubt
+            return Outcome(state="cancelled", error_class="cancelled", message="cancelled before it began")
+        try:
+            outcome = await self._at(site, executor, task, note, log)
+        finally:
+            self._sites.release(site)
+        return outcome
+
+    async def _at(
+        self, site: Site, executor: Executor, task: StepTask, note: Callable[[Note], None], log: AttemptLog
+    ) -> Outcome:
+        try:
+            request = self._request(task, note, log, site.root)
         except (Unready, TemplateError) as error:
+            await self._sites.settle(site, failed=False)  # nothing was done there
             return self._failed(CallResult(executor=task.label), "invalid", str(error))
         answer = await self._call(executor, request)
+        await self._sites.look(site)
+        outcome = await self._judged(site, request, answer)
+        if outcome.state != "succeeded":
+            await self._keep_diff(site)
+        repair = outcome.error_class in ("check_failed", "bad_output")
+        await self._sites.settle(site, failed=outcome.state != "succeeded", repair=repair)
+        return outcome
+
+    async def _judged(self, site: Site, request: Request, answer: CallResult) -> Outcome:
         if answer.error_class:
             return self._refused(answer)
         try:
-            result = self._result(task, answer)
+            result = self._with_diff(site, self._result(site.task, answer))
             answer = replace(answer, output=None, text=None)  # a large one is in memory once from here on
-            return await self._accept(task, request, answer, result)
-        except _Refusal as refusal:
-            return self._failed(answer, refusal.error_class, refusal.message, refusal.result, refusal.checks)
+            return await self._accept(site, request, answer, result)
+        except _Refusal as no:
+            return self._failed(replace(answer, effect=no.effect), no.error_class, no.message, no.result, no.checks)
+
+    async def forget(self, run: str) -> None:
+        """The leg of this run has ended: nobody will go on with what its attempts left for a next one."""
+        await self._sites.forget(run)
 
     # ------------------------------------------------------------ before and around the call
 
@@ -104,17 +140,15 @@ class Attempts:
             raise Unready(f"needs an executor of `{verb}` steps, which is not configured")
         return self._executors[verb]
 
-    def _request(self, task: StepTask, note: Callable[[Note], None], log: AttemptLog) -> Request:
+    def _request(self, task: StepTask, note: Callable[[Note], None], log: AttemptLog, root: Path) -> Request:
         spec = task.spec
-        if spec.get("workspace"):
-            raise Unready("needs workspaces of steps, which are not configured")
         tree = filled({"inputs": task.inputs, "env": spec.get("env") or {}}, task.secrets, self._secrets)
         return Request(
             label=task.label,
             verb=task.verb,
             inputs=tree["inputs"],
             env=_env(tree["env"]) | {"ARES_RUN_DIR": self._run_dir(task.run)},
-            cwd=self._cwd(spec.get("cwd")),
+            cwd=self._cwd(spec.get("cwd"), root),
             idempotency_key=task.effect_key,
             deadline_s=None if task.timeout_ms is None else task.timeout_ms / 1000,
             idle_s=None if task.idle_ms is None else task.idle_ms / 1000,
@@ -132,11 +166,11 @@ class Attempts:
             raise Unready(f"needs the folder {path}: {error.strerror}") from error
         return str(path)
 
-    def _cwd(self, cwd: Json) -> str:
+    def _cwd(self, cwd: Json, root: Path) -> str:
         if not cwd:
-            return self._root
+            return str(root)
         try:
-            return str(inside(self._places.workspace, self._places.workspace, str(cwd)))
+            return str(inside(root, root, str(cwd)))
         except PathEscape as error:
             raise Unready(f"cwd: {error}") from error
 
@@ -157,17 +191,48 @@ class Attempts:
 
     # ------------------------------------------------------------ after it
 
-    async def _accept(self, task: StepTask, request: Request, answer: CallResult, result: dict[str, Json]) -> Outcome:
+    async def _accept(self, site: Site, request: Request, answer: CallResult, result: dict[str, Json]) -> Outcome:
         """The call has given an answer, so from here on the effect is known. Raises _Refusal."""
+        task = site.task
+        if site.touched is not None and site.touched.problem:
+            raise _Refusal(site.touched.error_class, site.touched.problem, result)
         context = {**(task.spec.get("context") or {}), "output": result["output"], "text": text_of(result)}
-        checks = await self._checked(task, request, context)
+        checks = await self._checked(site, request, context)
         failed = [str(verdict["message"]) for verdict in checks if not verdict["passed"]]
-        result = result_of(result["output"], result.get("text"), checks)
+        if checks:
+            result = {**result, "checks": [dict(verdict) for verdict in checks]}
         if failed:
             raise _Refusal("check_failed", "\n".join(failed), result, checks)
-        products = await self._saved(task, context, result)
+        await self._bring_back(site, result, checks)
+        products = await self._sites.products(site) | await self._saved(task, context, result)
+        products = {self._redactor.text(path): digest for path, digest in products.items()}
         kept = self._keep(result)
         return replace(self._base(answer), state="succeeded", result=kept, checks=tuple(checks), products=products)
+
+    async def _bring_back(self, site: Site, result: dict[str, Json], checks: list[Verdict]) -> None:
+        try:
+            await self._sites.bring_back(site)
+        except Conflict as error:
+            message = f"the diff of the worktree does not fit the workspace as it is by now: {error}"
+            raise _Refusal("check_failed", message, result, checks) from error
+        except GitFailed as error:
+            message = f"the diff of the worktree was not applied, or only in part: {error}"
+            raise _Refusal("tool_error", message, result, checks, effect="maybe") from error
+
+    def _with_diff(self, site: Site, result: dict[str, Json]) -> dict[str, Json]:
+        if site.touched is None or not site.touched.diff:
+            return result
+        return {**result, "diff": self._redactor.text(site.touched.diff)}
+
+    async def _keep_diff(self, site: Site) -> None:
+        """The record of a failed attempt may have no result to hold the diff: it lies beside the log. Not told of = not there."""
+        if site.touched is None or not site.touched.diff:
+            return
+        task, text = site.task, self._redactor.text(site.touched.diff)
+        path = log_path(self._places.logs, task.run, task.node, task.attempt).with_suffix(".diff")
+        with suppress(OSError):
+            private_folder(path.parent)
+            await asyncio.to_thread(write_atomic, path.parent, path, text.encode("utf-8", "replace"), 0o600)
 
     def _result(self, task: StepTask, answer: CallResult) -> dict[str, Json]:
         """The answer as the record and every later reader will see it: plain JSON, bounded, masked, then shaped by `returns`.
@@ -196,11 +261,12 @@ class Attempts:
         )
         return masked
 
-    async def _checked(self, task: StepTask, request: Request, context: Mapping[str, Json]) -> list[Verdict]:
-        checks = task.spec.get("checks") or ()
+    async def _checked(self, site: Site, request: Request, context: Mapping[str, Json]) -> list[Verdict]:
+        checks = site.task.spec.get("checks") or ()
         if not checks:
             return []
-        found = await verdicts(checks, Judged(context, context["text"], request), self._command)
+        touched = None if site.touched is None else site.touched.paths
+        found = await verdicts(checks, Judged(context, context["text"], request, touched), self._command)
         return [self._redactor.data(verdict) for verdict in found]
 
     async def _command(self, request: Request) -> CallResult:
@@ -209,6 +275,10 @@ class Attempts:
         except Unready as error:
             return CallResult(error_class="invalid", message=str(error))
         return await self._call(executor, request)
+
+    async def _git(self, argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> CallResult:
+        """As any command: it gets nothing of our environment that is not listed, and never outlives us."""
+        return await self._command(Request("local", "run", {"argv": list(argv)}, env, str(cwd), "", GIT_S))
 
     async def _saved(self, task: StepTask, context: Mapping[str, Json], result: Mapping[str, Json]) -> dict[str, str]:
         save = task.spec.get("save")
@@ -224,6 +294,7 @@ class Attempts:
                 path.relative_to(root.resolve()).parts
             ):  # a path may come from a step: no way into git hooks
                 raise _Refusal("invalid", f"save: {save['path']} is not for steps to write", dict(result))
+            self._sites.wrote([path.relative_to(root.resolve()).as_posix()])
             await asyncio.to_thread(write_atomic, root, path, data)  # it waits for the disk, the loop must not
         except TemplateError as error:
             raise _Refusal("invalid", f"save: {error.message}", dict(result)) from error
@@ -297,9 +368,16 @@ class _Refusal(Exception):
         message: str,
         result: Mapping[str, Json] | None = None,
         checks: list[Verdict] | None = None,
+        effect: EffectDoubt = "none",
     ) -> None:
         super().__init__(message)
-        self.error_class, self.message, self.result, self.checks = error_class, message, result, checks
+        self.error_class, self.message, self.result, self.checks, self.effect = (
+            error_class,
+            message,
+            result,
+            checks,
+            effect,
+        )
 
 
 def _env(values: Mapping[str, Json]) -> dict[str, str]:

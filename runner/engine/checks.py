@@ -4,12 +4,13 @@ A verdict is {"kind", "passed", "message"}; the messages of failed checks are th
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from runner.core.graph import Json
 from runner.digest import canonical_json
+from runner.engine import changes
 from runner.ports import CallResult, Request
 from runner.templating import TemplateError, parse_expression, render_tree, truth
 from runner.templating.model import Ref, show
@@ -26,11 +27,12 @@ Verdict = dict[str, Json]
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What checks look at. `context`: what templates may read, `output` and `text` included. `base`: the request of the attempt,
-    whose folder, environment and log a command check shares."""
+    whose folder, environment and log a command check shares. `touched`: the files that the attempt touched; None = nobody looked."""
 
     context: Mapping[str, Json]
     text: str
     base: Request
+    touched: Collection[str] | None = None
 
 
 async def verdicts(checks: Sequence[Mapping[str, Any]], judged: Judged, run: Call) -> list[Verdict]:
@@ -45,9 +47,15 @@ async def _verdict(check: Mapping[str, Any], number: int, judged: Judged, run: C
         case "run":
             return await _command(check, number, judged, run)
         case "changed":
-            return _said("changed", False, "`changed` needs step workspaces, which are not configured")
+            return _changed(check["changed"], judged)
         case _:
             return _said("judge", False, "`judge` needs a model endpoint, which is not configured")
+
+
+def _changed(spec: Mapping[str, Any], judged: Judged) -> Verdict:
+    if judged.touched is None:
+        return _said("changed", False, "`changed` cannot be evaluated: the files were not watched")
+    return _said("changed", *changes.judged(spec, judged.touched))
 
 
 def _expression(expression: str, judged: Judged) -> Verdict:

@@ -1,0 +1,200 @@
+"""Where an attempt works, the shared workspace or a worktree of its own, and what it did there.
+
+Not here: how files are compared (changes.py), git (worktree.py), the wait for a turn (turns.py), and what becomes of the attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final
+
+from runner.core.messages import StepTask
+from runner.engine import changes
+from runner.engine.logs import log_path, private_folder
+from runner.engine.secrets import Unready
+from runner.engine.turns import Turns
+from runner.engine.worktree import Conflict, Diff, Git, GitFailed, State, Worktree, Worktrees
+from runner.paths import write_atomic
+
+__all__ = ["Conflict", "Git", "GitFailed", "Site", "Sites", "Touched"]
+
+SHARING: Final = frozenset({"run", "agent"})
+"""Verbs that may touch any file of the workspace."""
+
+
+@dataclass(frozen=True, slots=True)
+class Touched:
+    """What an attempt did: the files that it touched, relative to the workspace, and the diff of its worktree. `error_class` and
+    `problem`: why neither may count."""
+
+    paths: Sequence[str] = ()
+    diff: str = ""
+    error_class: str = ""
+    problem: str = ""
+
+
+@dataclass(slots=True, eq=False)
+class Site:
+    """One attempt's place. `root`: the folder of its `cwd`; what it and its checks see as the workspace."""
+
+    task: StepTask
+    root: Path
+    turn: bool = False
+    area: changes.Area | None = None
+    before: changes.Snapshot = field(default_factory=dict)
+    tree: Worktree | None = None
+    apply: bool = True
+    conflict: bool = False
+    watched: bool = False
+    """The step has a `changed` check."""
+    ours: set[str] = field(default_factory=set)
+    """What other steps of this process wrote (`save`, a worktree's diff) while this one worked: no work of this one."""
+    touched: Touched | None = None
+    """None = nobody asked."""
+
+
+class Sites:
+    """The places of a process's attempts. `state`: a folder of ours for worktrees and notes; `own`: folders of ours in which any file may
+    change at any time; `limit`: bytes of a diff."""
+
+    def __init__(self, workspace: Path, state: Path, own: Sequence[Path], git: Git, limit: int) -> None:
+        self._workspace, self._notes, self._limit = workspace.resolve(), state / "touched", limit
+        self._own = (*own, state / "touched", state / "worktrees")
+        self._trees = Worktrees(state / "worktrees", workspace, git)
+        self._turns = Turns()
+        self._watching: set[Site] = set()
+        self._known: changes.Snapshot = {}
+        """The last snapshot: what has not changed since is not read again."""
+
+    # ------------------------------------------------------------ before the call
+
+    async def enter(self, task: StepTask) -> Site:
+        """A place to work in, once it is this attempt's turn. Nothing of the step has happened by then. Raises Unready."""
+        spec = task.spec
+        if spec.get("workspace"):
+            return await self._own_worktree(task, spec["workspace"])
+        only = _watched(task)
+        site = Site(task, self._workspace, watched=only is not None)
+        if only is None and task.verb not in SHARING:
+            return site
+        await self._turns.enter(alone=only is not None)
+        site.turn = True
+        try:
+            if only is not None:
+                await self._watch(site, only)
+        except BaseException:
+            self.release(site)
+            raise
+        return site
+
+    async def _own_worktree(self, task: StepTask, spec: Mapping[str, Any]) -> Site:
+        keep, again = spec.get("keep", "on_failure"), task.feedback is not None
+        try:
+            tree = await self._trees.make(task.run, task.node, task.attempt, keep, again=again)
+        except (GitFailed, OSError) as error:
+            raise Unready(f"workspace: {error}") from error
+        watched = _watched(task) is not None
+        return Site(task, tree.root, tree=tree, apply=bool(spec.get("apply", True)), watched=watched)
+
+    async def _watch(self, site: Site, only: Sequence[str]) -> None:
+        site.area = changes.area(self._workspace, only, self._own)
+        self._watching.add(site)
+        try:
+            before = await asyncio.to_thread(changes.snapshot, site.area, self._known)
+        except changes.TooMany as error:
+            raise Unready(str(error)) from error
+        self._known = site.before = before
+        with suppress(OSError, ValueError, TypeError):  # there is none, or no use in it
+            site.before = changes.with_carried(before, await asyncio.to_thread(self._note(site.task).read_bytes))
+
+    # ------------------------------------------------------------ after it
+
+    async def look(self, site: Site) -> Touched | None:
+        """What the call did, before any check leaves traces of its own. None when nobody asks. Also sets `site.touched`."""
+        if site.tree is not None:
+            site.touched = await self._diff(site.tree)
+        elif site.area is not None:
+            try:
+                found = await asyncio.to_thread(changes.touched, site.area, site.before)
+                site.touched = Touched([path for path in found if path not in site.ours])
+            except changes.TooMany as error:
+                site.touched = Touched(error_class="check_failed", problem=str(error))
+        return site.touched
+
+    async def _diff(self, tree: Worktree) -> Touched:
+        try:
+            diff: Diff = await self._trees.diff(tree, self._limit)
+        except (GitFailed, OSError) as error:
+            return Touched(error_class="tool_error", problem=f"the diff of the worktree cannot be taken: {error}")
+        if diff.outside:
+            problem = f"files outside of the workspace were touched: {changes.listed(diff.outside)}"
+            return Touched(diff.paths, diff.text, "check_failed", problem)
+        return Touched(diff.paths, diff.text)
+
+    async def bring_back(self, site: Site) -> None:
+        """Apply the diff of a worktree to the workspace. Raises Conflict, GitFailed when it was written half-way."""
+        if site.tree is not None and site.apply and site.touched is not None and site.touched.paths:
+            self.wrote(site.touched.paths)
+            try:
+                await self._trees.apply(site.tree)
+            except Conflict:
+                site.conflict = True
+                raise
+
+    async def products(self, site: Site) -> dict[str, str]:
+        """`Outcome.products` of what a step with a `changed` check did to the workspace."""
+        if not site.watched or site.touched is None or not site.apply:
+            return {}
+        return await asyncio.to_thread(changes.products, self._workspace, site.touched.paths)
+
+    def wrote(self, paths: Sequence[str]) -> None:
+        """We are about to write these files of the workspace for another step than those that are being watched."""
+        for site in self._watching:
+            site.ours.update(paths)
+
+    # ------------------------------------------------------------ leaving
+
+    async def settle(self, site: Site, *, failed: bool, repair: bool = False) -> None:
+        """The attempt has ended by itself. `repair`: with a failure that another round may mend. Never fails: what cannot be tidied
+        up now is found by the next attempt."""
+        with suppress(OSError, GitFailed):
+            if site.tree is not None:
+                state: State = "conflict" if site.conflict else "failed" if failed else "done"
+                await self._trees.leave(site.tree, state, repair=repair)
+            elif site.area is not None:
+                await asyncio.to_thread(self._leave_note, site, failed)
+
+    def release(self, site: Site) -> None:
+        """Give the turn back; whatever else the attempt left is found by the next one. At once, so that cancellation may call it."""
+        self._watching.discard(site)
+        if site.turn:
+            site.turn = False
+            self._turns.leave()
+
+    async def forget(self, run: str) -> None:
+        """The run's leg has ended: worktrees that were kept only for a next attempt are removed."""
+        with suppress(OSError, GitFailed):
+            await self._trees.forget(run)
+
+    def _note(self, task: StepTask) -> Path:
+        return log_path(self._notes, task.run, task.node, 0).with_suffix(".json")
+
+    def _leave_note(self, site: Site, failed: bool) -> None:
+        """What the next attempt of this step must know: the step began before this one."""
+        note = self._note(site.task)
+        if not failed:
+            note.unlink(missing_ok=True)
+        elif site.touched is not None and site.touched.paths:
+            private_folder(note.parent)
+            write_atomic(note.parent, note, changes.carried(site.before, site.touched.paths), 0o600)
+
+
+def _watched(task: StepTask) -> list[str] | None:
+    """The globs of the step's `changed` checks, None when it has none. A `call` works in steps of its own."""
+    found = [check["changed"] for check in task.spec.get("checks") or () if check["kind"] == "changed"]
+    if not found or task.verb == "call":
+        return None
+    return [pattern for spec in found for pattern in spec.get("only") or ()]
