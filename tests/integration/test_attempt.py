@@ -434,7 +434,7 @@ async def test_all_checks_are_judged_and_the_failed_ones_are_the_feedback(bench:
     ]
     assert "cannot be evaluated" in messages[3]
     assert "cannot be evaluated" in messages[4]
-    assert "`changed` needs" in messages[5]
+    assert messages[5] == "0 files touched, at least 1 expected"
     assert "`judge` needs" in messages[6]
     assert "cannot be rendered" in messages[7]
     assert outcome.feedback == "\n".join(
