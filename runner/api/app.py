@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,13 +26,14 @@ from runner.engine.attempt import Attempts, Limits, Places
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.world import EngineWorld
-from runner.errors import UsageError
+from runner.errors import InvalidInput, UsageError
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
 from runner.executors.mcp_spec import ServerSpec
+from runner.executors.tools_lock import ToolsLock
 from runner.manifest.config_servers import McpServer
-from runner.manifest.references import resolve
+from runner.manifest.references import resolve, resolve_secret
 from runner.ports import NewRun, RunRecord, RunRow, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
@@ -163,15 +164,23 @@ async def open_app(
     clock: Clock,
     jobs: int | None = None,
     env: Mapping[str, str] | None = None,
+    store: Store | None = None,
+    on_warning: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[App]:
-    """The application, alive; on leaving, nothing that it started is left. Raises the StoreError family."""
-    store = open_store(settings, clock)
+    """The application, alive; on leaving, nothing that it started is left. `store`: the record to use instead of the settings'
+    database; it is the caller's to close. `on_warning` is told, in one line each, what a person should look at and no run fails of.
+    Raises the StoreError family."""
+    given, store = store, store or open_store(settings, clock)
     try:
         config = settings.config
         slots = Slots(jobs or config.concurrency.runs * config.concurrency.steps)
         blobs = Blobs(store.blob)
         source = SecretSource(config, env if env is not None else os.environ)
-        servers = McpServers(server_specs(settings, source.env))
+        servers = McpServers(
+            server_specs(settings, source.env),
+            on_tools=ToolsLock(settings.state_path.parent, on_warning).seen,
+            output_bytes=config.limits.output_bytes,
+        )
         commands = LocalCommands(output_bytes=config.limits.output_bytes)
         attempts = Attempts(
             executors={"tool": servers, "run": commands, "call": GivenResults()},
@@ -207,7 +216,8 @@ async def open_app(
             await servers.close()
             await commands.close()
     finally:
-        store.close()
+        if given is None:
+            store.close()
 
 
 def downstream(graph: StepGraph, start: str) -> frozenset[str]:
@@ -222,27 +232,42 @@ def downstream(graph: StepGraph, start: str) -> frozenset[str]:
 
 
 def server_specs(settings: Settings, env: Mapping[str, str]) -> dict[str, ServerSpec]:
-    """The stdio servers of the config. One whose environment refers to a variable that is not set is left out until it is."""
-    specs = {}
-    for name, server in settings.config.mcp_servers.items():
-        if server.command is not None:
-            specs[name] = _spec(name, server, settings.workspace, env)
-    return specs
+    """The servers of the config that are started or connected to. One that refers to a variable which is not set is there, but each of
+    its calls fails and says which: the others go on."""
+    return {
+        name: _spec(name, server, settings.workspace, env)
+        for name, server in settings.config.mcp_servers.items()
+        if server.preset is None
+    }
 
 
 def _spec(name: str, server: McpServer, workspace: Path, env: Mapping[str, str]) -> ServerSpec:
-    entry = f"mcp_servers.{name}"
-    variables = {key: resolve(text, env, entry=f"{entry}.env.{key}") for key, text in server.env.items()}
     ms = server.call_timeout
-    return ServerSpec(
+    spec = ServerSpec(
         name=name,
         command=server.command or "",
         args=tuple(server.args),
-        env=variables,
         cwd=str(workspace / (server.cwd or ".")),
         connect_timeout_s=(server.connect_timeout or 15_000) / 1000,
         call_timeout_s=None if ms is None else ms / 1000,
         idle_timeout_s=server.idle_timeout / 1000,
         max_in_flight=server.max_in_flight,
-        digest=digest([server.command, list(server.args), dict(server.env), server.cwd]),
+        transport=server.transport,
+        digest=digest(
+            [server.command, list(server.args), dict(server.env), server.cwd, server.url, dict(server.headers)]
+        ),
     )
+    entry = f"mcp_servers.{name}"
+    try:
+        return replace(
+            spec,
+            env={key: resolve(text, env, entry=f"{entry}.env.{key}") for key, text in server.env.items()},
+            url=resolve(server.url or "", env, entry=f"{entry}.url"),
+            headers={key: _header(text, env, f"{entry}.headers.{key}") for key, text in server.headers.items()},
+        )
+    except InvalidInput as error:
+        return replace(spec, unusable=str(error))
+
+
+def _header(text: str, env: Mapping[str, str], entry: str) -> str:
+    return resolve_secret(text, env, entry=entry).get_secret_value()

@@ -6,25 +6,40 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
-from runner.executors.mcp_pool import OnProcess, Slot, prefetch
+from runner.executors.mcp_link import CannotOpen, ServerGone
+from runner.executors.mcp_pool import OnProcess, OnTools, Slot, Surroundings, prefetch
 from runner.executors.mcp_process import ProcessId, end_orphan
-from runner.executors.mcp_results import failed
+from runner.executors.mcp_results import OUTPUT_BYTES, failed, shown
 from runner.executors.mcp_spec import ServerSpec
 from runner.ports import CallResult, LogSink, Request, ToolInfo
 
-__all__ = ["McpServers", "OnProcess", "ProcessId", "ServerSpec", "end_orphan", "prefetch"]
+__all__ = ["McpServers", "OnProcess", "OnTools", "ProcessId", "ServerSpec", "end_orphan", "prefetch"]
+
+
+PROGRESS_CHARS = 200
+"""Of a message of progress, as who watches sees it."""
 
 
 class McpServers:
-    """The stdio MCP servers of a configuration: a `ServerPool` and the `Executor` of the verb `tool`.
+    """The MCP servers of a configuration: a `ServerPool` and the `Executor` of the verb `tool`.
 
     `on_process(server, process)` is told of every process group that starts; should we be killed together with its guard,
-    `end_orphan(process)` ends what is left of it."""
+    `end_orphan(process)` ends what is left of it. `on_tools(server, tools)` is told of each listing of a server's tools.
+    `output_bytes`: the images and resources of an answer are kept up to this size."""
 
-    def __init__(self, specs: Mapping[str, ServerSpec], *, on_process: OnProcess | None = None) -> None:
-        self._slots = {name: Slot(spec, on_process or (lambda server, process: None)) for name, spec in specs.items()}
+    def __init__(
+        self,
+        specs: Mapping[str, ServerSpec],
+        *,
+        on_process: OnProcess = lambda server, process: None,
+        on_tools: OnTools = lambda server, tools: None,
+        output_bytes: int = OUTPUT_BYTES,
+    ) -> None:
+        around = Surroundings(on_process, on_tools, output_bytes)
+        self._slots = {name: Slot(spec, around) for name, spec in specs.items()}
 
     # ------------------------------------------------ ServerPool
 
@@ -62,7 +77,8 @@ class McpServers:
         if slot is None:
             return failed("invalid", f"needs the MCP server `{request.label}`, which is not configured")
         with slot.used(request.log):
-            return await _Attempt(slot, request).bounded()
+            result = await _Attempt(slot, request).bounded()
+        return replace(result, message=slot.masked(result.message)) if result.message else result
 
     async def close(self) -> None:
         """End all sessions at once; returns when no process of theirs is left, within about 4 s."""
@@ -101,15 +117,13 @@ class _Attempt:
         return failed("timeout", f"{name}: no answer to {self._request.inputs['tool']} {after}", maybe=True)
 
     async def _run(self) -> CallResult:
-        from runner.executors.mcp_stdio import ServerGone
-
         self._stage = "waiting"
         async with self._slot.places:
             for _ in range(2):  # a server that died while nobody looked costs a new session, not the step
                 self._stage = "opening"
                 session = await self._slot.open()
-                if isinstance(session, str):
-                    return failed("unavailable", f"{self._slot.spec.name}: {session}")
+                if isinstance(session, CannotOpen):
+                    return session.result(self._slot.spec.name)
                 tool, arguments = self._request.inputs["tool"], self._request.inputs.get("with") or {}
                 problem = session.problem(tool, arguments)
                 if problem:
@@ -120,7 +134,7 @@ class _Attempt:
                     return await session.call(tool, arguments, self._request.idempotency_key, self._progress)
                 except ServerGone:
                     continue
-        return failed("unavailable", f"{self._slot.spec.name}: it ended before the call could be written, twice")
+        return failed("unavailable", f"{self._slot.spec.name}: its session ended before it took the call, twice")
 
     def _alive(self) -> None:
         """The idle deadline counts from now."""
@@ -131,6 +145,9 @@ class _Attempt:
         if self._idle is None:
             return
         self._alive()
+        share = f"{progress:g}/{total:g}" if total is not None else f"{progress:g}"
         if self._log is not None:
-            share = f"{progress:g}/{total:g}" if total is not None else f"{progress:g}"
             self._log.write("progress", f"{share} {message}\n" if message else f"{share}\n")
+        if self._request.progress is not None:
+            words = " ".join(shown(message or "", PROGRESS_CHARS).split())
+            self._request.progress(self._slot.masked(f"{share} {words}" if words else share))

@@ -6,19 +6,36 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
+from runner.executors.mcp_link import CannotOpen
 from runner.executors.mcp_process import ProcessId
+from runner.executors.mcp_results import OUTPUT_BYTES
 from runner.executors.mcp_spec import ServerSpec
-from runner.ports import LogSink
+from runner.ports import LogSink, ToolInfo
+from runner.redact import SHORTEST, Redactor
 
 if TYPE_CHECKING:
     from runner.executors.mcp_session import Session
 
 OnProcess = Callable[[str, ProcessId], None]
 """Told of each server process that starts: (server, its group)."""
+
+
+OnTools = Callable[[str, Mapping[str, ToolInfo]], None]
+"""Told of each listing of tools: (server, {name: tool})."""
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What sessions tell, and the most bytes of an output."""
+
+    on_process: OnProcess = lambda server, process: None
+    on_tools: OnTools = lambda server, tools: None
+    output_bytes: int = OUTPUT_BYTES
 
 
 async def prefetch() -> None:
@@ -29,14 +46,16 @@ async def prefetch() -> None:
 class Slot:
     """One server: at most one session, opened by the first who needs it."""
 
-    def __init__(self, spec: ServerSpec, on_process: OnProcess) -> None:
+    def __init__(self, spec: ServerSpec, around: Surroundings) -> None:
         self.spec = spec
         self.places = asyncio.Semaphore(spec.max_in_flight)
-        self._on_process = on_process
+        self.masked = _mask(spec).text
+        """A message without the values of our headers, which a server may say back to us."""
+        self._around = around
         self._session: Session | None = None
-        self._opening: asyncio.Task[Session | str] | None = None
-        self._failure = ""
-        self._foretold = ""
+        self._opening: asyncio.Task[Session | CannotOpen] | None = None
+        self._failure: CannotOpen | None = None
+        self._foretold: CannotOpen | None = None
         self._logs: list[LogSink] = []
         self._users = 0
         self._idle: asyncio.TimerHandle | None = None
@@ -68,45 +87,52 @@ class Slot:
         opening.add_done_callback(self._foretell)
         opening.add_done_callback(lambda _: done())
 
-    def _foretell(self, opening: asyncio.Task[Session | str]) -> None:
+    def _foretell(self, opening: asyncio.Task[Session | CannotOpen]) -> None:
         """A failure that `ensure` met is the answer to the next call: it must not wait for the same again."""
         self._foretold = self._failure
         self._rest()
 
-    async def open(self) -> Session | str:
+    async def open(self) -> Session | CannotOpen:
         """The open session, or why there is none."""
-        foretold, self._foretold = self._foretold, ""
+        foretold, self._foretold = self._foretold, None
         if self.session is not None:
             return self.session
-        if foretold:
+        if foretold is not None:
             return foretold
         opening = self._open_once()
         await asyncio.wait([opening])  # not the task itself: who stops waiting must not stop it for the others
-        return "its session was closed" if opening.cancelled() else opening.result()
+        return CannotOpen("its session was closed") if opening.cancelled() else opening.result()
 
-    def _open_once(self) -> asyncio.Task[Session | str]:
+    def _open_once(self) -> asyncio.Task[Session | CannotOpen]:
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name=f"open mcp:{self.spec.name}")
         return self._opening
 
-    async def _open(self) -> Session | str:
+    async def _open(self) -> Session | CannotOpen:
         try:
+            if self.spec.unusable:
+                raise CannotOpen(self.spec.unusable, error_class="invalid")
             await prefetch()
-            from runner.executors.mcp_session import CannotOpen, open_session
+            from runner.executors.mcp_session import open_session
 
             await self._drop()
-            try:
-                self._session = await open_session(self.spec, self._heard, self._started)
-            except CannotOpen as error:
-                self._failure = str(error)
-                return self._failure
-            self._failure = ""
+            self._session = await open_session(
+                self.spec,
+                on_stderr=self._heard,
+                on_process=self._started,
+                on_tools=self._around.on_tools,
+                output_bytes=self._around.output_bytes,
+            )
+            self._failure = None
             return self._session
+        except CannotOpen as error:
+            self._failure = error.with_traceback(None)  # it is kept, and must keep nothing alive
+            return error
         finally:
             self._opening = None
 
     def _started(self, process: ProcessId) -> None:
-        self._on_process(self.spec.name, process)
+        self._around.on_process(self.spec.name, process)
 
     def _heard(self, text: str) -> None:
         """What a server says on stderr belongs to every attempt that uses it at the time."""
@@ -163,3 +189,9 @@ class Slot:
         await self._drop()
         if self._leaving:
             await asyncio.wait(self._leaving)
+
+
+def _mask(spec: ServerSpec) -> Redactor:
+    """Masks what the headers hold: whole values, and what follows a scheme such as `Bearer`."""
+    parts = {part for value in spec.headers.values() for part in (value, *value.split()) if len(part) >= SHORTEST}
+    return Redactor({str(at): part for at, part in enumerate(sorted(parts))})

@@ -10,12 +10,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from runner.executors.mcp_parts import parts_of
 from runner.executors.mcp_process import clean
 from runner.ports import CallResult, ToolInfo
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
+OUTPUT_BYTES = 64 * 1024 * 1024
 MESSAGE_CHARS = 4000
 SHOWN_SCHEMA_CHARS = 200
 UNREADABLE = -31_999
@@ -41,11 +43,11 @@ def with_tail(message: str, tail: str) -> str:
 # ---------------------------------------------------------------- answers
 
 
-def from_tool(result: CallToolResult, asked: Sequence[str]) -> CallResult:
+def from_tool(result: CallToolResult, asked: Sequence[str], output_bytes: int = OUTPUT_BYTES) -> CallResult:
     """The answer to tools/call. `asked`: what the server wanted of us meanwhile and was refused (for the message of a failure).
 
-    Output: structured content; else the text parts joined by newlines; else, when there is no text, the parts themselves as
-    `{"type", "mimeType", "data", …}`. Parts that are not text are left out beside text."""
+    Output: structured content; else, when there are parts that are not text, all parts in their order (see `parts_of`); else the text.
+    `text` is always the text parts, joined by newlines; None when there are parts and none is text."""
     texts = [block.text for block in result.content if block.type == "text"]
     text = "\n".join(texts) if texts or not result.content else None
     if result.is_error:
@@ -58,10 +60,9 @@ def from_tool(result: CallToolResult, asked: Sequence[str]) -> CallResult:
             text=text if texts else None,
             structured=True,
         )
-    if text is not None:
+    if len(texts) == len(result.content):
         return CallResult(output=text, text=text)
-    parts = [block.model_dump(mode="json", by_alias=True, exclude_none=True) for block in result.content]
-    return CallResult(output=parts, structured=True)
+    return CallResult(output=parts_of(result.content, output_bytes), text=text, structured=text is None)
 
 
 def _finite(value: Any) -> bool:
@@ -103,13 +104,21 @@ def from_error(server: str, code: int, message: str) -> CallResult:
     )
 
 
-def failed(error_class: str, message: str, *, maybe: bool = False, status: int | None = None) -> CallResult:
+def failed(
+    error_class: str,
+    message: str,
+    *,
+    maybe: bool = False,
+    status: int | None = None,
+    retry_after_ms: int | None = None,
+) -> CallResult:
     """A failure; `maybe` = the world may have changed."""
     return CallResult(
         error_class=error_class,
         message=message,
         effect="maybe" if maybe else "none",
         status=status,
+        retry_after_ms=retry_after_ms,
     )
 
 

@@ -1,4 +1,4 @@
-"""One session with one MCP server: our stdio transport under the SDK's Client, held by one owner task.
+"""One session with one MCP server: a link of ours under the SDK's Client, held by one owner task.
 
 Imports `mcp` (0.8 s): load this module on use only, see `runner.executors.mcp_pool.prefetch`. The owner task alone enters and
 leaves the Client, as the SDK demands; any task may call. Not here: when sessions open and close (`mcp_pool`)."""
@@ -21,20 +21,16 @@ from mcp.types import (
 )
 from pydantic import ValidationError
 
-from runner.executors import mcp_guard
-from runner.executors.mcp_process import CannotStart, ProcessId, ServerProcess, start
-from runner.executors.mcp_results import (
-    Check,
-    compile_check,
-    failed,
-    from_error,
-    from_tool,
-    shown,
-    unknown_tool,
-    with_tail,
-)
+from runner.digest import digest
+from runner.executors.mcp_http import Streamable
+from runner.executors.mcp_link import CannotOpen, Link, ServerGone
+from runner.executors.mcp_process import CannotStart, ProcessId, start
+from runner.executors.mcp_remote import Remote
+from runner.executors.mcp_results import Check, compile_check, failed, from_error, from_tool, shown, unknown_tool
 from runner.executors.mcp_spec import ServerSpec
-from runner.executors.mcp_stdio import ServerGone, Stdio
+from runner.executors.mcp_sse import OldSse
+from runner.executors.mcp_stdio import Stdio
+from runner.executors.mcp_wire import spec_problem
 from runner.ports import CallResult, ToolInfo
 
 if TYPE_CHECKING:
@@ -55,41 +51,44 @@ _REFUSALS = (
 """What the SDK answers a server that asks for input when we gave it no callback: so we never advertise any."""
 
 
+OnTools = Callable[[str, Mapping[str, ToolInfo]], None]
+"""Told of each listing of tools: (server, {name: tool})."""
+
+
 class Progress(Protocol):
     """Hears how far a call is."""
 
     async def __call__(self, progress: float, total: float | None, message: str | None) -> None: ...
 
 
-class CannotOpen(Exception):
-    """No session: the message says why, with the server's last words."""
+Connect = Callable[[Callable[[], None]], Link]
+"""Makes the link, given what to call when it ends."""
 
 
 class Session:
-    """An open session. Made by `open_session`; `call` from any task; `close` ends it and its process."""
+    """An open session. Made by `open_session`; `call` from any task; `close` ends it and what is at the other end of its link."""
 
-    def __init__(self, spec: ServerSpec, process: ServerProcess) -> None:
+    def __init__(self, spec: ServerSpec, connect: Connect, on_tools: OnTools, output_bytes: int) -> None:
         self.spec = spec
         self.tools: Mapping[str, ToolInfo] = {}
-        self._process = process
+        self._on_tools, self._output_bytes = on_tools, output_bytes
         self._checks: dict[str, Check] = {}
         self._client: Client | None = None
         self._closing = False
         self._leave = asyncio.Event()
         self._changed = asyncio.Event()
-        self._stdio = Stdio(process, spec.max_line_bytes, self._leave.set)
+        self._link = connect(self._leave.set)
         self.ready: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self.owner = asyncio.create_task(self._own(), name=f"mcp:{spec.name}")
 
     @property
     def alive(self) -> bool:
         """False once the server has ended or the session is being closed."""
-        return not (self._leave.is_set() or self._process.ended or self.owner.done())
+        return not (self._leave.is_set() or self._link.ended or self.owner.done())
 
-    @property
-    def process(self) -> ProcessId:
-        """Of the process group, for who has to end it when we cannot."""
-        return self._process.id
+    def fail(self, reason: str) -> None:
+        """End it by force: nobody waits for it any more."""
+        self._link.fail(reason)
 
     async def close(self) -> None:
         """Returns when the process group is gone; safe to call twice and from several tasks."""
@@ -101,9 +100,9 @@ class Session:
 
     async def _own(self) -> None:
         late = f"no answer to the handshake within {self.spec.connect_timeout_s:g} s"
-        timer = asyncio.get_running_loop().call_later(self.spec.connect_timeout_s, self._process.fail, late)
+        timer = asyncio.get_running_loop().call_later(self.spec.connect_timeout_s, self._link.fail, late)
         try:
-            async with Client(self._stdio, message_handler=self._hear, cache=None) as client:
+            async with Client(self._link, message_handler=self._hear, cache=None) as client:
                 self._client = client
                 await self._list_tools(client)
                 timer.cancel()
@@ -116,14 +115,15 @@ class Session:
             RuntimeError,
             ExceptionGroup,
         ) as error:
-            self._give_up(self._why(error))
+            leaf = _leaf(error)
+            self._give_up(self._link.unopened(f"{type(leaf).__name__}: {shown(str(leaf), 500)}"))
         finally:
             timer.cancel()
-            self._give_up("its session ended before it began")
+            self._give_up(CannotOpen("its session ended before it began"))
 
-    def _give_up(self, why: str) -> None:
+    def _give_up(self, why: CannotOpen) -> None:
         if not self.ready.done():
-            self.ready.set_exception(CannotOpen(why))
+            self.ready.set_exception(why)
 
     async def _stay(self, client: Client) -> None:
         """Until the session is closed or the server ends; meanwhile the listing of tools is kept fresh."""
@@ -174,19 +174,7 @@ class Session:
                 if cursor is None:
                     break
         self.tools, self._checks = found, {}
-
-    def _why(self, error: Exception) -> str:
-        process = self._process
-        if process.failure:
-            why = process.failure
-        elif process.exit_code == mcp_guard.CANNOT_RUN:
-            why = f"cannot run {self.spec.command}"
-        elif process.ended:
-            why = f"it ended during the handshake (exit status {process.exit_code})"
-        else:
-            leaf = _leaf(error)
-            why = f"the handshake failed: {type(leaf).__name__}: {shown(str(leaf), 500)}"
-        return with_tail(why, process.tail.text())
+        self._on_tools(self.spec.name, found)
 
     # ------------------------------------------------ calls
 
@@ -201,53 +189,74 @@ class Session:
 
     async def call(self, tool: str, arguments: Mapping[str, Any], key: str, progress: Progress) -> CallResult:
         """One tools/call with the idempotency key `key`. Cancelling it tells the server. Raises ServerGone when nothing was written."""
-        client, asked = self._client, len(self._stdio.asked)
+        client, asked = self._client, len(self._link.asked)
         if client is None or not self.alive:
             raise ServerGone
         name, meta = self.spec.name, cast("RequestParamsMeta", {KEY_IN_META: key})
         try:
             result = await client.call_tool(tool, dict(arguments), progress_callback=progress, meta=meta)
         except MCPError as error:
-            if not self.alive:
-                return await self._died()
-            if _asks(error):
-                return failed("denied", f"{name}: {tool} asks for input, which is refused: nobody is there to answer")
-            return from_error(name, error.code, error.message)
+            return await self._refused(tool, error)
         except ValidationError as error:
             return failed("bad_output", f"{name}: the answer is no MCP result: {_where(error)}")
         except RuntimeError as error:  # the SDK's word for structured content that breaks the tool's own output schema
             return failed("bad_output", f"{name}: {shown(str(error).splitlines()[0], 500)}")
-        return from_tool(result, self._stdio.asked[asked:])
+        return from_tool(result, self._link.asked[asked:], self._output_bytes)
+
+    async def _refused(self, tool: str, error: MCPError) -> CallResult:
+        if isinstance(error.data, ServerGone):
+            raise error.data
+        if isinstance(error.data, CallResult):
+            return error.data
+        if not self.alive:
+            return await self._died()
+        name = self.spec.name
+        if _asks(error):
+            return failed("denied", f"{name}: {tool} asks for input, which is refused: nobody is there to answer")
+        return from_error(name, error.code, error.message)
 
     async def _died(self) -> CallResult:
         closing = self._closing
         await self.close()  # its last words and its exit status come with its end
-        why = (
-            "its session was closed" if closing else f"it ended during the call (exit status {self._process.exit_code})"
-        )
-        message = f"{self.spec.name}: {self._process.failure or why}"
-        return failed("crash", with_tail(message, self._process.tail.text()), maybe=True)
+        return failed("crash", f"{self.spec.name}: {self._link.death(closing)}", maybe=True)
 
 
 async def open_session(
     spec: ServerSpec,
+    *,
     on_stderr: Callable[[str], None],
     on_process: Callable[[ProcessId], None],
+    on_tools: OnTools,
+    output_bytes: int,
 ) -> Session:
-    """Start the server and shake hands, within `spec.connect_timeout_s`. Raises CannotOpen; then nothing is left running."""
+    """Start the server, or connect to it, and shake hands, within `spec.connect_timeout_s`. Raises CannotOpen; then nothing is left."""
+    connect = _remote(spec) if spec.url else await _process(spec, on_stderr, on_process)
+    session = Session(spec, connect, on_tools, output_bytes)
+    try:
+        await session.ready
+    except (CannotOpen, asyncio.CancelledError):
+        session.fail("its session was closed")  # nobody waits for a handshake any more
+        await session.close()
+        raise
+    return session
+
+
+async def _process(
+    spec: ServerSpec, on_stderr: Callable[[str], None], on_process: Callable[[ProcessId], None]
+) -> Connect:
     try:
         process = await start(spec, on_stderr)
     except CannotStart as error:
         raise CannotOpen(str(error)) from error
     on_process(process.id)
-    session = Session(spec, process)
-    try:
-        await session.ready
-    except (CannotOpen, asyncio.CancelledError):
-        process.fail("its session was closed")  # nobody waits for a handshake any more
-        await session.close()
-        raise
-    return session
+    return lambda on_end: Stdio(process, spec.command, spec.max_line_bytes, on_end)
+
+
+def _remote(spec: ServerSpec) -> Connect:
+    problem = spec_problem(spec)
+    if problem:
+        raise CannotOpen(problem, error_class="invalid")
+    return lambda on_end: Remote(spec, on_end, OldSse if spec.transport == "sse" else Streamable)
 
 
 def _info(tool: Tool) -> ToolInfo:
@@ -259,7 +268,16 @@ def _info(tool: Tool) -> ToolInfo:
         output_schema=tool.output_schema,
         read_only=bool(hints and hints.read_only_hint),
         idempotent=bool(hints and hints.idempotent_hint),
+        digest=_digest(tool),
     )
+
+
+def _digest(tool: Tool) -> str:
+    hints = tool.annotations.model_dump(mode="json", by_alias=True, exclude_none=True) if tool.annotations else {}
+    try:
+        return digest([tool.name, tool.description or "", tool.input_schema, tool.output_schema, hints])
+    except ValueError:  # a number or a character that JSON cannot hold, in a schema
+        return ""
 
 
 def _asks(error: MCPError) -> bool:

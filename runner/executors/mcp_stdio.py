@@ -5,36 +5,21 @@ UTF-8, and leaves grandchildren behind. Imports `mcp`: load it on use only. Not 
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from types import TracebackType
 
 import anyio
 from mcp.shared.message import SessionMessage
-from mcp.types import (
-    ErrorData,
-    JSONRPCError,
-    JSONRPCMessage,
-    JSONRPCNotification,
-    JSONRPCRequest,
-    JSONRPCResponse,
-    jsonrpc_message_adapter,
-)
-from pydantic_core import from_json
+from mcp.types import JSONRPCError, JSONRPCNotification, JSONRPCRequest, JSONRPCResponse
 
+from runner.executors import mcp_guard
+from runner.executors.mcp_link import REMEMBERED, CannotOpen, ServerGone
+from runner.executors.mcp_messages import Overruns, over_cap, read_message, request_of, unreadable
 from runner.executors.mcp_process import HEAD_BYTES, Overlong, ServerProcess
-from runner.executors.mcp_results import UNREADABLE
+from runner.executors.mcp_results import with_tail
 
-_HEAD_ID = re.compile(rb'\s*\{\s*(?:"jsonrpc"\s*:\s*"2\.0"\s*,\s*)?"id"\s*:\s*(\d+)\s*[,}]')
-_TAIL_ID = re.compile(rb'"id"\s*:\s*(\d+)\s*(?:,\s*"jsonrpc"\s*:\s*"2\.0"\s*)?\}\s*$')
 _STAYS_OPEN = "subscriptions/listen"
 """A request that is answered when its stream ends: no reply over the cap can be its."""
-REMEMBERED = 100
-"""Requests of a server that we keep the names of."""
-
-
-class ServerGone(Exception):
-    """The request was not written: the server had ended already."""
 
 
 class Inbound:
@@ -42,8 +27,7 @@ class Inbound:
 
     def __init__(self, stdio: Stdio) -> None:
         self._stdio, self._process, self._pending = stdio, stdio.process, stdio.pending
-        self._settled = False
-        """The line that is being thrown away has had its answer."""
+        self._overruns = Overruns(stdio.pending)
 
     async def receive(self) -> SessionMessage | Exception:
         while (line := await self._process.next_line()) is not None:
@@ -56,10 +40,10 @@ class Inbound:
     def _parse(self, line: bytearray) -> SessionMessage | None:
         if not line.strip():
             return None
-        message = _read(line)
+        message = read_message(line)
         if message is None:
             self._process.tail.add(b"(stdout) " + bytes(line[:1000]) + b"\n")
-            found = _request_of(bytes(line[:HEAD_BYTES]), bytes(line[-HEAD_BYTES:]))
+            found = request_of(bytes(line[:HEAD_BYTES]), bytes(line[-HEAD_BYTES:]))
             return self._instead(found, "the answer is not JSON") if found is not None else None
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self._pending.discard(message.id)
@@ -68,16 +52,10 @@ class Inbound:
         return SessionMessage(message)
 
     def _overlong(self, line: Overlong) -> SessionMessage | None:
-        """An error in place of an answer over the cap. Whose it is stands at either end of it; or there is only one request."""
-        if line.tail is not None and self._settled:
-            return None
-        found = _request_of(line.head, line.tail or b"")
-        if found is None and line.tail is None and len(self._pending) == 1:
-            found = next(iter(self._pending))
-        self._settled = line.tail is None and found is not None
-        if found is not None:
-            return self._instead(found, f"the answer is longer than {self._stdio.cap} bytes")
-        if line.tail is not None and self._pending:
+        request, lost = self._overruns.owner(line)
+        if request is not None:
+            return self._instead(request, over_cap(self._stdio.cap))
+        if lost:
             self._process.fail(f"it sent a message of more than {self._stdio.cap} bytes that belongs to no call")
         return None
 
@@ -85,7 +63,7 @@ class Inbound:
         if request not in self._pending:
             return None
         self._pending.discard(request)
-        return SessionMessage(JSONRPCError(jsonrpc="2.0", id=request, error=ErrorData(code=UNREADABLE, message=why)))
+        return SessionMessage(unreadable(request, why))
 
     async def aclose(self) -> None:
         return None
@@ -145,13 +123,36 @@ class Outbound:
 
 
 class Stdio:
-    """The SDK's Transport over a process that is already running; leaving it ends the process. `on_end` is called when nothing
-    more can come; `asked` collects what the server requested of us (method names)."""
+    """The `Link` to a process that is already running; leaving it ends the process. `on_end` is called when nothing more can come."""
 
-    def __init__(self, process: ServerProcess, cap: int, on_end: Callable[[], None]) -> None:
-        self.process, self.cap, self.on_end = process, cap, on_end
+    def __init__(self, process: ServerProcess, command: str, cap: int, on_end: Callable[[], None]) -> None:
+        self.process, self.command, self.cap, self.on_end = process, command, cap, on_end
         self.asked: list[str] = []
         self.pending: set[str | int] = set()
+
+    @property
+    def ended(self) -> bool:
+        return self.process.ended
+
+    def fail(self, reason: str) -> None:
+        self.process.fail(reason)
+
+    def unopened(self, error: str) -> CannotOpen:
+        process = self.process
+        if process.failure:
+            why = process.failure
+        elif process.exit_code == mcp_guard.CANNOT_RUN:
+            why = f"cannot run {self.command}"
+        elif process.ended:
+            why = f"it ended during the handshake (exit status {process.exit_code})"
+        else:
+            why = f"the handshake failed: {error}"
+        return CannotOpen(with_tail(why, process.tail.text()))
+
+    def death(self, closing: bool) -> str:
+        process = self.process
+        why = "its session was closed" if closing else f"it ended during the call (exit status {process.exit_code})"
+        return with_tail(process.failure or why, process.tail.text())
 
     async def __aenter__(self) -> tuple[Inbound, Outbound]:
         return Inbound(self), Outbound(self.process, self.pending)
@@ -163,29 +164,3 @@ class Stdio:
         trace: TracebackType | None,
     ) -> None:
         await self.process.close()
-
-
-def _request_of(head: bytes, tail: bytes) -> int | None:
-    """The id of a message, from its first or last bytes alone."""
-    found = _HEAD_ID.match(head) or _TAIL_ID.search(tail)
-    return int(found[1]) if found is not None else None
-
-
-def _read(line: bytearray) -> JSONRPCMessage | None:
-    """The message in a line; None when there is none. A byte that is not UTF-8 costs a character, not the message."""
-    try:
-        value = _json(line)
-        # Parsed first and validated then: validating JSON directly takes three times the memory for a large line.
-        return jsonrpc_message_adapter.validate_python(value, by_name=False)
-    except ValueError:
-        return None
-
-
-def _json(line: bytearray) -> object:
-    try:
-        return from_json(line, allow_inf_nan=False)
-    except ValueError:
-        text = line.decode(errors="replace")
-        if "\ufffd" not in text:
-            raise
-    return from_json(text, allow_inf_nan=False)

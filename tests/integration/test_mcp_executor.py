@@ -42,12 +42,13 @@ async def test_structured_content_is_the_output_and_text_stays_beside_it(talker:
     assert (result.output, result.text, result.structured) == ({"n": 7}, "n is 7", True)
 
 
-async def test_parts_that_are_not_text_are_the_output_only_when_there_is_no_text(talker: McpServers) -> None:
+async def test_parts_that_are_not_text_make_the_output_a_list_of_all_parts(talker: McpServers) -> None:
+    image = {"type": "image", "mimeType": "image/png", "size": 2, "data": "aGk="}
     alone = await call(talker, "image")
-    assert alone.output == [{"type": "image", "mimeType": "image/png", "data": "aGk="}]
-    assert alone.structured and alone.text is None
+    assert (alone.output, alone.text, alone.structured) == ([image], None, True)
     mixed = await call(talker, "text_and_image")
-    assert mixed.output == "first\nsecond"
+    assert mixed.output == [{"type": "text", "text": "first"}, image, {"type": "text", "text": "second"}]
+    assert (mixed.text, mixed.structured) == ("first\nsecond", False)  # so that `returns` parses the text
 
 
 async def test_an_empty_answer_is_empty_text(talker: McpServers) -> None:
@@ -137,10 +138,13 @@ async def test_the_idempotency_key_goes_in_the_meta(talker: McpServers) -> None:
     assert (await call(talker, "key", idempotency_key="run/step/1")).output == "run/step/1"
 
 
-async def test_progress_and_stderr_go_to_the_log_of_the_attempt(talker: McpServers) -> None:
+async def test_progress_and_stderr_go_to_the_log_of_the_attempt_and_progress_to_who_watches(talker: McpServers) -> None:
     log = Log()
     await call(talker, "progress", log=log)
     assert log.entries == [("progress", "1/2 part 1\n"), ("progress", "2/2 part 2\n")]
+    seen: list[str] = []
+    await call(talker, "progress", progress=seen.append)
+    assert seen == ["1/2 part 1", "2/2 part 2"]
     await call(talker, "grumble", log=log)
     await log.seen("stderr", "grumble\n")
 
