@@ -18,7 +18,7 @@ from runner.clock import Clock, SystemClock
 from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
-from runner.ports import NewRun, RunRow, Sink
+from runner.ports import NewRun, RunRow, Sink, Store
 
 DEFAULT = Request()
 
@@ -31,11 +31,12 @@ async def apply(
     sinks: Sequence[Sink] = (),
     control: Control | None = None,
     clock: Clock | None = None,
+    store: Store | None = None,
 ) -> ApplyResult:
     """Converge every manifest: run, resume, or leave it. Raises UsageError, InvalidInput, StoreError; a run that another runner
-    drives, or that waits for a person, is a RunResult with its exit code while the others go on."""
+    drives, or that waits for a person, is a RunResult with its exit code while the others go on. `store`: as in `open_app`."""
     clock, control = clock or SystemClock(), control or Control()
-    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs) as app:
+    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store) as app:
         control.listen(app.drain, app.stop)
         planned = plan(loaded, settings, app.store, request, clock, steps=False)
         places = asyncio.Semaphore(settings.config.concurrency.runs)
@@ -204,15 +205,35 @@ async def _answer(
     node: str | None = None,
 ) -> ApplyResult:
     async with open_app(settings, sinks=(), clock=clock or SystemClock(), jobs=None) as app:
-        row = root_of(app, reference)
+        row, found = root_of(app, reference), find_run(app.store, reference)
         if node is not None:
-            _check_suspended(app, row, node, kind)
+            found = _holder(app, found, node)
+            _check_suspended(app, found, node, kind)
+            body = body if found.run == row.run else {**body, "run": found.run}
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
             raise UsageError(f"run {row.run} is {row.state} already", hint="`runner status` lists what is unfinished")
         await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
-        return ApplyResult((run_result(app.store, row.run, kind),), 0)
+        return ApplyResult((run_result(app.store, found.run if node is not None else row.run, kind),), 0)
+
+
+def _holder(app: App, row: RunRow, node: str) -> RunRow:
+    """The run, or the only sub-run below it, that has a step of this id."""
+    if _has(app, row, node):
+        return row
+    below = list(app.store.children(row.run))
+    for run in below:
+        below += app.store.children(run.run)
+    having = [run for run in below if _has(app, run, node)]
+    if len(having) > 1:
+        names = ", ".join(run.run for run in having)
+        raise UsageError(f"several sub-runs of {row.run} have a step {node!r}", hint=f"name the sub-run: {names}")
+    return having[0] if having else row
+
+
+def _has(app: App, row: RunRow, node: str) -> bool:
+    return any(step.node == node for step in app.store.steps(row.run))
 
 
 def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:

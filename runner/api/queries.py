@@ -90,6 +90,15 @@ def run_outputs(store: Store, run: str) -> Any:
     return None
 
 
+def questions(store: Store, run: str, rows: Sequence[StepRow]) -> dict[str, Mapping[str, Any]]:
+    """What the steps (of `rows`) that wait for a person ask: node → {"message", "show", "otherwise"}."""
+    waiting = {row.node for row in rows if row.state == "suspended" and row.reason == "approval"}
+    if not waiting:
+        return {}
+    asked = [each.event for each in store.events(run) if each.event.kind == "step_suspended"]
+    return {event.node: event.data["ask"] for event in asked if event.node in waiting and "ask" in event.data}
+
+
 def result_of(store: Store, row: StepRow) -> Mapping[str, Any] | None:
     """The RESULT of a step: {"output", "text"?, "checks"?}."""
     if row.result is None:

@@ -20,6 +20,8 @@ VERBS: dict[str, Verb] = {
     "resume": Verb("runner.cli.commands.resume", "Go on with one run."),
     "cancel": Verb("runner.cli.commands.cancel", "End one run as cancelled."),
     "resolve": Verb("runner.cli.commands.resolve", "Say what became of a step whose outcome is unknown."),
+    "approve": Verb("runner.cli.commands.approve", "Say yes to a step that waits for a person."),
+    "reject": Verb("runner.cli.commands.reject", "Say no to a step that waits for a person."),
     "status": Verb("runner.cli.commands.status", "List the runs and how they stand."),
     "show": Verb("runner.cli.commands.show", "Show one run: steps, attempts, outputs."),
     "logs": Verb("runner.cli.commands.logs", "Print what the attempts of a run wrote."),

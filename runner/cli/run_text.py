@@ -6,10 +6,10 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from runner.api.queries import result_of, run_outputs, shown_state, suspension_reasons
+from runner.api.queries import questions, result_of, run_outputs, shown_state, suspension_reasons
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import advice, in_order, moment, remedy
+from runner.cli.trouble import advice, in_order, moment, question, remedy
 from runner.core.graph import load
 from runner.engine.logs import log_path
 from runner.ports import AttemptRow, RunRow, StepRow, Store
@@ -97,9 +97,11 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
     for attempt in store.attempts(row.run):
         attempts.setdefault(attempt.node, []).append(attempt)
     visible, hidden = _visible(_as_written(store, row, steps))
+    asked = questions(store, row.run, visible)
     heads = columns([_step_head(step, paint) for step in visible], indent="  ")
     for step, head in zip(visible, heads, strict=True):
         yield head
+        yield from (f"      {line}" for line in question(asked.get(step.node)))
         yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), logs))
         if step.node in hidden:
             yield f"      … and {hidden[step.node]} items more that went well (--json has all)"

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from runner.cli.output import Paint
+from runner.api.queries import questions
+from runner.cli.output import Paint, safe
 from runner.engine.logs import log_path
 from runner.ports import StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line
 
 BAD = ("failed", "suspended")
+MOST_SHOWN = 40
 
 
 def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Iterator[str]:
@@ -21,8 +25,10 @@ def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Ite
     # Items tell more than the group that they fail; a group without failed items tells for itself.
     groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}
     found = [step for step in steps if step.state in BAD and step.node not in groups]
+    asked = questions(store, run, found)
     for step in found[:most]:
         yield from _trouble(step, logs, paint)
+        yield from (f"  {line}" for line in question(asked.get(step.node)))
     if len(found) > most:
         yield f"… and {len(found) - most} more: runner show {run}"
     blocked = [step.node for step in steps if step.state == "blocked"]
@@ -60,11 +66,26 @@ def _trouble(step: StepRow, logs: Path, paint: Paint) -> Iterator[str]:
         yield f"  {remedy(step)}"
 
 
+def question(ask: Mapping[str, Any] | None) -> Iterator[str]:
+    """What a person is asked, and what there is to look at first."""
+    if ask is None:
+        return
+    yield f"asks: {one_line(ask.get('message', ''), 400)}"
+    for shown in ask.get("show", ()):
+        lines = safe(shown if isinstance(shown, str) else json.dumps(shown, ensure_ascii=False)).splitlines()
+        yield from (f"  | {one_line(line, 200)}" for line in lines[:MOST_SHOWN])
+        if len(lines) > MOST_SHOWN:
+            yield f"  | … and {len(lines) - MOST_SHOWN} lines more (runner events RUN --json has all)"
+
+
 def remedy(step: StepRow) -> str:
     """What lets a suspended step go on."""
     node = f"'{step.node}'" if "[" in step.node else step.node
     if step.reason.startswith("unknown"):
         return f"nobody knows whether it happened; look, then: runner resolve {step.run} {node} --done JSON | --redo"
+    if step.reason.startswith("approval"):
+        late = f" (until {moment(step.until)})" if step.until else ""
+        return f"waits for a person{late}: runner approve {step.run} {node}, or runner reject {step.run} {node}"
     if step.until:
         return f"may go on at {moment(step.until)}: runner resume {step.run}"
     return f"goes on with: runner resume {step.run}"
@@ -76,6 +97,8 @@ def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
         yield f"next: runner resume {run} tries again what has not succeeded"
     elif state in ("interrupted", "running", "pending"):
         yield f"next: the same command, or runner resume {run}, goes on where it was"
+    elif state == "suspended" and "approval" in reasons:
+        yield f"next: once that is approved, runner resume {run} goes on"
     elif state == "suspended" and "unknown" in reasons:
         yield f"next: once that is resolved, runner resume {run} goes on"
 

@@ -1,0 +1,51 @@
+"""What `approve` and `reject` have in common: their options, and how an answer is given."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+
+from runner.cli.context import settings_of, user
+from runner.cli.output import out, safe
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def answer_options(command: F) -> F:
+    """`RUN STEP --as NAME --comment TEXT`."""
+    for decorate in (
+        click.option("--comment", default="", metavar="TEXT", help="Why; later steps may read it."),
+        click.option("--as", "by", metavar="NAME", help="Who answers, for the record (default: your login name)."),
+        click.argument("step", metavar="STEP"),
+        click.argument("run", metavar="RUN"),
+    ):
+        command = decorate(command)
+    return command
+
+
+def give(run: str, step: str, *, approve: bool, by: str | None, comment: str) -> int:
+    """Record the answer, or leave it to the runner that drives the run."""
+    from runner.api.apply import answer
+
+    name = by or user()
+    result = asyncio.run(answer(run, settings_of(), step, approve=approve, by=name, comment=comment))
+    end = result.runs[0]
+    word = "approved" if approve else "rejected"
+    if any(each.state == "suspended" and each.reason == "approval" for each in _named(end.steps, step)):
+        out(f"{end.manifest} {end.run}: the runner that drives it was told that {step} is {word} by {safe(name)}")
+    else:
+        out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; go on with `runner resume {end.run}`")
+    return 0
+
+
+def _named(steps: Any, node: str) -> list[Any]:
+    """The step, or the item of a fan-out, as results tell it."""
+    step, bracket, index = node.partition("[")
+    if step not in steps:
+        return []
+    if not bracket:
+        return [steps[step]]
+    return list(steps[step].items.values())[int(index.rstrip("]")) :][:1]
