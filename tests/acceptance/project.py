@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -122,9 +123,18 @@ def planned(plan: Any, manifest: str) -> str:
 
 
 def events_until(process: subprocess.Popen[str], kind: str, node: str) -> Iterator[Any]:
-    """The events of a running `apply --events`, up to one of that kind about that node."""
+    """The events of a running `apply --events`, up to one of that kind about that node. Ends the process when that takes long."""
     assert process.stdout is not None
-    for line in process.stdout:
+    guard = threading.Timer(30, process.kill)
+    guard.start()
+    try:
+        yield from _until(process.stdout, kind, node)
+    finally:
+        guard.cancel()
+
+
+def _until(lines: Iterable[str], kind: str, node: str) -> Iterator[Any]:
+    for line in lines:
         event = json.loads(line)
         yield event
         if (event.get("kind"), event.get("node")) == (kind, node):

@@ -155,3 +155,54 @@ def test_a_lost_outcome_may_be_tried_again_by_a_person(tmp_path: Path) -> None:
     after, _ = applied(UNKNOWN, "-i", "die=true", cwd=project, exit_code=3)
 
     assert nodes(after, "attempt_started") == ["unknown/send"]
+
+
+WAITING = """
+ares: v1
+name: waiting
+steps:
+  first: {run: [echo, first], effects: none}
+  long: {wait: 10m, needs: [first]}
+  never: {run: [echo, never], needs: [long], effects: none}
+"""
+
+
+def waiting_apply(project: Path) -> subprocess.Popen[str]:
+    """A runner that is in the middle of `waiting`."""
+    (project / "waiting.yaml").write_text(WAITING)
+    process = subprocess.Popen(
+        command("apply", "waiting.yaml", "--events"),
+        cwd=project,
+        env=environment(),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert list(events_until(process, "step_waiting", "long"))
+    return process
+
+
+def test_a_second_runner_is_told_busy_and_its_other_manifests_run(tmp_path: Path) -> None:
+    project = small_project(tmp_path)
+    with waiting_apply(project) as first:
+        try:
+            second = document("apply", "waiting.yaml", UNKNOWN, "--json", cwd=project, exit_code=7)
+            states = {run["manifest"]: run["state"] for run in second["runs"]}
+            assert states == {"waiting": "busy", "unknown": "succeeded"}
+            assert first.poll() is None
+        finally:
+            first.kill()
+
+
+@pytest.mark.parametrize(("number", "exit_code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_ctrl_c_is_saved_and_the_same_command_goes_on(tmp_path: Path, number: signal.Signals, exit_code: int) -> None:
+    project = small_project(tmp_path)
+    with waiting_apply(project) as process:
+        process.send_signal(number)
+        process.communicate(timeout=20)
+    assert process.returncode == exit_code
+
+    shown = document("show", "waiting", "--json", cwd=project)
+    assert [(attempt["step"], attempt["state"]) for attempt in shown["attempts"]] == [("first", "succeeded")]
+    [planned] = document("plan", "waiting.yaml", "--format", "json", cwd=project)["manifests"]
+    assert planned["action"] == "resume"
