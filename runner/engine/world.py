@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Container, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,9 @@ from runner.engine.results import stored
 from runner.manifest.vocabulary import Effects
 from runner.paths import PathEscape, inside, tree_digest
 from runner.ports import ServerPool, Store
+
+FRESH_S = 1.0
+"""How long "nothing of this name is on record" is believed."""
 
 
 class EngineWorld:
@@ -32,7 +36,9 @@ class EngineWorld:
         on_lane: Callable[[str], None],
     ) -> None:
         self._store, self._blobs, self._servers, self._slots = store, blobs, servers, slots
-        self._workspace, self._run_dirs, self._secrets, self._on_lane = workspace, run_dirs, secrets, on_lane
+        self._workspace, self._secrets, self._on_lane = workspace, secrets, on_lane
+        self._run_dirs = str(run_dirs)
+        self._earlier = EarlierResults(store, workspace)
 
     def fetch(self, stored: Stored) -> Mapping[str, Any]:
         return self._blobs.fetch(stored)
@@ -44,7 +50,7 @@ class EngineWorld:
         return kept
 
     def reusable(self, name: str, key: str) -> Reuse | None:
-        return recorded_reuse(self._store, self._workspace, name, key)
+        return self._earlier.find(name, key)
 
     def files_digest(self, patterns: Sequence[str]) -> str:
         return tree_digest(self._workspace, list(patterns))
@@ -72,13 +78,43 @@ class EngineWorld:
         return name in self._secrets
 
     def run_dir(self, run: str) -> str:
-        return str(self._run_dirs / run)
+        return f"{self._run_dirs}/{run}"  # asked for every step: joining paths would cost twenty times as much
+
+
+class EarlierResults:
+    """`recorded_reuse` with few questions to the record, for a process that drives runs.
+
+    A name that had no success on record gets its first from this process (what another one does is seen within `FRESH_S`), and here a
+    key is looked up before it is recorded: one that was never looked up cannot be there."""
+
+    def __init__(self, store: Store, workspace: Path, seconds: Callable[[], float] = time.monotonic) -> None:
+        self._store, self._workspace, self._seconds = store, workspace, seconds
+        self._empty: dict[str, tuple[float, set[str]]] = {}
+        """Names without a success: when that was last so, and the keys that were looked up since."""
+        self._filled: set[str] = set()
+
+    def find(self, name: str, key: str) -> Reuse | None:
+        if name not in self._filled and self._is_empty(name):
+            looked_up = self._empty[name][1]
+            if key not in looked_up:
+                looked_up.add(key)
+                return None
+        return recorded_reuse(self._store, self._workspace, name, key)
+
+    def _is_empty(self, name: str) -> bool:
+        now = self._seconds()
+        if name in self._empty and now - self._empty[name][0] < FRESH_S:
+            return True
+        if self._store.has_reusable(name):
+            self._filled.add(name)
+            self._empty.pop(name, None)
+            return False
+        self._empty[name] = (now, self._empty.get(name, (now, set()))[1])
+        return True
 
 
 def recorded_reuse(store: Store, workspace: Path, name: str, key: str) -> Reuse | None:
     """The newest recorded success of this key, unless what it produced is gone or was edited."""
-    if not store.has_reusable(name):
-        return None
     found = store.reusable(name, key)
     if found is None or changed_product(workspace, found.products):
         return None
