@@ -1,0 +1,170 @@
+"""Ctrl-C, SIGTERM, and a second terminal: real processes that wait for each other through pipes, never by time."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from cli_project import HELLO, Project
+
+SLOW = """
+ares: v1
+name: slow
+steps:
+  first: {run: 'echo first >> ledger', effects: once}
+  wait: {run: 'echo wait >> ledger; echo $$ > began; cat go', needs: [first], effects: idempotent}
+  beside: {run: 'echo beside >> ledger', needs: [wait], effects: once}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Iterator[Project]:
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path, capsys)
+    project.write("slow.yaml", SLOW)
+    for name in ("began", "go"):
+        os.mkfifo(tmp_path / name)
+    yield project
+
+
+def meet(path: Path, act: Callable[[], str | int]) -> str:
+    """Open a named pipe, which waits for its other end, and act; with a bound, should the program have died."""
+    with ThreadPoolExecutor(1) as pool:
+        met = pool.submit(act)
+        try:
+            return str(met.result(timeout=30))
+        except TimeoutError:
+            os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # gives the thread its other end
+            raise AssertionError(f"nobody came to {path.name}") from None
+
+
+def begun(project: Project) -> int:
+    """Wait until the step `wait` runs; its process."""
+    path = project.root / "began"
+    return int(meet(path, path.read_text))
+
+
+def let_go(project: Project) -> None:
+    """Let the step `wait` end."""
+    path = project.root / "go"
+    meet(path, lambda: path.write_text(""))
+
+
+@contextmanager
+def reading_of(path: Path) -> Iterator[None]:
+    """Somebody is reading the pipe, and waits for what we never write."""
+    ends: list[int] = []
+    meet(path, lambda: ends.append(os.open(path, os.O_WRONLY)) or "")
+    yield
+    os.close(ends[0])
+
+
+def ledger(project: Project) -> list[str]:
+    return (project.root / "ledger").read_text().split()
+
+
+def until(process: subprocess.Popen[str], text: str) -> None:
+    """Read the progress up to a line that holds `text`."""
+    assert process.stderr is not None
+    for line in process.stderr:
+        if text in line:
+            return
+    raise AssertionError(f"ended without {text!r}")
+
+
+def alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_the_first_signal_lets_running_steps_end_and_apply_goes_on(
+    project: Project, number: signal.Signals, code: int
+) -> None:
+    process = project.begin("apply", "slow.yaml", "--json")
+    begun(project)
+    process.send_signal(number)
+    until(process, f"{number.name}: letting running steps end")
+    let_go(project)
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    document = json.loads(out)
+    assert (document["exit_code"], document["outcome"]) == (code, "cancelled")
+    assert document["runs"][0]["state"] == "interrupted"
+    assert document["runs"][0]["steps"]["wait"]["state"] == "succeeded"
+    assert ledger(project) == ["first", "wait"]
+    assert project.cli("status", "--json").json["runs"][0]["state"] == "interrupted"
+    assert project.cli("apply", "slow.yaml").code == 0
+    assert ledger(project) == ["first", "wait", "beside"]
+
+
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_the_second_signal_stops_at_once_and_leaves_no_process(
+    project: Project, number: signal.Signals, code: int
+) -> None:
+    process = project.begin("apply", "slow.yaml")
+    pid = begun(project)
+    process.send_signal(number)
+    until(process, "letting running steps end")
+    process.send_signal(number)
+    until(process, f"{number.name}: stopping now")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == code
+    assert "goes on where it was" in out
+    assert not alive(pid)
+    again = project.begin("apply", "slow.yaml")
+    begun(project)
+    let_go(project)
+    again.communicate(timeout=30)
+    assert again.returncode == 0
+    assert ledger(project) == ["first", "wait", "wait", "beside"]
+
+
+def test_a_signal_during_validation_ends_quietly(project: Project) -> None:
+    process = project.begin("validate", "go")  # a pipe that nobody writes to yet
+    with reading_of(project.root / "go"):
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=30)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+
+
+def test_a_second_runner_is_told_busy_and_its_other_manifests_run(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    process = project.begin("apply", "slow.yaml")
+    begun(project)
+    second = project.cli("apply", "slow.yaml", "hello.yaml", "--json")
+    assert second.code == 7
+    states = {run["manifest"]: run["state"] for run in second.json["runs"]}
+    assert states == {"slow": "busy", "hello": "succeeded"}
+    shown = project.cli("apply", "slow.yaml")
+    assert shown.code == 7 and "busy" in shown.out
+    let_go(project)
+    process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert ledger(project) == ["first", "wait", "beside"]
+
+
+def test_a_second_terminal_sees_the_run_and_may_cancel_it(project: Project) -> None:
+    process = project.begin("apply", "slow.yaml")
+    begun(project)
+    (row,) = project.cli("status", "--json").json["runs"]
+    assert (row["state"], row["steps_done"], row["steps_total"]) == ("running", 1, 3)
+    assert "● running" in project.cli("show", "slow").out
+    assert project.cli("cancel", "slow").code == 0
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 1
+    assert "cancelled" in out
+    assert ledger(project) == ["first", "wait"]
