@@ -80,6 +80,8 @@ def choose_action(graph: StepGraph, fingerprint: str, earlier: Earlier | None, *
         if earlier.changed_product is not None:
             return replace(plan, action="update", reason=f"{earlier.changed_product} is gone or was changed")
         return replace(plan, action="unchanged", reason=f"run {earlier.run} succeeded", run=earlier.run)
+    if earlier.state == "pending":  # its runner died before anything was recorded of it
+        return replace(plan, reason=f"run {earlier.run} never began", supersedes=stale)
     if earlier.state in RESUMABLE:
         return replace(plan, action="resume", reason=_resume_reason(earlier), run=earlier.run)
     return replace(plan, action="update", reason=f"run {earlier.run} was {earlier.state}")
