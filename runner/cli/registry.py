@@ -25,6 +25,7 @@ VERBS: dict[str, Verb] = {
     "status": Verb("runner.cli.commands.status", "List the runs and how they stand."),
     "show": Verb("runner.cli.commands.show", "Show one run: steps, attempts, outputs."),
     "logs": Verb("runner.cli.commands.logs", "Print what the attempts of a run wrote."),
+    "events": Verb("runner.cli.commands.events", "Print what is recorded of a run, or follow it."),
     "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),

@@ -52,28 +52,33 @@ class PlainLines:
         """Nothing is held back."""
 
 
+def event_line(recorded: Recorded, name: str) -> bytes:
+    """One event as a JSON line: {"run", "manifest", "seq", "at", "kind", "node", "v", "data"}, as UTF-8."""
+    kind, node, data = recorded.event
+    line = {
+        "run": recorded.run,
+        "manifest": name,
+        "seq": recorded.seq,
+        "at": recorded.at,
+        "kind": kind,
+        "node": node,
+        "v": V,
+        "data": data,
+    }
+    return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+
+
 class JsonLines:
-    """{"run", "manifest", "seq", "at", "kind", "node", "v", "data"} for each event, one a line, as UTF-8. Falls silent, too."""
+    """`event_line` for each event. Falls silent, too."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self._stream = stream
         self._gone = False
 
     def event(self, recorded: Recorded, name: str) -> None:
-        kind, node, data = recorded.event
-        line = {
-            "run": recorded.run,
-            "manifest": name,
-            "seq": recorded.seq,
-            "at": recorded.at,
-            "kind": kind,
-            "node": node,
-            "v": V,
-            "data": data,
-        }
         if not self._gone:
             try:
-                self._stream.write(json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n")
+                self._stream.write(event_line(recorded, name))
                 self._stream.flush()
             except OSError:
                 self._gone = True

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ Examples:
   runner logs 3f9a2c fetch         one step, all attempts
   runner logs 3f9a2c fetch.2       its second attempt
   runner logs 3f9a2c 'review[3]'   an item of a fan-out
+  runner logs fix-issue -f         also what is written from now on, until the run ends
 
 Control characters are made visible, so that no output can play tricks with the terminal. Secrets are masked.
 
@@ -37,7 +40,8 @@ _CHUNK = 1 << 16
 @verb(EPILOG)
 @click.argument("run", metavar="RUN")
 @click.argument("step", metavar="[STEP]", required=False)
-def command(run: str, step: str | None) -> int:
+@click.option("-f", "--follow", is_flag=True, help="Go on until the run ends, or nobody drives it any more.")
+def command(run: str, step: str | None, follow: bool) -> int:
     """Print what the attempts of a run wrote, in the order in which they began."""
     from runner.api.queries import find_run
 
@@ -45,6 +49,8 @@ def command(run: str, step: str | None) -> int:
     paint = painter()
     with reading(settings) as store:
         row = find_run(store, run)
+        if follow:
+            return _follow(store, row, step, settings.state_path.parent / "logs")
         attempts = chosen(store, row, step)
     wrote = False
     for attempt in attempts:
@@ -60,13 +66,51 @@ def command(run: str, step: str | None) -> int:
     return 0
 
 
-def chosen(store: Store, row: RunRow, step: str | None) -> Sequence[AttemptRow]:
-    """The attempts that are meant, oldest first. Raises UsageError for a step that the run does not have."""
+def _follow(store: Store, row: RunRow, step: str | None, logs: Path) -> int:
+    from runner.api.follow import LOOK_S, follow_logs
+
+    paint = painter()
+    named = _not_begun(store, row, step)
+    shown: AttemptRow | None = None
+    for attempt, text in follow_logs(
+        store, row.run, logs, lambda: chosen(store, row, step, named), lambda: time.sleep(LOOK_S)
+    ):
+        if shown is None or (attempt.node, attempt.n) != (shown.node, shown.n):
+            _print(paint(f"── {attempt.node}, attempt {attempt.n}", "blue"))
+        shown = attempt
+        _print(safe(text))
+    return 0
+
+
+def _print(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()  # a reader that went away ends us: BrokenPipeError is no failure
+
+
+def _not_begun(store: Store, row: RunRow, step: str | None) -> frozenset[str]:
+    """The steps of the run's manifest: one that has not begun may be waited for."""
+    kept = store.manifest(row.manifest) if step is not None else None
+    if kept is None:
+        return frozenset()
+    from runner.core.graph import load
+
+    return frozenset(load(kept.graph).by_id)
+
+
+def chosen(
+    store: Store, row: RunRow, step: str | None, waited_for: frozenset[str] = frozenset()
+) -> Sequence[AttemptRow]:
+    """The attempts that are meant, oldest first. Raises UsageError for a step that the run does not have; steps of `waited_for`, and
+    attempts of theirs, may still come."""
     attempts = sorted(store.attempts(row.run), key=lambda attempt: (attempt.started, attempt.node, attempt.n))
     if step is None:
         return attempts
     match = _STEP.fullmatch(step)
     node = match["node"] if match else step
+    if waited_for and node.partition("[")[0] in waited_for:
+        number = int(match["attempt"]) if match and match["attempt"] else None
+        mine = [one for one in attempts if one.node == node or one.node.startswith(f"{node}[")]
+        return [one for one in mine if number in (None, one.n)]
     nodes = [known.node for known in store.steps(row.run)]
     if match is None or node not in nodes:
         steps = [known for known in nodes if "[" not in known]
