@@ -5,6 +5,8 @@ a path, a query or a header: they may hold secrets. Imports `httpx2`: load it on
 
 from __future__ import annotations
 
+import errno
+import os
 import re
 import socket
 import ssl
@@ -180,8 +182,8 @@ def _reason(error: Exception) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return f"no TLS: {cause.reason or 'the handshake failed'}"
-        if isinstance(cause, OSError) and cause.strerror:
-            return cause.strerror.lower()
+        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+            return os.strerror(cause.errno).lower()
     kinds = {
         httpx2.RemoteProtocolError: "it ended the connection, or what it sent is no HTTP",
         httpx2.ReadError: "it ended the connection",
@@ -197,6 +199,8 @@ def _classed(status: int) -> tuple[str, bool]:
         return known[status], False
     if status >= 500:
         return "unavailable", True
+    if status < 300:
+        return "bad_output", True
     return ("unavailable", False) if status < 400 or status == 408 else ("invalid", False)
 
 
@@ -206,6 +210,8 @@ def _hint(response: httpx2.Response, with_headers: bool) -> str:
         return f" (it does not accept {'our `headers`' if with_headers else 'us without `headers`'})"
     if status in (404, 405):
         return " (is this an MCP URL?)"
+    if status < 300:
+        return " without an answer"
     if response.has_redirect_location:
         target = urlsplit(response.headers["location"]).hostname
         return f" (redirects are not followed{f'; it leads to {target}' if target else ''})"

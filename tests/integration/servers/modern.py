@@ -1,9 +1,24 @@
 """A server made with the SDK itself (protocol of 2026): what other people's servers are like. Starts in about a second."""
 
+import asyncio
+import base64
+import os
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import Context, Elicit, MCPServer, Resolve
-from mcp.types import ElicitRequest, ElicitRequestFormParams, InputRequiredResult, ToolAnnotations
+from mcp.types import (
+    BlobResourceContents,
+    ContentBlock,
+    ElicitRequest,
+    ElicitRequestFormParams,
+    EmbeddedResource,
+    ImageContent,
+    InputRequiredResult,
+    ResourceLink,
+    TextContent,
+    TextResourceContents,
+    ToolAnnotations,
+)
 from pydantic import BaseModel, Field
 
 server = MCPServer("modern")
@@ -60,6 +75,61 @@ async def learn(ctx: Context[Any]) -> str:
     server.add_tool(learned)
     await ctx.notify_tools_changed()
     return "ok"
+
+
+released = asyncio.Event()
+cancels = 0
+
+
+@server.tool()
+async def hold(ctx: Context[Any]) -> str:
+    """Wait to be released or cancelled."""
+    global cancels
+    await ctx.report_progress(0)
+    try:
+        await released.wait()
+    except asyncio.CancelledError:
+        cancels += 1
+        raise
+    return "held"
+
+
+@server.tool()
+async def release() -> str:
+    """Let `hold` go on."""
+    released.set()
+    return "released"
+
+
+@server.tool()
+async def cancelled() -> int:
+    """How many `hold` were cancelled."""
+    return cancels
+
+
+@server.tool()
+async def die() -> str:
+    """End at once."""
+    os._exit(9)
+
+
+@server.tool(structured_output=False)
+async def large(size: int) -> str:
+    """So many characters."""
+    return "x" * size
+
+
+@server.tool(structured_output=False)
+async def show() -> list[ContentBlock]:
+    """A text, an image, a file of text, a file of bytes, and a link."""
+    data = base64.b64encode(b"hello").decode()
+    return [
+        TextContent(text="look"),
+        ImageContent(data=data, mime_type="image/png"),
+        EmbeddedResource(resource=TextResourceContents(uri="demo://text", mime_type="text/plain", text="né")),
+        EmbeddedResource(resource=BlobResourceContents(uri="demo://blob", blob=data)),
+        ResourceLink(uri="demo://link", name="a link", size=7),
+    ]
 
 
 if __name__ == "__main__":
