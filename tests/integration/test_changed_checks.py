@@ -1,0 +1,161 @@
+"""`changed` checks of attempts in the shared workspace."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from attempt_bench import Bench, changed, make_task, script_task
+
+from runner.core.messages import Outcome
+from runner.digest import digest_bytes
+from runner.engine import changes
+from runner.executors.local import LocalCommands
+from runner.ports import CallResult, Request
+
+SRC = {"checks": [changed(only=["src/**"])]}
+
+
+@pytest.fixture
+async def bench(tmp_path: Path) -> AsyncIterator[Bench]:
+    commands = LocalCommands()
+    bench = Bench(tmp_path, commands)
+    (bench.work / "src").mkdir()
+    (bench.work / "src" / "a.py").write_text("a")
+    (bench.work / "setup.py").write_text("setup")
+    yield bench
+    await commands.close()
+
+
+async def test_files_touched_inside_of_only_pass_and_are_products(bench: Bench) -> None:
+    outcome = await bench.script("echo new > src/b.py; rm src/a.py", SRC)
+    assert outcome.state == "succeeded", outcome.message
+    assert outcome.products == {"src/b.py": digest_bytes(b"new\n"), "src/a.py": ""}
+    assert outcome.checks[0]["message"] == "2 files touched: src/a.py, src/b.py"
+
+
+async def test_a_file_touched_outside_of_only_fails_the_step_and_is_named(bench: Bench) -> None:
+    outcome = await bench.script("echo x >> setup.py; echo x >> src/a.py", SRC)
+    assert (outcome.state, outcome.error_class, outcome.effect) == ("failed", "check_failed", "none")
+    assert outcome.feedback == outcome.message == "1 file touched outside of src/**: setup.py"
+    assert outcome.products == {}
+
+
+async def test_a_tool_that_touches_nothing_fails_its_check(bench: Bench) -> None:
+    outcome = await bench.told(lambda request: None, {"checks": [changed(only=["src/**"], min_files=1)]})
+    assert outcome.message == "0 files touched, at least 1 expected"
+
+
+async def test_what_the_checks_themselves_write_is_not_the_steps(bench: Bench) -> None:
+    checks = [{"kind": "run", "run": {"script": "echo x > written-by-check"}}, changed(only=["src/**"], max_files=1)]
+    outcome = await bench.script("echo new > src/b.py", {"checks": checks})
+    assert outcome.state == "succeeded", outcome.message
+    assert (bench.work / "written-by-check").exists()
+
+
+async def test_logs_and_run_folders_of_ours_do_not_count(bench: Bench) -> None:
+    outcome = await bench.script(
+        'echo talk; echo x > "$ARES_RUN_DIR/x"; echo new > src/b.py', {"checks": [changed(max_files=1)]}
+    )
+    assert outcome.state == "succeeded", outcome.message
+
+
+async def test_a_repair_round_answers_for_what_the_rounds_before_touched(bench: Bench) -> None:
+    first = await bench.script("echo x >> setup.py; echo new > src/b.py", SRC)
+    told = {"feedback": first.feedback}
+    still = await bench.script("true", SRC, attempt=2, **told)
+    assert still.message == "1 file touched outside of src/**: setup.py"
+    bench.restarted()
+    mended = await bench.script("printf setup > setup.py", SRC, attempt=3, **told)
+    assert mended.state == "succeeded", mended.message
+    assert list(mended.products) == ["src/b.py"]
+
+
+async def test_an_attempt_that_failed_in_its_call_leaves_its_touch_to_the_next(bench: Bench) -> None:
+    await bench.script("echo x >> setup.py; exit 3", SRC)
+    outcome = await bench.script("echo new > src/b.py", SRC, attempt=2)
+    assert outcome.message == "1 file touched outside of src/**: setup.py"
+
+
+async def test_another_step_answers_only_for_itself(bench: Bench) -> None:
+    await bench.script("echo x >> setup.py", SRC)
+    outcome = await bench.script("echo new > src/b.py", SRC, node="other")
+    assert outcome.state == "succeeded", outcome.message
+
+
+async def test_a_step_that_is_watched_never_runs_beside_a_command(bench: Bench) -> None:
+    inside = asyncio.Event()
+    leave = asyncio.Event()
+
+    async def act(request: Request) -> CallResult:
+        inside.set()
+        await leave.wait()
+        (bench.work / "src" / "b.py").write_text("new")
+        return CallResult(output="ok")
+
+    watched = asyncio.create_task(bench.told(act, SRC))
+    await asyncio.wait_for(inside.wait(), 10)
+    beside = asyncio.create_task(bench.script("echo x >> setup.py", node="other"))
+    tool = await bench.attempts.run(make_task("model", {"prompt": "hi"}), lambda note: None)
+    assert tool.error_class == "invalid"  # what cannot touch files does not wait
+    assert not beside.done()
+    leave.set()
+    assert (await watched).state == "succeeded"
+    assert (await beside).state == "succeeded"
+
+
+async def test_an_attempt_cancelled_while_it_waits_for_its_turn_had_no_effect(bench: Bench) -> None:
+    leave, inside = asyncio.Event(), asyncio.Event()
+
+    async def act(request: Request) -> CallResult:
+        inside.set()
+        await leave.wait()
+        return CallResult(output="ok")
+
+    watched = asyncio.create_task(bench.told(act, SRC))
+    await asyncio.wait_for(inside.wait(), 10)
+    waits = asyncio.create_task(bench.attempts.run(script_task("touch ran", node="other"), lambda note: None))
+    await asyncio.sleep(0)
+    waits.cancel()
+    outcome: Outcome = await waits
+    assert (outcome.state, outcome.error_class, outcome.effect) == ("cancelled", "cancelled", "none")
+    leave.set()
+    await watched
+    assert not (bench.work / "ran").exists()
+    assert (await bench.script("echo free")).state == "succeeded"
+
+
+async def test_what_another_step_saves_meanwhile_is_not_the_watched_ones(bench: Bench) -> None:
+    async def act(request: Request) -> CallResult:
+        if request.idempotency_key == "effect-7":
+            return CallResult(output="text")
+        saving = make_task("tool", {"tool": "t", "with": {}}, {"save": {"path": "saved.txt"}}, attempt=7, node="saves")
+        assert (await bench.attempts.run(saving, lambda note: None)).state == "succeeded"
+        (bench.work / "src" / "b.py").write_text("new")
+        return CallResult(output="ok")
+
+    outcome = await bench.told(act, SRC)
+    assert outcome.state == "succeeded", outcome.message
+    assert (bench.work / "saved.txt").read_text() == "text\n"
+    assert list(outcome.products) == ["src/b.py"]
+
+
+async def test_a_workspace_of_too_many_files_is_refused_before_anything_runs(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "MAX_FILES", 1)
+    outcome = await bench.script("touch ran", SRC)
+    assert (outcome.error_class, outcome.effect) == ("invalid", "none")
+    assert "more than 1 files" in outcome.message
+    assert not (bench.work / "ran").exists()
+    monkeypatch.undo()
+    assert (await bench.script("echo free")).state == "succeeded"
+
+
+async def test_a_step_that_makes_too_many_files_fails_its_check(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(changes, "MAX_FILES", 3)
+    outcome = await bench.script("touch src/b src/c", SRC)
+    assert (outcome.error_class, outcome.effect) == ("check_failed", "none")
+    assert "more than 3 files" in outcome.message
