@@ -8,7 +8,7 @@ from typing import BinaryIO, TextIO
 import click
 
 from runner.core.events import Recorded, V
-from runner.reporters.words import COLORS, SIGNS, one_line, seconds, told
+from runner.reporters.words import COLORS, SIGNS, one_line, place_of, seconds, told
 
 _PLACE = 28
 """Columns for `manifest/step`: lines that come one by one cannot be aligned better."""
@@ -20,10 +20,13 @@ class PlainLines:
     def __init__(self, stream: TextIO, *, color: bool = False) -> None:
         self._stream, self._color = stream, color
         self._started: dict[tuple[str, str], int] = {}
+        self._names: dict[str, str] = {}
         self._gone = False
 
     def event(self, recorded: Recorded, name: str) -> None:
         event = recorded.event
+        if "." not in recorded.run:
+            self._names[recorded.run] = name
         if event.kind == "attempt_started":
             self._started[recorded.run, event.node] = recorded.at
         if (found := told(event)) is None:
@@ -34,7 +37,7 @@ class PlainLines:
             text = f"{text} ({seconds(took)})".strip()
         if event.kind == "run_started":
             text = f"run {recorded.run}"
-        self._write(f"{name}/{event.node}" if event.node else name, state, text)
+        self._write(place_of(recorded.run, event.node, self._names), state, text)
 
     def _write(self, place: str, state: str, text: str) -> None:
         word = f"{SIGNS.get(state, '·')} {state}"

@@ -15,7 +15,7 @@ from runner.clock import Clock
 from runner.core.events import Recorded
 from runner.reporters.progress import Progress
 from runner.reporters.tree_lines import Line, tree_lines
-from runner.reporters.words import COLORS, SIGNS, one_line, told
+from runner.reporters.words import COLORS, SIGNS, one_line, place_of, told
 
 _LASTING = frozenset({"attempt_failed", "step_failed", "step_suspended", "attempt_lost", "run_timed_out"})
 """Events whose line stays. A step's failure gets none when its attempt has one already."""
@@ -43,18 +43,17 @@ class LiveTree:
         if self._live is None:
             self._live = self._start()
         if recorded.event.kind in _LASTING:
-            self._last(recorded, name)
+            self._last(recorded)
 
-    def _last(self, recorded: Recorded, name: str) -> None:
+    def _last(self, recorded: Recorded) -> None:
         event, key = recorded.event, (recorded.run, recorded.event.node)
         found = told(event)
         if found is None or (event.kind == "step_failed" and key in self._told):
             return
         self._told.add(key)
         state, text = found
-        line = Text(
-            f"{SIGNS.get(state, '·')} {f'{name}/{event.node}' if event.node else name}  ", COLORS.get(state, "")
-        )
+        place = place_of(recorded.run, event.node, self._progress.names)
+        line = Text(f"{SIGNS.get(state, '·')} {place}  ", COLORS.get(state, ""))
         self._console.print(line.append(one_line(text, 400), "default"))
 
     def close(self) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from runner.core.events import Event, Recorded
-from runner.reporters.words import told
+from runner.reporters.words import place_of, told
 
 ENDED = frozenset({"succeeded", "reused", "failed", "skipped", "blocked", "cancelled"})
 ACTIVE = frozenset({"running", "group", "waiting", "suspended", "interrupted"})
@@ -55,6 +55,8 @@ class Progress:
     def __init__(self, totals: Mapping[str, int]) -> None:
         """`totals`: manifest name → how many steps it has."""
         self._totals = totals
+        self.names: dict[str, str] = {}
+        """Root run → manifest."""
         self.runs: dict[str, RunView] = {}
 
     def event(self, recorded: Recorded, name: str) -> None:
@@ -62,10 +64,15 @@ class Progress:
         run = self.runs.get(recorded.run)
         if run is None:
             total = self._totals.get(name) if recorded.seq == 1 else None
-            run = self.runs[recorded.run] = RunView(recorded.run, name, total, started=recorded.at)
+            if "." not in recorded.run:
+                self.names[recorded.run] = name
+            place = place_of(recorded.run, "", self.names)
+            run = self.runs[recorded.run] = RunView(recorded.run, place, total, started=recorded.at)
         event = recorded.event
         if not event.node:
             _run_event(run, event, recorded.at)
+            if run.ended is not None and "." in run.run:
+                del self.runs[run.run]  # its caller's step tells how it ended; there may be thousands
         elif "[" in event.node:
             _item_event(run, event, recorded.at)
         else:

@@ -50,7 +50,12 @@ def _run_line(run: RunView, now: int) -> Line:
     took = seconds((run.ended or now) - run.started)
     steps = f"{run.done}/{run.total} steps" if run.total is not None else f"{run.done} steps more"
     why = one_line(run.text, 60) if run.state in ("suspended", "failed", "cancelled") else ""
-    return Line(0, run.state, run.name, "  ".join(word for word in (run.run, steps, took, why) if word))
+    return Line(
+        0,
+        run.state,
+        run.name,
+        "  ".join(word for word in ("" if "." in run.run else run.run, steps, took, why) if word),
+    )
 
 
 def _run_lines(run: RunView, now: int, most: int) -> list[Line]:

@@ -41,6 +41,12 @@ def seconds(millis: int) -> str:
     return f"{hours}h {minutes:02d}m" if hours < 48 else f"{hours // 24}d {hours % 24:02d}h"
 
 
+def place_of(run: str, node: str, names: Mapping[str, str]) -> str:
+    """`manifest/step`; in a sub-run the way to it: `manifest/call/step`. `names`: run → manifest, of root runs at least."""
+    root, _, way = run.partition(".")
+    return "/".join(part for part in (names.get(root, root), *way.split("."), node) if part)
+
+
 def told(event: Event) -> tuple[str, str] | None:
     """(state, what to say) of an event that people want to see; None for the others."""
     tell = _TOLD.get(event.kind)

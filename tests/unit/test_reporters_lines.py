@@ -97,3 +97,12 @@ def test_long_text_is_cut_and_marked() -> None:
 
 def test_events_without_a_word_for_people_are_not_told() -> None:
     assert told(Event("attempt_noted", "a", {"n": 1})) is None
+
+
+def test_a_step_of_a_sub_run_is_told_with_the_way_to_it() -> None:
+    stream = io.StringIO()
+    lines = PlainLines(stream)
+    lines.event(recorded("run_started", "", inputs={}), "parent")
+    event = Event("step_skipped", "work", {"reason": "when"})
+    lines.event(Recorded("r1.many[1].inner", 1, 0, event), "child")
+    assert stream.getvalue().splitlines()[1].split()[0] == "parent/many[1]/inner/work"

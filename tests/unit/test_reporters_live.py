@@ -137,3 +137,16 @@ def test_without_events_nothing_is_drawn() -> None:
     stream = Terminal()
     LiveTree(stream, {}, FakeClock()).close()
     assert stream.getvalue() == ""
+
+
+def test_sub_runs_are_shown_while_they_go_on_and_forgotten_then() -> None:
+    progress = Progress({"demo": 1, "child": 1})
+    for one in events(START, attempt("many")):
+        progress.event(one, "demo")
+    for one in events(START, attempt("work"), run="r1.many[1]"):
+        progress.event(one, "child")
+    assert [line.name for line in tree_lines(progress, 0, 20) if line.depth == 0] == ["demo", "demo/many[1]"]
+    progress.event(
+        Recorded("r1.many[1]", 3, 0, Event("run_finished", "", {"state": "succeeded", "reason": ""})), "child"
+    )
+    assert [line.name for line in tree_lines(progress, 0, 20) if line.depth == 0] == ["demo"]
