@@ -26,9 +26,11 @@ VERBS: dict[str, Verb] = {
     "show": Verb("runner.cli.commands.show", "Show one run: steps, attempts, outputs."),
     "logs": Verb("runner.cli.commands.logs", "Print what the attempts of a run wrote."),
     "events": Verb("runner.cli.commands.events", "Print what is recorded of a run, or follow it."),
+    "diff": Verb("runner.cli.commands.diff", "Show what is different between two runs."),
     "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),
+    "gc": Verb("runner.cli.commands.gc", "Remove what ended long ago from the state."),
 }
 
 ALIASES = {"ps": "status"}
