@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -80,15 +81,15 @@ def question(ask: Mapping[str, Any] | None) -> Iterator[str]:
 
 def remedy(step: StepRow) -> str:
     """What lets a suspended step go on."""
-    node = f"'{step.node}'" if "[" in step.node else step.node
+    run, node = shlex.quote(step.run), shlex.quote(step.node)
     if step.reason.startswith("unknown"):
-        return f"nobody knows whether it happened; look, then: runner resolve {step.run} {node} --done JSON | --redo"
+        return f"nobody knows whether it happened; look, then: runner resolve {run} {node} --done JSON | --redo"
     if step.reason.startswith("approval"):
         late = f" (until {moment(step.until)})" if step.until else ""
-        return f"waits for a person{late}: runner approve {step.run} {node}, or runner reject {step.run} {node}"
+        return f"waits for a person{late}: runner approve {run} {node}, or runner reject {run} {node}"
     if step.until:
-        return f"may go on at {moment(step.until)}: runner resume {step.run}"
-    return f"goes on with: runner resume {step.run}"
+        return f"may go on at {moment(step.until)}: runner resume {run}"
+    return f"goes on with: runner resume {run}"
 
 
 def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
