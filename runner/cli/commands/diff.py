@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import reading, settings_of
-from runner.cli.output import Paint, columns, out, out_json, painter
+from runner.cli.output import Paint, columns, out, out_json, painter, safe
 from runner.cli.shared import verb
 from runner.reporters.words import one_line
 
@@ -27,6 +27,7 @@ Compares inputs, manifests, outputs, and of each step its state, attempts, cost,
 Exit codes: 0 ok (different or not), 2 no such run, 7 state database.
 """
 
+MOST_WIDE = 240
 _COLORS = {"-": "red", "+": "green", "@": "cyan"}
 
 
@@ -89,4 +90,4 @@ def _word(value: Any) -> str:
 
 def _diff(lines: Iterable[str], paint: Paint) -> Iterator[str]:
     for line in lines:
-        yield "    " + paint(one_line(line, 200), _COLORS.get(line[:1]))
+        yield "    " + paint(safe(line[:MOST_WIDE]), _COLORS.get(line[:1]))
