@@ -5,6 +5,7 @@ Looking starts nothing and opens no socket; only `probe` does. Not here: whether
 from __future__ import annotations
 
 import asyncio
+import shlex
 import shutil
 import time
 from collections.abc import Callable, Mapping
@@ -13,6 +14,7 @@ from typing import Any, Literal
 
 from runner.api.app import server_specs
 from runner.api.facts import operator_policy
+from runner.api.secrets import SecretSource
 from runner.api.settings import Settings
 from runner.core.graph import Body
 from runner.errors import RunnerError, UsageError
@@ -53,6 +55,8 @@ class Executor:
     fix: str = ""
     tools: int | None = None
     took_ms: int | None = None
+    unset: bool = False
+    """Broken only for want of something that this machine was never given: a variable, or a bridge of a later release."""
 
     def to_json(self) -> dict[str, Any]:
         """As `executors --json` tells it."""
@@ -84,6 +88,7 @@ async def probe(settings: Settings, env: Mapping[str, str], *, deadline_s: float
     """As `executors`, with every server that is not known to be broken asked for its tools: all at once, each within `deadline_s`
     or its own `connect_timeout`, whichever is shorter. Returns when all that was started is gone."""
     specs = server_specs(settings, env)
+    hide = SecretSource(settings.config, env).redactor().text
     places = asyncio.Semaphore(PROBES_AT_ONCE)
 
     async def asked(one: Executor) -> Executor:
@@ -91,7 +96,8 @@ async def probe(settings: Settings, env: Mapping[str, str], *, deadline_s: float
         if spec is None or one.ready == "broken":
             return one
         async with places:
-            return await _asked(one, replace(spec, connect_timeout_s=min(spec.connect_timeout_s, deadline_s)))
+            found = await _asked(one, replace(spec, connect_timeout_s=min(spec.connect_timeout_s, deadline_s)))
+            return replace(found, detail=hide(found.detail))
 
     return tuple(await asyncio.gather(*map(asked, executors(settings, env))))
 
@@ -117,7 +123,7 @@ def _fix(spec: ServerSpec, error: CannotOpen) -> str:
         return f"is the server running, and is {entry}.url right? A slow one needs a longer {entry}.connect_timeout"
     if "handshake within" in str(error):
         return f"it started but said nothing: is it an MCP server on stdio? A slow one needs a longer {entry}.connect_timeout"
-    return f"run it by hand and see: {' '.join([spec.command, *spec.args])}"
+    return f"run it by hand and see: {shlex.join([spec.command, *spec.args])}"
 
 
 def _local(settings: Settings) -> Executor:
@@ -152,6 +158,7 @@ def _server(name: str, server: McpServer, spec: ServerSpec | None, env: Mapping[
         ready=ready,
         detail=detail,
         fix=fix,
+        unset=spec is None or bool(spec.unusable),
     )
 
 
@@ -232,7 +239,8 @@ async def tools(settings: Settings, env: Mapping[str, str], server: str, *, acce
     try:
         session = await slot.open()
         if isinstance(session, CannotOpen):
-            raise NoSession(f"{server}: {slot.masked(str(session))}", hint=_fix(slot.spec, session))
+            why = SecretSource(settings.config, env).redactor().text(slot.masked(str(session)))
+            raise NoSession(f"{server}: {why}", hint=_fix(slot.spec, session))
         found = tuple(_tool(settings, server, info) for info in session.tools.values())
         return Listing(found, tuple(warnings))
     finally:
