@@ -62,7 +62,7 @@ def run_result(store: Store, run: str, action: str) -> RunResult:
     row = store.run(run)
     assert row is not None
     rows = store.steps(run)
-    reasons = suspension_reasons(rows) if row.state == "suspended" else ()
+    reasons = suspension_reasons(store, run) if row.state == "suspended" else ()
     state = shown_state(row)
     return RunResult(
         manifest=row.name,
@@ -77,9 +77,13 @@ def run_result(store: Store, run: str, action: str) -> RunResult:
     )
 
 
-def suspension_reasons(rows: Sequence[StepRow]) -> tuple[str, ...]:
-    """Why the suspended steps wait, each reason once."""
-    return tuple(sorted({row.reason.split(":")[0] for row in rows if row.state == "suspended"}))
+def suspension_reasons(store: Store, run: str) -> tuple[str, ...]:
+    """Why the suspended steps of a run and its sub-runs wait, each reason once: a suspended child counts as its own reason."""
+    found = {row.reason.split(":")[0] for row in store.steps(run) if row.state == "suspended"}
+    for child in store.children(run):
+        if child.state == "suspended":
+            found.update(suspension_reasons(store, child.run))
+    return tuple(sorted(found))
 
 
 def run_outputs(store: Store, run: str) -> Any:

@@ -21,7 +21,7 @@ MOST_ITEMS = 20
 def run_reason(store: Store, row: RunRow) -> str:
     """Why a run is as it is: what its suspended steps wait for, else what was recorded."""
     if row.state == "suspended":
-        return ", ".join(suspension_reasons(store.steps(row.run))) or row.reason
+        return ", ".join(suspension_reasons(store, row.run)) or row.reason
     return row.reason
 
 
@@ -63,7 +63,7 @@ def show_text(store: Store, row: RunRow, logs: Path, paint: Paint) -> str:
     outputs = run_outputs(store, row.run)
     if outputs not in (None, {}):
         lines += ["", "outputs", *(f"  {line}" for line in output_lines(outputs))]
-    reasons = suspension_reasons(steps) if row.state == "suspended" else ()
+    reasons = suspension_reasons(store, row.run) if row.state == "suspended" else ()
     next_ = list(advice(row.run, shown_state(row), reasons))
     return "\n".join([*lines, *(["", *next_] if next_ else [])])
 

@@ -222,6 +222,19 @@ def test_resolve_wants_one_answer_in_json_for_a_step_that_waits(project: Project
         assert ended.err.startswith("error: ")
 
 
+def test_a_sub_run_that_waits_for_a_person_counts_as_that_and_is_resolved_by_its_id(project: Project) -> None:
+    project.write("pay.yaml", UNKNOWN)
+    project.write("parent.yaml", "ares: v1\nname: parent\nsteps: {many: {foreach: [1], call: pay}}\n")
+    first = project.cli("apply", "parent.yaml")
+    assert first.code == 3
+    child = f"{first.out.split()[3]}.many[0]"
+    assert f"runner resolve '{child}' send --done JSON" in first.out
+    assert project.cli("status", "--json").json["runs"][0]["reason"] == "unknown"
+    assert project.cli("resolve", child, "send", "--done", '{"id": 7}').code == 0
+    assert project.cli("apply", "parent.yaml").code == 0
+    assert "sent 7" in project.cli("show", child).out
+
+
 def test_a_step_without_a_way_left_may_suspend_its_run(project: Project) -> None:
     project.write("wait.yaml", EXHAUSTED)
     ended = project.cli("apply", "wait.yaml")
