@@ -52,7 +52,9 @@ def small_project(to: Path) -> Path:
 
 def environment(**extra: str) -> dict[str, str]:
     """Without any key or setting of the person who runs the tests."""
-    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ}
+    kept = {
+        name: os.environ[name] for name in ("PATH", "HOME", "LANG", "TMPDIR", "XDG_CACHE_HOME") if name in os.environ
+    }
     return kept | {"USER": "somebody", "LC_ALL": "C.UTF-8"} | extra
 
 
@@ -112,7 +114,11 @@ def told(events: Sequence[Any], manifest: str) -> str:
 
 
 def _line(event: Any) -> str:
-    kept = {key: event["data"][key] for key in TOLD.get(event["kind"], ("reason",)) if event["data"].get(key) not in (None, "")}
+    kept = {
+        key: event["data"][key]
+        for key in TOLD.get(event["kind"], ("reason",))
+        if event["data"].get(key) not in (None, "")
+    }
     return f"  {event['kind']} {json.dumps(kept, ensure_ascii=False, sort_keys=True)}\n"
 
 

@@ -44,7 +44,9 @@ def table(document: str, name: str) -> str:
     part = objects(document)[name]
     required = set(part.get("required", ()))
     steps = document == "manifest" and name == "Step"
-    head = "| key | value | meaning |" + (" of verbs |" if steps else "") + "\n|---|---|---|" + ("---|" if steps else "")
+    head = (
+        "| key | value | meaning |" + (" of verbs |" if steps else "") + "\n|---|---|---|" + ("---|" if steps else "")
+    )
     rows = [_row(key, value, key in required, steps) for key, value in part["properties"].items()]
     return "\n".join([head, *rows]) + "\n"
 
@@ -66,7 +68,9 @@ def _default(value: dict[str, Any]) -> str:
 
 def _verbs(key: str) -> str:
     """Which verbs take a key."""
-    takers = [step.verb for step in STEP_CLASSES if key in {field.alias or name for name, field in step.model_fields.items()}]
+    takers = [
+        step.verb for step in STEP_CLASSES if key in {field.alias or name for name, field in step.model_fields.items()}
+    ]
     return "all" if takers == VERBS else "–" if takers == [key] else ", ".join(takers)
 
 

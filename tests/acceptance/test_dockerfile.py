@@ -59,7 +59,9 @@ def test_its_run_and_cmd_lines_work_in_a_clean_folder(tmp_path: Path) -> None:
             case "COPY" if "--from=" not in rest:
                 *sources, _ = rest.split()
                 for source in sources:
-                    subprocess.run(["cp", "-R", str(tree / source) + ("/." if source == "." else ""), str(app)], check=True)
+                    subprocess.run(
+                        ["cp", "-R", str(tree / source) + ("/." if source == "." else ""), str(app)], check=True
+                    )
             case "COPY":
                 assert rest.split()[-2:] == ["/app", "/app"]  # the second stage has it at the same place
             case "RUN" if not rest.startswith(NEEDS_ROOT):

@@ -23,7 +23,11 @@ LINK = re.compile(r"\]\((?!https?://)([^)\s#]*)(?:#([^)\s]*))?\)")
 CODE = re.compile(r"^```.*?^```$", re.MULTILINE | re.DOTALL)
 TEST = re.compile(r"\[`(test_\w+)`\]\((\.\./tests/[\w/]+\.py)\)")
 BLOCKS = [
-    pytest.param(found["kind"].strip(), found["text"], id=f"{page.relative_to(ROOT)}:{page.read_text()[: found.start()].count(chr(10)) + 1}")
+    pytest.param(
+        found["kind"].strip(),
+        found["text"],
+        id=f"{page.relative_to(ROOT)}:{page.read_text()[: found.start()].count(chr(10)) + 1}",
+    )
     for page in MARKDOWN
     for found in BLOCK.finditer(page.read_text())
 ]
@@ -108,7 +112,9 @@ def test_every_promise_is_listed_with_tests_that_exist_or_the_issue_that_it_come
         tests = TEST.findall(shown)
         assert tests or shown.startswith("comes with *"), number
         for name, file in tests:
-            assert re.search(rf"^(async )?def {name}\(", (page.parent / file).read_text(), re.MULTILINE), f"{number}: {name} in {file}"
+            assert re.search(rf"^(async )?def {name}\(", (page.parent / file).read_text(), re.MULTILINE), (
+                f"{number}: {name} in {file}"
+            )
 
 
 def test_every_dependency_has_a_row_and_every_row_is_a_dependency() -> None:
@@ -139,7 +145,12 @@ def test_validate_and_plan_start_no_process_and_open_no_socket(verb: str, tmp_pa
     project = small_project(tmp_path)
     (project / "config.yaml").write_bytes((ROOT / "config.yaml.example").read_bytes())
     done = subprocess.run(
-        [sys.executable, "-P", "-c", WATCHED, verb, "manifests"], cwd=project, env=environment(), capture_output=True, text=True, timeout=60
+        [sys.executable, "-P", "-c", WATCHED, verb, "manifests"],
+        cwd=project,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert done.returncode == 0, done.stderr
     assert not (project / ".ares").exists()
@@ -156,7 +167,12 @@ def test_a_secret_is_in_no_file_and_no_output_of_a_run(tmp_path: Path) -> None:
     )
     env = environment(TOKEN=secret)
     texts = []
-    for args in (["apply", "leaky.yaml", "--events"], ["show", "leaky", "--json"], ["logs", "leaky"], ["status", "--json"]):
+    for args in (
+        ["apply", "leaky.yaml", "--events"],
+        ["show", "leaky", "--json"],
+        ["logs", "leaky"],
+        ["status", "--json"],
+    ):
         done = subprocess.run(
             [sys.executable, "-P", "-m", "runner", *args], cwd=tmp_path, env=env, capture_output=True, timeout=60
         )
@@ -168,7 +184,11 @@ def test_a_secret_is_in_no_file_and_no_output_of_a_run(tmp_path: Path) -> None:
     whole = b"".join([*texts, *(file.read_bytes() for file in files)])
 
     assert b"***" in whole
-    for form in (secret.encode(), base64.b64encode(secret.encode()), secret.replace("/", "%2F").replace("+", "%2B").encode()):
+    for form in (
+        secret.encode(),
+        base64.b64encode(secret.encode()),
+        secret.replace("/", "%2F").replace("+", "%2B").encode(),
+    ):
         assert form not in whole
 
 

@@ -34,7 +34,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return goldens(tmp_path_factory.mktemp("golden"))
 
 
-@pytest.mark.parametrize("name", [*(f"{name}.{kind}" for name in NAMES for kind in ("plan.json", "events.txt")), "repository.md"])
+@pytest.mark.parametrize(
+    "name", [*(f"{name}.{kind}" for name in NAMES for kind in ("plan.json", "events.txt")), "repository.md"]
+)
 def test_plans_events_and_the_report_are_as_recorded(made: dict[str, str], name: str) -> None:
     assert made[name] == (GOLDEN / name).read_text(), "meant? then: python tests/acceptance/regenerate.py"
 
@@ -90,7 +92,9 @@ def test_after_an_edit_only_that_step_and_what_reads_its_changed_output_run(tmp_
     events, _ = applied(REPORT, cwd=project)
     ran = {"repository-report/measure[0]", "repository-report/measure[1]", "repository-report/page"}
     assert set(nodes(events, "attempt_started")) == ran
-    assert set(nodes(events, "step_reused")) == {f"repository-report/{step}" for step in ("packages", "leftovers", "tests")}
+    assert set(nodes(events, "step_reused")) == {
+        f"repository-report/{step}" for step in ("packages", "leftovers", "tests")
+    }
 
 
 def test_a_report_that_was_changed_by_hand_is_written_again(tmp_path: Path) -> None:
