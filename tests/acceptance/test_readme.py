@@ -129,3 +129,12 @@ def test_the_first_command_works_in_a_fresh_clone_on_a_machine_without_uv(tmp_pa
     collected = run(f"{BARE[1]} --collect-only", tree, env, 300)
     assert collected.returncode == 0, collected.stdout[-2000:] + collected.stderr[-2000:]
     assert run(".uv/bin/uv sync", tree, env, 300).returncode == 0
+
+
+def test_the_manifest_that_it_shows_runs(tmp_path: Path) -> None:
+    tree = copy_of_this_tree(tmp_path / "clone")
+    [manifest] = re.findall(r"^```yaml manifest\n(.*?)^```$", README, re.MULTILINE | re.DOTALL)
+    (tree / "shown.yaml").write_text(manifest)
+    assert runner("apply", "shown.yaml", cwd=tree).returncode == 0
+    assert "docs/architecture.md" in (tree / "reports" / "words.txt").read_text()
+    assert "= unchanged" in runner("apply", "shown.yaml", cwd=tree).stdout
