@@ -112,7 +112,9 @@ def test_a_report_that_was_changed_by_hand_is_written_again(tmp_path: Path) -> N
 
 def test_a_killed_apply_goes_on_and_repeats_nothing_that_succeeded(tmp_path: Path) -> None:
     project = small_project(tmp_path)
-    line = command("apply", "manifests/", "--events")
+    # Without `unknown`: a kill in the instant of its `once` step rightly ends in a question.
+    paths = [f"manifests/quickstart/{name}.yaml" for name in NAMES if name != "unknown"]
+    line = command("apply", *paths, "--events")
     with subprocess.Popen(
         line, cwd=project, env=environment(), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     ) as process:
@@ -121,7 +123,7 @@ def test_a_killed_apply_goes_on_and_repeats_nothing_that_succeeded(tmp_path: Pat
         before += [json.loads(rest) for rest in process.stdout or () if rest.endswith("\n")]
     assert process.returncode == -signal.SIGKILL
 
-    after, result = applied("manifests/", cwd=project)
+    after, result = applied(*paths, cwd=project)
 
     assert result["exit_code"] == 0
     assert actions(result)["repository-report"] == "resume"
