@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import click
@@ -19,6 +20,7 @@ from runner.cli.output import err, options, out, out_json, painter, wants_color
 from runner.cli.summary import summary
 from runner.clock import SystemClock
 from runner.core.graph import StepGraph
+from runner.errors import RunnerError
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
 
@@ -35,6 +37,17 @@ def driving_options(command: F) -> F:
     ):
         command = option(command)
     return command
+
+
+@contextmanager
+def answered(json_: bool, events: bool) -> Iterator[None]:
+    """Whoever asked for a document gets one also when nothing could be driven: its outcome says `invalid`, `busy` or `error`."""
+    try:
+        yield
+    except RunnerError as error:
+        if json_ or events:
+            out_json(ApplyResult((), error.exit_code).to_json(), indent=None if events else 2)
+        raise
 
 
 def drive(

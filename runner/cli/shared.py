@@ -24,7 +24,13 @@ def shared_options(*, hidden: bool = True) -> Callable[[F], F]:
 
     def decorate(command: F) -> F:
         for option in (
-            click.option("-v", "--verbose", is_flag=True, help="More detail on stderr.", **_common(hidden)),
+            click.option(
+                "-v",
+                "--verbose",
+                is_flag=True,
+                help="More on stderr: notes, and lines in place of the live tree.",
+                **_common(hidden),
+            ),
             click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.", **_common(hidden)),
             click.option(
                 "--color",

@@ -123,3 +123,22 @@ def test_show_is_a_run_of_apply_with_its_attempts(project: Project) -> None:
     assert [(attempt["n"], attempt["state"], attempt["class"]) for attempt in bad] == [
         (1, "failed", "tool_error"), (2, "failed", "tool_error"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("argv", "code", "outcome"), [
+    (("apply", "m/bad.yaml"), 2, "invalid"),
+    (("apply", "m", "-i", "none=1"), 2, "invalid"),
+    (("resume", "nothing"), 2, "invalid"),
+    (("apply", "m/hello.yaml", "--config", "busy.yaml"), 7, "busy"),
+])  # fmt: skip
+def test_whoever_asks_for_a_document_gets_one_when_nothing_ran(
+    project: Project, argv: tuple[str, ...], code: int, outcome: str
+) -> None:
+    project.write("m/bad.yaml", "ares: v1\nname: bad\nsteps: {a: {rum: [ls]}}\n" if "m/bad.yaml" in argv else "x: 1\n")
+    project.write("busy.yaml", "state: {path: busy.yaml}\n")
+    for flag in ("--json", "--events"):
+        ended = project.cli(*argv, flag)
+        fits("apply", ended.json)
+        assert ended.json == {"version": 1, "outcome": outcome, "exit_code": code, "runs": []}
+        assert ended.code == code
+        assert "error: " in ended.err

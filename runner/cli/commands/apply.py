@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from runner.cli.context import inputs_options, settings_of, texts_of, values_of
-from runner.cli.driving import drive, driving_options
+from runner.cli.driving import answered, drive, driving_options
 from runner.cli.shared import verb
 
 EPILOG = """\b
@@ -43,16 +43,17 @@ def command(paths: tuple[str, ...], **options: Any) -> int:
     from runner.api.request import Request
     from runner.cli.loading import load_all
 
-    settings = settings_of()
-    texts, values = texts_of(options["inputs"]), values_of(options["inputs_file"])
-    loaded = load_all(paths, settings)
-    request = Request(
-        texts=texts, values=values, force=options["force"], jobs=options["jobs"], on_pause=options["on_pause"]
-    )
-    return drive(
-        lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control),
-        settings,
-        json_=options["json_"],
-        events=options["events"],
-        graphs=loaded.graphs,
-    )
+    with answered(options["json_"], options["events"]):
+        settings = settings_of()
+        texts, values = texts_of(options["inputs"]), values_of(options["inputs_file"])
+        loaded = load_all(paths, settings)
+        request = Request(
+            texts=texts, values=values, force=options["force"], jobs=options["jobs"], on_pause=options["on_pause"]
+        )
+        return drive(
+            lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control),
+            settings,
+            json_=options["json_"],
+            events=options["events"],
+            graphs=loaded.graphs,
+        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from runner.cli.context import settings_of
-from runner.cli.driving import drive, driving_options
+from runner.cli.driving import answered, drive, driving_options
 from runner.cli.shared import verb
 
 EPILOG = """\b
@@ -28,11 +28,12 @@ def command(run: str, from_step: str | None, jobs: int | None, json_: bool, even
     from runner.api.apply import resume
     from runner.api.request import Request
 
-    settings = settings_of()
-    request = Request(jobs=jobs)
-    return drive(
-        lambda sinks, control: resume(run, settings, request, from_step=from_step, sinks=sinks, control=control),
-        settings,
-        json_=json_,
-        events=events,
-    )
+    with answered(json_, events):
+        settings = settings_of()
+        request = Request(jobs=jobs)
+        return drive(
+            lambda sinks, control: resume(run, settings, request, from_step=from_step, sinks=sinks, control=control),
+            settings,
+            json_=json_,
+            events=events,
+        )

@@ -1,0 +1,91 @@
+"""The live tree on a real terminal (a pseudo terminal): drawn where it can be, and the terminal is left as it was."""
+
+from __future__ import annotations
+
+import os
+import pty
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from cli_project import HELLO, Project, environment
+
+HIDE, SHOW = "\x1b[?25l", "\x1b[?25h"
+FAILS = "ares: v1\nname: fails\nsteps: {bad: {run: [sh, -c, 'exit 3'], effects: none}}\n"
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    project = Project(tmp_path, capsys)
+    project.write("hello.yaml", HELLO)
+    project.write("fails.yaml", FAILS)
+    return project
+
+
+class OnTerminal:
+    """A command whose stderr is a terminal. `read` gives what it has drawn, up to `text` or its end."""
+
+    def __init__(self, project: Project, *argv: str, **env: str) -> None:
+        self._ours, theirs = pty.openpty()
+        self.process = subprocess.Popen(
+            [sys.executable, "-m", "runner", *argv], cwd=project.root, env={**environment(), "TERM": "xterm", **env},
+            stdout=subprocess.PIPE, stderr=theirs, text=True, start_new_session=True,
+        )  # fmt: skip
+        os.close(theirs)
+        self.drawn = ""
+
+    def read(self, text: str | None = None) -> str:
+        while text is None or text not in self.drawn:
+            try:
+                data = os.read(self._ours, 65536)
+            except OSError:  # how a terminal says that nobody writes any more
+                break
+            if not data:
+                break
+            self.drawn += data.decode("utf-8", "replace")
+        return self.drawn
+
+    def end(self) -> tuple[int, str, str]:
+        drawn = self.read()
+        out, _ = self.process.communicate(timeout=30)
+        os.close(self._ours)
+        return self.process.returncode, out, drawn
+
+
+def test_a_terminal_shows_the_tree_and_gets_its_cursor_back(project: Project) -> None:
+    code, out, drawn = OnTerminal(project, "apply", "hello.yaml", "fails.yaml").end()
+    assert code == 1
+    assert "succeeded" in out
+    assert drawn.count(HIDE) == 1
+    assert drawn.rindex(SHOW) > drawn.rindex(HIDE)
+    assert "fails/bad" in drawn, "failures get a line that stays"
+
+
+@pytest.mark.parametrize("env", [{"CI": "1"}, {"TERM": "dumb"}])
+def test_no_tree_where_the_cursor_cannot_move_or_nobody_looks(project: Project, env: dict[str, str]) -> None:
+    code, _, drawn = OnTerminal(project, "apply", "hello.yaml", **env).end()
+    assert code == 0
+    assert HIDE not in drawn
+    assert "hello/greet" in drawn
+
+
+def test_no_color_leaves_the_tree_without_colours(project: Project) -> None:
+    _, _, drawn = OnTerminal(project, "apply", "hello.yaml", NO_COLOR="1").end()
+    assert HIDE in drawn
+    assert "\x1b[32m" not in drawn and "\x1b[34m" not in drawn
+
+
+def test_two_interrupts_leave_the_terminal_as_it_was(project: Project) -> None:
+    project.write("slow.yaml", "ares: v1\nname: slow\nsteps: {wait: {run: [sleep, '60'], effects: none}}\n")
+    terminal = OnTerminal(project, "apply", "slow.yaml")
+    terminal.read("wait")
+    terminal.process.send_signal(signal.SIGINT)
+    terminal.read("letting running steps end")
+    terminal.process.send_signal(signal.SIGINT)
+    code, out, drawn = terminal.end()
+    assert code == 130
+    assert "interrupted" in out
+    assert drawn.rindex(SHOW) > drawn.rindex(HIDE)
