@@ -82,11 +82,12 @@ class App:
         *,
         refresh: Any,
         supersede: Sequence[str],
+        part: frozenset[str] | None = None,
     ) -> RunEnd:
-        """Create a run of `graph` and drive it to its end. `graphs`: what it may call, by name."""
+        """Create a run of `graph`, or of a part of it, and drive it to its end. `graphs`: what it may call, by name."""
         called = [manifest_row(graph_) for graph_ in graphs.values() if graph_.digest != graph.digest]
         tree = Tree(row.run, graph.name, {**graphs, graph.name: graph}, self.host, self.slots, concurrency=self._steps)
-        start = self._start(graph, row.inputs, refresh)
+        start = self._start(graph, row.inputs, refresh, part)
         done = await self.engine.start(row, [manifest_row(graph, source), *called], tree, start, supersede=supersede)
         return await done
 
@@ -116,7 +117,8 @@ class App:
             reason=f"again from {step} of run {row.run}",
         )
         older = [row.run] if row.state in UNFINISHED else []
-        return await self.start(new, graph, graphs, kept.source, refresh=again, supersede=older)
+        part = self._part_of(row.run)
+        return await self.start(new, graph, graphs, kept.source, refresh=again, supersede=older, part=part)
 
     async def settle_inbox(self, run: str, *, drive: bool) -> None:
         """Take what the inbox of a run without owner holds. Nothing starts, unless `drive`: then the run goes on to its end."""
@@ -146,10 +148,18 @@ class App:
                 graphs[name] = load_graph(row.graph)
                 self._add_callees(graphs[name], graphs)
 
-    def _start(self, graph: StepGraph, inputs: Mapping[str, Any], refresh: Any) -> tuple[Any, ...]:
+    def _part_of(self, run: str) -> frozenset[str] | None:
+        """The steps that a run is about; None = all."""
+        began = next((each.event for each in self.store.events(run) if each.event.kind == "run_started"), None)
+        return frozenset(began.data["select"]) if began is not None and "select" in began.data else None
+
+    def _start(
+        self, graph: StepGraph, inputs: Mapping[str, Any], refresh: Any, part: frozenset[str] | None
+    ) -> tuple[Any, ...]:
         values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
         timeout = bind.run_timeout_ms(graph, values)
-        return ("start", dict(inputs), refresh, {} if timeout is None else {"timeout_ms": timeout})
+        extra: dict[str, Any] = {} if timeout is None else {"timeout_ms": timeout}
+        return ("start", dict(inputs), refresh, extra if part is None else {**extra, "select": sorted(part)})
 
     @property
     def _steps(self) -> int:

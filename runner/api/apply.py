@@ -19,6 +19,7 @@ from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink, Store
+from runner.store.encode import BadValue
 
 DEFAULT = Request()
 
@@ -108,7 +109,8 @@ async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Requ
     )
     graphs = {name: called for name, called in loaded.graphs.items() if name in loaded.called}
     refresh = "all" if request.force else None
-    return await app.start(row, graph, graphs, entry.loaded.source, refresh=refresh, supersede=entry.plan.supersedes)
+    source, older = entry.loaded.source, entry.plan.supersedes
+    return await app.start(row, graph, graphs, source, refresh=refresh, supersede=older, part=entry.part)
 
 
 async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = ()) -> RunEnd:
@@ -212,7 +214,10 @@ async def _answer(
             body = body if found.run == row.run else {**body, "run": found.run}
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
             raise UsageError(f"run {row.run} is {row.state} already", hint="`runner status` lists what is unfinished")
-        await app.store.post(row.run, kind, body, by)
+        try:
+            await app.store.post(row.run, kind, body, by)
+        except BadValue as error:
+            raise UsageError(str(error)) from error
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
         return ApplyResult((run_result(app.store, found.run if node is not None else row.run, kind),), 0)

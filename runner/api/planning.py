@@ -7,15 +7,18 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from runner.api import select
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
+from runner.api.queries import shown_state
 from runner.api.request import Request
+from runner.api.select import Part
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
 from runner.core.graph import GraphStep, StepGraph
 from runner.core.messages import Item, Reuse, Stored
-from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, choose_action, plan_steps
+from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, plan_steps
 from runner.core.prepare import Preparer, file_patterns
 from runner.core.reuse import task_digest
 from runner.engine.blobs import Blobs
@@ -24,6 +27,7 @@ from runner.errors import InvalidInput, UsageError
 from runner.manifest.vocabulary import Effects
 from runner.paths import tree_digest
 from runner.ports import RunRow, StepRow, Store
+from runner.store.encode import BadValue, encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,8 @@ class PlannedManifest:
     task: str
     fingerprint: str
     plan: Plan
+    part: Part = None
+    """The steps that are meant (`--select`); None = all."""
 
     @property
     def graph(self) -> StepGraph:
@@ -48,8 +54,29 @@ def plan(
 
     Raises UsageError for an input that no manifest declares, InvalidInput for inputs that do not fit."""
     _refuse_stray_inputs(loaded, request)
-    planned = [_plan_one(entry, settings, store, request, clock, steps) for entry in loaded.top_level()]
-    return tuple(planned)
+    chosen = _selected(loaded, settings, store, request, clock)
+    return tuple(
+        _plan_one(entry, settings, store, request, clock, steps, chosen[entry.graph.name])
+        for entry in loaded.top_level()
+        if entry.graph.name in chosen
+    )
+
+
+def _selected(
+    loaded: Loaded, settings: Settings, store: Store | None, request: Request, clock: Clock
+) -> Mapping[str, Part]:
+    """Manifest name → the part of it that is meant, for those that are."""
+    top = loaded.top_level()
+    if not request.select:
+        return dict.fromkeys(entry.graph.name for entry in top)
+    terms = select.parse(request.select)
+    standing = {}
+    if select.needs_standing(terms):
+        for planned in (_plan_one(entry, settings, store, request, clock, False, None) for entry in top):
+            row = latest_run(store, planned.task) if store else None
+            changed = planned.plan.action in ("create", "update")
+            standing[planned.graph.name] = select.Standing(shown_state(row) if row else "new", changed)
+    return select.choose(terms, loaded.graphs, [entry.graph.name for entry in top], standing)
 
 
 def _refuse_stray_inputs(loaded: Loaded, request: Request) -> None:
@@ -61,7 +88,13 @@ def _refuse_stray_inputs(loaded: Loaded, request: Request) -> None:
 
 
 def _plan_one(
-    entry: LoadedManifest, settings: Settings, store: Store | None, request: Request, clock: Clock, steps: bool
+    entry: LoadedManifest,
+    settings: Settings,
+    store: Store | None,
+    request: Request,
+    clock: Clock,
+    steps: bool,
+    part: Part,
 ) -> PlannedManifest:
     graph = entry.graph
     given = given_inputs(graph, request)
@@ -71,15 +104,19 @@ def _plan_one(
     inputs, errors = bind.bind_inputs(graph, given)
     if errors:
         raise InvalidInput(f"{graph.name}: {'; '.join(errors)}")
+    try:
+        encode(given)
+    except BadValue as error:  # a byte of the command line that is not UTF-8
+        raise InvalidInput(f"{graph.name}: inputs: {error}") from error
     workspace = settings.workspace
-    fingerprint = files_fingerprint(graph, inputs, workspace)
+    files = files_fingerprint(graph, inputs, workspace)
     task = task_digest(graph.name, given)
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
-    chosen = choose_action(graph, fingerprint, earlier, force=request.force)
+    chosen = select.action(graph, files, part, earlier, force=request.force)
     if steps and chosen.action != "unchanged":
-        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row))
-    return PlannedManifest(entry, inputs, task, fingerprint, chosen)
+        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row, part))
+    return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part)
 
 
 def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:
@@ -141,13 +178,23 @@ def _steps(
     clock: Clock,
     chosen: Plan,
     row: RunRow | None,
+    part: Part,
 ) -> Any:
     recorded = {}
     if chosen.action == "resume" and store is not None and row is not None:
         recorded = recorded_nodes(graph, store.steps(row.run))
     preparer = Preparer(PlanWorld(settings, store), operator_policy(settings.config))
     refresh = "all" if request.force else None
-    return plan_steps(graph, inputs, preparer, now=clock.now(), mode=request.mode, recorded=recorded, refresh=refresh)
+    return plan_steps(
+        graph,
+        inputs,
+        preparer,
+        now=clock.now(),
+        mode=request.mode,
+        recorded=recorded,
+        refresh=refresh,
+        selected=part,
+    )
 
 
 def recorded_nodes(graph: StepGraph, rows: Sequence[StepRow]) -> dict[str, PlanNode]:

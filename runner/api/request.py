@@ -20,6 +20,8 @@ class Request:
     """At most this many running steps in the whole process; None = config."""
     mode: Mode = "normal"
     on_pause: Literal["fail", "ok"] = "fail"
+    select: tuple[str, ...] = ()
+    """`--select` options: only what they mean is planned and run (api/select.py)."""
 
 
 @dataclass(slots=True)

@@ -2,7 +2,7 @@
 
 Every decision carries its `reason`. `V` is the version of the kinds' shapes: a newer runner folds older records.
 
-    run:      run_started(inputs, mode, timeout_ms?, refresh?, files?) run_timed_out() leg_started(leg, reset, suspend) run_suspended(reasons)
+    run:      run_started(inputs, mode, timeout_ms?, refresh?, select?) run_timed_out() leg_started(leg, reset, suspend) run_suspended(reasons)
               run_woken() cancel_requested(by, reason) budget_raised(usd) main_finished(verdict, reason) run_finished(state, reason, outputs?)
     fan-out:  items_expanded(items: [{key, value}], max_parallel) group_joined(state, reason)
     step:     step_skipped(reason) step_blocked(reason) step_cancelled(reason) step_failed(class, message, reason) step_reused(key, producer,

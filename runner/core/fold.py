@@ -56,6 +56,7 @@ def _run_started(k: RunState, d: Data) -> None:
     refresh = d.get("refresh")
     k.inputs, k.extra = d["inputs"], d
     k.refresh = "all" if refresh == "all" else frozenset(refresh) if refresh else None
+    k.selected = frozenset(d["select"]) if "select" in d else None
     k.timeout_ms = d.get("timeout_ms")
     if d.get("cap") is not None:
         k.purse.cap = d["cap"]

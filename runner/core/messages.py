@@ -255,9 +255,7 @@ class NoCandidate:
     message: str
 
 
-Prepared = (
-    Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | Go | NotNow | Hidden | NoCandidate
-)
+Prepared = Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | Go | NotNow | Hidden | NoCandidate
 
 
 # ---------------------------------------------------------------- what recovery needs to know, asked when an attempt has failed
@@ -360,6 +358,8 @@ class RunView(Protocol):
     verdict: str | None
     refresh: Any
     """None, "all" (`--force`), or the step ids that must run again (`--from`)."""
+    selected: Any
+    """None, or the ids of the main steps that this run is about (`--select`)."""
 
     @property
     def nodes(self) -> Mapping[str, Any]: ...

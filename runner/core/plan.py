@@ -142,6 +142,7 @@ class PlanRun:
     mode: Mode
     nodes: dict[str, PlanNode]
     refresh: Any = None
+    selected: Any = None
     run: str = "plan"
     state: str = "running"
     verdict: str | None = None
@@ -157,9 +158,10 @@ def plan_steps(
     mode: Mode = "normal",
     recorded: Mapping[str, PlanNode] | None = None,
     refresh: Any = None,
+    selected: Any = None,
 ) -> tuple[PlannedStep, ...]:
     """One `PlannedStep` a step, in the manifest's order. `recorded`: nodes of the run that would be resumed."""
-    run = PlanRun(graph, inputs, mode, {s.id: PlanNode(s.id, s) for s in graph.steps}, refresh)
+    run = PlanRun(graph, inputs, mode, {s.id: PlanNode(s.id, s) for s in graph.steps}, refresh, selected)
     run.nodes.update(recorded or {})
     planned = {step.id: _plan_step(run, step, preparer, now) for step in in_order(graph.steps)}
     return tuple(planned[step.id] for step in graph.steps)

@@ -38,6 +38,7 @@ from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
 
+NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
 
@@ -92,6 +93,8 @@ class Preparer:
 
     def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
         step = _step(node)
+        if run.selected is not None and step.id not in run.selected and not step.final:
+            return Skip(NOT_SELECTED)
         try:
             return self._prepare(run, node, step, now)
         except TemplateError as error:

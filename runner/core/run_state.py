@@ -39,6 +39,7 @@ class RunState:
         self.inputs: Mapping[str, Json] = {}
         self.extra: Mapping[str, Json] = {}
         self.refresh: Literal["all"] | frozenset[str] | None = None
+        self.selected: frozenset[str] | None = None
         self.leg = 1
         self.cancelling = self.final_cancelling = self.timed_out = False
         self.cancel_reason = ""
