@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from project import ROOT, copy_of_this_tree, environment, runner
 
+from runner.cli.registry import VERBS
+
 README = (ROOT / "README.md").read_text()
 COMMANDS = [
     re.sub(r"\s+# .*$", "", line)
@@ -43,6 +45,13 @@ def test_every_section_of_the_first_design_is_there() -> None:
     ]  # fmt: skip
     text = re.sub(r"[ \t]+# .*", "", README)
     assert [words for words in wanted if words not in text] == []
+
+
+def test_it_says_what_works_and_what_is_coming() -> None:
+    rows = re.findall(r"^\| \*\*\w+\*\* \((now|coming)\) \| (.*) \|$", README, re.MULTILINE)
+    said = {when: " ".join(text for found, text in rows if found == when) for when in ("now", "coming")}
+    assert [verb for verb in VERBS if f"`{verb}`" not in said["now"]] == []
+    assert [verb for verb in VERBS if f"`{verb}`" in said["coming"]] == []
 
 
 def comparable(screen: str) -> str:
