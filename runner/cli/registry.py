@@ -30,6 +30,11 @@ VERBS: dict[str, Verb] = {
     "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),
+    "explain": Verb("runner.cli.commands.explain", "Explain a key, a rule, an error class or an exit code."),
+    "executors": Verb("runner.cli.commands.executors", "List everything that can do work."),
+    "tools": Verb("runner.cli.commands.tools", "List the tools of an MCP server."),
+    "doctor": Verb("runner.cli.commands.doctor", "Say whether everything that is configured works."),
+    "completion": Verb("runner.cli.commands.completion", "Print the script that completes `runner` in a shell."),
     "gc": Verb("runner.cli.commands.gc", "Remove what ended long ago from the state."),
 }
 

@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import os
+import secrets
+from collections.abc import Mapping, Sequence
+from importlib.metadata import version
+from pathlib import Path
+
 import click
 
+from runner.api.load import Loaded
 from runner.cli.context import settings_of
-from runner.cli.output import err, options, out_json, print_diagnostics
+from runner.cli.output import err, options, out, out_json, print_diagnostics
 from runner.cli.shared import verb
+from runner.diagnostics.model import Diagnostic
+from runner.errors import InvalidInput
 
 EPILOG = """\b
 Examples:
   runner validate manifests/
   runner validate manifests/report.yaml --format json
+  runner validate manifests/ --format github     annotations, in a workflow of GitHub Actions
+  runner validate manifests/ --format sarif > runner.sarif
 
 Starts no process, opens no socket, resolves no secret: safe on manifests of strangers.
 
@@ -23,30 +34,65 @@ Exit codes: 0 no error, 2 at least one.
 @verb(EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @click.option(
-    "--format", "format_", type=click.Choice(["text", "json"]), default="text", help="How mistakes are written."
+    "--format",
+    "format_",
+    type=click.Choice(["text", "json", "github", "sarif"]),
+    default="text",
+    help="How mistakes are written.",
 )
 def command(paths: tuple[str, ...], format_: str) -> int:
     """Find every mistake of every manifest at once, each with its line and what to do about it."""
     from runner.api.load import load
-    from runner.cli.loading import say_empty
     from runner.diagnostics.render import to_json
 
-    loaded = load(paths, settings_of())
-    found = loaded.diagnostics
+    try:
+        settings = settings_of()
+    except InvalidInput as error:
+        if format_ in ("text", "json"):
+            raise
+        _write(format_, error.diagnostics, {})
+        return 2
+    loaded = load(paths, settings)
     if format_ == "json":
-        out_json(to_json(found, loaded.files))
+        out_json(to_json(loaded.diagnostics, loaded.files))
         return 2 if loaded.failed else 0
-    shown = [d for d in found if d.severity != "note" or options().get("verbose")]
-    print_diagnostics(shown, loaded.sources, to_stderr=False)
-    if not options().get("quiet"):
-        errors, warnings = (sum(d.severity == severity for d in found) for severity in ("error", "warning"))
-        good = len(loaded.manifests)
-        err(
-            f"{_count(loaded.files, 'file')}: {_count(good, 'good manifest')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}"
-        )
-        if not good and not errors:
-            say_empty(paths, loaded)
+    shown = [d for d in loaded.diagnostics if d.severity != "note" or options().get("verbose")]
+    _write(format_, shown, loaded.sources)
+    if format_ != "sarif" and not options().get("quiet"):
+        _count_all(paths, loaded)
     return 2 if loaded.failed else 0
+
+
+def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]) -> None:
+    here = str(Path.cwd())
+    root = os.environ.get("GITHUB_WORKSPACE") or here
+    if format_ == "github":
+        from runner.diagnostics.github import to_github
+        from runner.diagnostics.render import to_text
+
+        text = to_text(shown, sources)
+        if shown:
+            out(to_github(shown, text, token=secrets.token_hex(16), root=root, here=here))
+    elif format_ == "sarif":
+        from runner.diagnostics.rules import RULES
+        from runner.diagnostics.sarif import to_sarif
+
+        out_json(to_sarif(shown, RULES, version=version("omni-orchestrator"), root=root, here=here))
+    else:
+        print_diagnostics(shown, sources, to_stderr=False)
+
+
+def _count_all(paths: Sequence[str], loaded: Loaded) -> None:
+    from runner.cli.loading import say_empty
+
+    found = loaded.diagnostics
+    errors, warnings = (sum(d.severity == severity for d in found) for severity in ("error", "warning"))
+    good = len(loaded.manifests)
+    err(
+        f"{_count(loaded.files, 'file')}: {_count(good, 'good manifest')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+    )
+    if not good and not errors:
+        say_empty(paths, loaded)
 
 
 def _count(number: int, word: str) -> str:
