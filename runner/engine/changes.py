@@ -19,7 +19,7 @@ from typing import Any, Final, NamedTuple
 from runner.paths import HIDDEN, PathEscape, inside, matcher
 
 MAX_FILES: Final = 200_000
-"""A workspace of more files is not watched: time and memory (some 250 bytes a file) stay bounded."""
+"""A workspace of more files is not watched: time and memory (some 500 bytes a file) stay bounded."""
 MAX_TOUCHED: Final = 10_000
 """More touched files than this cannot be recorded as products."""
 SHOWN: Final = 10

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import shutil
 import stat
@@ -60,6 +61,7 @@ async def test_a_step_works_elsewhere_and_its_diff_comes_to_the_workspace(bench:
     assert result["output"] == str(bench.state / "worktrees" / "r1" / "step.1")
     assert content(bench) == {"a.txt": b"one\ntwo\nthree\nfour\n", "new/bin": b"x\0y", ".gitignore": b"*.log\n"}
     assert "+four" in result["diff"] and "GIT binary patch" in result["diff"]
+    assert outcome.products == {}  # only `changed` and `save` make products
     assert (bench.worktrees(), bench.known_to_git()) == ([], 0)
     assert bench.git("stash", "list") + bench.git("branch", "--format=%(refname:short)") == "main\n"
     assert bench.git("diff", "--cached", "--name-only") == ""  # the user's index is as it was
@@ -138,8 +140,9 @@ async def test_save_writes_to_the_workspace_itself(bench: Bench) -> None:
 
 
 async def test_a_secret_in_the_diff_is_masked_in_the_record_and_right_in_the_file(bench: Bench) -> None:
-    spec = own(env={"T": "?"})
-    outcome = await bench.script('echo "$T" > file', spec, secrets={"env/T": [{"secret": "TOKEN"}]})
+    spec = own(env={"T": "?"}, checks=[changed()])
+    outcome = await bench.script('echo "$T" > file; touch "$T"', spec, secrets={"env/T": [{"secret": "TOKEN"}]})
+    assert SECRET not in repr(outcome)
     assert "+***" in bench.result(outcome)["diff"]
     assert SECRET not in repr(bench.result(outcome))
     assert (bench.work / "file").read_text() == f"{SECRET}\n"
@@ -203,6 +206,7 @@ async def test_a_conflict_fails_the_check_changes_nothing_and_keeps_the_worktree
     assert (bench.work / "a.txt").read_text() == "theirs\n"
     assert not (bench.work / "new").exists()
     assert "+mine" in bench.result(outcome)["diff"]
+    await bench.attempts.forget("r1")
     assert (bench.state / "worktrees" / "r1" / "step.1" / "a.txt").read_text() == "mine\n"
 
 
@@ -343,6 +347,38 @@ async def test_the_workspace_may_be_a_folder_of_the_repository(tmp_path: Path, c
     outcome = await bench.script("echo x > ../a; echo d > d", own(), node="outside")
     assert (outcome.error_class, outcome.message) == ("check_failed", "files outside of the workspace were touched: a")
     assert ((top.work / "a").read_text(), (bench.work / "d").exists()) == ("a\n", False)
+
+
+async def test_line_ends_and_filters_of_the_repository_hold_both_ways(bench: Bench) -> None:
+    bench.git("config", "core.autocrlf", "true")
+    bench.git("config", "filter.up.clean", "tr a-z A-Z")
+    bench.git("config", "filter.up.smudge", "tr A-Z a-z")
+    (bench.work / ".gitattributes").write_text("*.up filter=up\n")
+    (bench.work / "x.up").write_text("some\ntext\n")
+    (bench.work / "a.txt").write_bytes(b"one\r\ntwo\r\nthree\r\n")
+    script = "printf 'four\\r\\n' >> a.txt; printf 'more\\n' >> x.up; printf 'c\\r\\n' > c"
+    outcome = await bench.script(script, own())
+    assert outcome.state == "succeeded", outcome.message
+    assert (bench.work / "a.txt").read_bytes() == b"one\r\ntwo\r\nthree\r\nfour\r\n"
+    assert (bench.work / "x.up").read_bytes().replace(b"\r", b"") == b"some\ntext\nmore\n"
+    assert (bench.work / "c").read_bytes() == b"c\r\n"
+
+
+async def test_a_start_that_a_kill_broke_off_is_cleaned_up_by_the_next_attempt(bench: Bench) -> None:
+    await bench.script("exit 3", own())
+    folder = bench.state / "worktrees" / "r1"
+    record = json.loads((folder / "step.1.json").read_text())
+    (folder / "step.1.json").write_text(json.dumps(record | {"base": "", "gitdir": "", "state": "running"}))
+    (folder / "step.1" / ".git").unlink()
+    (folder / "step.1.index.lock").touch()
+    (folder / "torn.1.json").write_text('{"path": "/etc')
+    (folder / "planted.1.json").write_text(json.dumps(record | {"path": str(bench.work / "src"), "state": "running"}))
+    outcome = await bench.script("ls", own(), attempt=2, feedback="try again")
+    assert outcome.state == "succeeded", outcome.message
+    await bench.attempts.forget("r1")
+    assert (bench.worktrees(), bench.known_to_git()) == ([], 0)
+    assert sorted(path.name for path in folder.iterdir()) == ["planted.1.json", "torn.1.json"]
+    assert (bench.work / "src" / "b.py").exists()
 
 
 async def test_git_variables_of_our_environment_do_not_lead_elsewhere(
