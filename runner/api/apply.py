@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from runner.api.app import App, open_app
@@ -33,13 +33,17 @@ async def apply(
     control: Control | None = None,
     clock: Clock | None = None,
     store: Store | None = None,
+    confirm: Callable[[Sequence[PlannedManifest], Store], None] | None = None,
 ) -> ApplyResult:
     """Converge every manifest: run, resume, or leave it. Raises UsageError, InvalidInput, StoreError; a run that another runner
-    drives, or that waits for a person, is a RunResult with its exit code while the others go on. `store`: as in `open_app`."""
+    drives, or that waits for a person, is a RunResult with its exit code while the others go on. `store`: as in `open_app`. `confirm` sees the whole
+    plan before anything of it happens, and raises to stop that."""
     clock, control = clock or SystemClock(), control or Control()
     async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store) as app:
         control.listen(app.drain, app.stop)
-        planned = plan(loaded, settings, app.store, request, clock, steps=False)
+        planned = plan(loaded, settings, app.store, request, clock, steps=confirm is not None)
+        if confirm is not None:
+            confirm(planned, app.store)
         places = asyncio.Semaphore(settings.config.concurrency.runs)
         work = [_converge(app, loaded, entry, request, places) for entry in planned]
         results = await asyncio.gather(*work)

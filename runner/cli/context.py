@@ -66,6 +66,16 @@ def inputs_options(command: F) -> F:
     return option(command)
 
 
+def select_option(command: F) -> F:
+    """`--select SELECT`, repeatable."""
+    return click.option(
+        "--select",
+        multiple=True,
+        metavar="SELECT",
+        help="Only these: manifests, steps (with all that they wait for), label:…, state:…, changed; `x+`: also what comes after.",
+    )(command)
+
+
 def texts_of(inputs: tuple[str, ...]) -> dict[str, str]:
     """`-i` options as {name: text}. Raises UsageError."""
     found = {}

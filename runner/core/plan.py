@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
-from runner.core.prepare import LOCAL, NEEDS, Preparer
+from runner.core.prepare import LOCAL, NEEDS, NOT_SELECTED, Preparer
 from runner.core.states import GOOD, SETTLED
 from runner.manifest.vocabulary import Mode
 
@@ -194,6 +194,9 @@ def _plan_step(run: PlanRun, step: GraphStep, preparer: Preparer, now: int) -> P
     node.state = "pending"
     if step.final:
         return PlannedStep(step.id, step.verb, "run", "finally", _route(step))
+    if run.selected is not None and step.id not in run.selected:
+        node.state = "skipped"
+        return PlannedStep(step.id, step.verb, "skip", NOT_SELECTED)
     if early := _from_dependencies(run, step):
         return early
     prepared = preparer.prepare(run, node, now)

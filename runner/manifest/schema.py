@@ -15,6 +15,7 @@ from pydantic_core import core_schema as cs
 
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
+from runner.manifest.contracts_wide import DiffDocument, GcDocument, PlanFile
 from runner.manifest.declarations import SELF_CONTAINED
 from runner.manifest.documentation import field_docs
 from runner.manifest.jsonschema_check import own_schema
@@ -139,6 +140,9 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "apply": lambda: build(ApplyDocument, "apply", "Result of runner apply"),
     "status": lambda: build(StatusDocument, "status", "Result of runner status"),
     "events": lambda: build(EventLine, "events", "A line of events"),
+    "plan-file": lambda: build(PlanFile, "plan-file", "File of runner plan --out"),
+    "diff": lambda: build(DiffDocument, "diff", "Result of runner diff"),
+    "gc": lambda: build(GcDocument, "gc", "Result of runner gc"),
 }
 """Name → how its schema is made."""
 

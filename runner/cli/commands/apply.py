@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.context import inputs_options, settings_of, texts_of, values_of
+from runner.cli.context import inputs_options, select_option, settings_of, texts_of, values_of
 from runner.cli.driving import answered, drive, driving_options
 from runner.cli.shared import verb
+from runner.errors import UsageError
+
+if TYPE_CHECKING:
+    from runner.api.request import Request
+    from runner.api.settings import Settings
+
+Confirm = Callable[..., None]
 
 EPILOG = """\b
 Examples:
   runner apply manifests/
   runner apply manifests/report.yaml -i pattern=FIXME -j 4
   runner apply manifests/ --json > result.json
+  runner apply manifests/ --select state:failed
+  runner apply plan.json           exactly what `runner plan --out plan.json` said, or nothing (exit code 2)
   runner apply manifests/ --events | jq 'select(.kind == "attempt_failed")'
 
 Again: what succeeded and did not change is left alone, what is unfinished goes on where it was. Ctrl-C lets running steps
@@ -27,9 +38,10 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 
 
 @verb(EPILOG)
-@click.argument("paths", nargs=-1, required=True, metavar="PATH...")
+@click.argument("paths", nargs=-1, required=True, metavar="PATH...|PLAN.json")
 @inputs_options
 @driving_options
+@select_option
 @click.option("--force", is_flag=True, help="New runs that reuse nothing.")
 @click.option(
     "--on-pause",
@@ -38,22 +50,46 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
     help="`ok`: a run that waits is no failure (exit codes 3 to 5 become 0).",
 )
 def command(paths: tuple[str, ...], **options: Any) -> int:
-    """Converge: run what is new or changed, resume what is unfinished, leave the rest."""
+    """Converge: run what is new or changed, resume what is unfinished, leave the rest. Or do a plan of `runner plan --out`."""
     from runner.api.apply import apply
+    from runner.api.planfile import is_plan
     from runner.api.request import Request
     from runner.cli.loading import load_all
 
     with answered(options["json_"], options["events"]):
         settings = settings_of()
         texts, values = texts_of(options["inputs"]), values_of(options["inputs_file"])
-        loaded = load_all(paths, settings)
         request = Request(
-            texts=texts, values=values, force=options["force"], jobs=options["jobs"], on_pause=options["on_pause"]
+            texts=texts,
+            values=values,
+            force=options["force"],
+            jobs=options["jobs"],
+            on_pause=options["on_pause"],
+            select=options["select"],
         )
+        confirm = None
+        if any(is_plan(Path(path)) for path in paths):
+            paths, request, confirm = _planned(paths, request, settings)
+        loaded = load_all(paths, settings)
         return drive(
-            lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control),
+            lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control, confirm=confirm),
             settings,
             json_=options["json_"],
             events=options["events"],
             graphs=loaded.graphs,
         )
+
+
+def _planned(paths: tuple[str, ...], request: Request, settings: Settings) -> tuple[tuple[str, ...], Request, Confirm]:
+    """What a plan file says, and how to see whether it still holds."""
+    from runner.api import planfile
+
+    if len(paths) > 1 or request.force or request.select:
+        raise UsageError(
+            "a plan is applied alone, as it is: without other paths, --force and --select",
+            hint="`runner plan … --out FILE` makes another one",
+        )
+    plan = planfile.read(Path(paths[0]))
+    wanted = planfile.request_of(plan, request)
+    where = tuple(planfile.paths_of(plan, settings))
+    return where, wanted, lambda planned, store: planfile.confirm(plan, planned, settings, store)
