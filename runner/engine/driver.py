@@ -81,6 +81,7 @@ class Engine:
         self._places: dict[str, tuple[str, str, int]] = {}
         self._seen: set[int] = set()
         """Inbox rows that were handed to a kernel, committed or not: none is handed over twice."""
+        self._given_up: list[tuple[str, int]] = []
         self._life: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Future[Any]] = set()
         self._beat = clock.now()
@@ -98,6 +99,9 @@ class Engine:
         for driven in list(self._driven.values()):
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
         await self._transport.close()
+        with contextlib.suppress(StoreError):  # what we gave up may be taken over, now that nothing of it runs any more
+            for root, epoch in self._given_up:
+                await self._store.release(root, epoch)
         for task in self._life:
             task.cancel()
         await asyncio.gather(*self._life, *self._work, return_exceptions=True)
@@ -359,6 +363,7 @@ class Engine:
     def _give_up(self, driven: Driven, error: BaseException) -> None:
         """The kernel is ahead of the record: nothing that it decided since may happen."""
         if self._drop(driven):
+            self._given_up.append((driven.root, driven.epoch))
             for key, (run, _, _) in list(self._places.items()):
                 if self._root_of.get(run) == driven.root:
                     self._spawn(self._transport.cancel(key))
