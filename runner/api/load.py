@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.facts import facts_of
+from runner.api.healing import further, heal
 from runner.api.settings import Settings
 from runner.core.compile import Callees, call_order, callee_names, compile_manifest, file_references, merge_partials
 from runner.core.graph import StepGraph
@@ -73,6 +74,8 @@ class _Draft:
     named: bool
     calls: dict[str, str] = field(default_factory=dict)
     """`call` name → the name of the manifest that is meant."""
+    healed: set[Loc] | None = None
+    """Places that were changed so that the rest could be looked at; such a draft gives problems, never a graph."""
 
 
 @dataclass(slots=True)
@@ -205,14 +208,18 @@ def _draft(
     merged, origins = merge_partials(document.data, partials)
     manifest, found = check(Manifest, merged)
     problems += found
+    healed = None
     if manifest is None:
-        return None, problems, documents
+        if (rest := heal(merged, found)) is None:
+            return None, problems, documents
+        manifest, merged, healed = rest
     sources: dict[str, str] = {}
     for loc, text in file_references(manifest):
         content = _file_text(reading, path, text, loc, problems)
         if content is not None:
             sources[text] = content
-    return _Draft(document.file, path, documents, manifest, merged, origins, sources, named), problems, documents
+    draft = _Draft(document.file, path, documents, manifest, merged, origins, sources, named, healed=healed)
+    return draft, problems, documents
 
 
 def _texts(value: Any) -> list[str]:
@@ -300,8 +307,10 @@ def _compile_all(reading: _Reading) -> dict[str, StepGraph]:
             callees=callees,
             lines=_lines(draft),
         )
+        if draft.healed is not None:
+            problems = further(problems, draft.healed)
         reading.diagnostics += place(problems, draft.documents)
-        if graph is None:
+        if graph is None or draft.healed is not None:
             reading.broken.add(name)
         else:
             graphs[name] = graph

@@ -1,1 +1,1 @@
-
+"""What carries attempts to where they run."""
