@@ -246,6 +246,8 @@ class Worktrees:
             "json",
         ):  # the record last: else nobody knows of the rest
             await asyncio.to_thread(tree.beside(suffix).unlink, missing_ok=True)
+        with suppress(OSError):  # others of this run are there
+            Path(tree.path).parent.rmdir()
 
     def _earlier(self, path: Path) -> list[Worktree]:
         """The worktrees of earlier attempts of the same step, and a broken-off start of this one, in order."""
