@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets as randomness
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,6 +20,7 @@ from runner.core.graph import load as load_graph
 from runner.core.plan import UNFINISHED, in_order
 from runner.core.prepare import Preparer
 from runner.core.slots import Slots
+from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
 from runner.digest import digest
 from runner.engine.attempt import Attempts, Limits, Places
@@ -55,6 +56,7 @@ class App:
     engine: Engine
     slots: Slots
     host: Preparer
+    attempts: Attempts
     clock: Clock
 
     @property
@@ -89,12 +91,18 @@ class App:
         tree = Tree(row.run, graph.name, {**graphs, graph.name: graph}, self.host, self.slots, concurrency=self._steps)
         start = self._start(graph, row.inputs, refresh, part)
         done = await self.engine.start(row, [manifest_row(graph, source), *called], tree, start, supersede=supersede)
-        return await done
+        return await self._ended(done)
+
+    async def _ended(self, done: Awaitable[RunEnd]) -> RunEnd:
+        """Once a leg is over, nobody goes on with what its attempts left for a next one."""
+        end = await done
+        if end.state in SETTLED_RUN:
+            await self.attempts.forget(end.run)
+        return end
 
     async def resume(self, run: str, messages: Sequence[tuple[Any, ...]]) -> RunEnd:
         """Go on with a recorded run."""
-        done = await self.engine.resume(run, self._rebuild, messages)
-        return await done
+        return await self._ended(await self.engine.resume(run, self._rebuild, messages))
 
     async def fork(self, row: RunRow, step: str) -> RunEnd:
         """A new run of the same task that reuses what does not depend on `step`. Raises UsageError."""
@@ -126,7 +134,7 @@ class App:
         done = await self.engine.resume(run, self._rebuild)
         if not drive:
             self.engine.drain()
-        await done
+        await self._ended(done)
 
     def _rebuild(self, records: Sequence[RunRecord]) -> Tree:
         graphs: dict[str, StepGraph] = {}
@@ -221,7 +229,7 @@ async def open_app(
         )
         try:
             async with engine:
-                yield App(settings, store, engine, slots, Preparer(world, operator_policy(config)), clock)
+                yield App(settings, store, engine, slots, Preparer(world, operator_policy(config)), attempts, clock)
         finally:
             await servers.close()
             await commands.close()

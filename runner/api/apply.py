@@ -123,7 +123,7 @@ async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Seq
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
     if row.state in ("failed", "cancelled", "suspended"):
-        todo.append(("retry",))
+        todo.append(("retry", row.state != "suspended"))
     return await app.resume(run, todo)
 
 

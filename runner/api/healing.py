@@ -28,11 +28,13 @@ TRUSTED = frozenset(
 def heal(data: Mapping[str, Any], problems: Sequence[Problem]) -> tuple[Manifest, dict[str, Any], set[Loc]] | None:
     """A manifest without the parts that `problems` point at, its data, and the places that were changed; None when nothing of use is left."""
     changed = {problem.loc for problem in problems if problem.loc}
-    steps = {loc for loc in changed if len(loc) == 2 and loc[0] in SECTIONS}
+    steps: set[Loc] = {loc for loc in changed if len(loc) == 2 and loc[0] in SECTIONS}
     healed = _with_stand_ins(_without(data, changed - steps), steps)
     manifest, left = check(Manifest, healed)
     if manifest is None:
-        whole = {loc[:2] if loc[0] in SECTIONS and len(loc) > 1 else loc[:1] for loc in (p.loc for p in left) if loc}
+        whole: set[Loc] = {
+            loc[:2] if loc[0] in SECTIONS and len(loc) > 1 else loc[:1] for loc in (p.loc for p in left) if loc
+        }
         changed |= whole
         healed = _with_stand_ins(healed, whole)
         manifest, _ = check(Manifest, healed)
@@ -53,7 +55,9 @@ def further(problems: Sequence[Problem], changed: set[Loc]) -> list[Problem]:
 def _without(data: Any, places: set[Loc]) -> Any:
     """`data` less the values at `places`; steps themselves stay, for others refer to them."""
     here = {loc[0] for loc in places if len(loc) == 1}
-    below = {key: {loc[1:] for loc in places if len(loc) > 1 and loc[0] == key} for key in {loc[0] for loc in places if loc}}
+    below = {
+        key: {loc[1:] for loc in places if len(loc) > 1 and loc[0] == key} for key in {loc[0] for loc in places if loc}
+    }
     if isinstance(data, Mapping):
         return {key: _without(value, below.get(key, set())) for key, value in data.items() if key not in here}
     if isinstance(data, list):

@@ -164,8 +164,10 @@ def latest_run(store: Store, task: str) -> RunRow | None:
 def _earlier(row: RunRow, store: Store, workspace: Path) -> Earlier:
     changed = None
     if row.state == "succeeded":
-        products = [step.products for step in store.steps(row.run) if step.products]
-        changed = next((path for each in products if (path := changed_product(workspace, each))), None)
+        written: dict[str, str] = {}
+        for step in sorted(store.steps(row.run), key=lambda step: step.ended or 0):
+            written |= step.products  # of several steps that wrote a file the last one counts
+        changed = changed_product(workspace, written)
     return Earlier(row.run, row.state, row.manifest, row.fingerprint, row.owner_alive, changed)
 
 

@@ -33,8 +33,19 @@ def shown_state(row: RunRow) -> str:
     return "interrupted" if row.state in ("running", "pending") and not row.owner_alive else row.state
 
 
+def in_written_order(store: Store, row: RunRow, rows: Sequence[StepRow]) -> list[StepRow]:
+    """The steps of a run in the order of its manifest, items behind their group."""
+    places = {id: place for place, (id, _) in enumerate(store.written(row.manifest))}
+    return sorted(rows, key=lambda step: places.get(step.node.partition("[")[0], len(places)))
+
+
+def optional_steps(store: Store, row: RunRow) -> frozenset[str]:
+    """Ids of the steps whose failure is none of the run's."""
+    return frozenset(id for id, optional in store.written(row.manifest) if optional)
+
+
 def step_results(rows: Sequence[StepRow]) -> dict[str, StepResult]:
-    """Steps by id, items by key inside their step."""
+    """Steps by id, in the order of `rows`; items by key inside their step."""
     items: dict[str, dict[str, StepResult]] = {}
     for row in rows:
         step, bracket, index = row.node.partition("[")
@@ -61,7 +72,7 @@ def run_result(store: Store, run: str, action: str) -> RunResult:
     """A run as `apply --json` and `show --json` tell it."""
     row = store.run(run)
     assert row is not None
-    rows = store.steps(run)
+    rows = in_written_order(store, row, store.steps(run))
     reasons = suspension_reasons(store, run) if row.state == "suspended" else ()
     state = shown_state(row)
     return RunResult(

@@ -100,11 +100,11 @@ def _forgiving(stream: Any) -> Any:
 
 def _misused(error: click.ClickException) -> int:
     """A flag, argument or command that makes no sense."""
-    from runner.cli.output import err, safe
+    from runner.cli.output import err, out, safe
 
     if isinstance(error, click.exceptions.NoArgsIsHelpError):
-        err(error.format_message())
-        return 2
+        out(error.format_message())  # asked nothing, so it says what can be asked
+        return 0
     ctx = error.ctx if isinstance(error, click.UsageError) else None
     message = error.format_message()
     if isinstance(error, click.NoSuchOption):

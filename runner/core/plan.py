@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
-from runner.core.prepare import LOCAL, NEEDS, NOT_SELECTED, Preparer
+from runner.core.prepare import LOCAL, NEEDS, NEVER_REUSED, NOT_SELECTED, Preparer
 from runner.core.states import GOOD, SETTLED
 from runner.manifest.vocabulary import Mode
 
@@ -217,7 +217,8 @@ def _from_dependencies(run: PlanRun, step: GraphStep) -> PlannedStep | None:
     data = any(edge.to in unsettled and edge.kind != "order" for edge in step.edges)
     if step.when is not None and data:
         return PlannedStep(step.id, step.verb, "unknown", f"depends on the result of {which}", _route(step))
-    reason = f"reads {which}: reused if that ends as before" if data else f"runs after {which}"
+    reusable = data and step.verb not in NEVER_REUSED and not step.volatile and step.reuse != "never"
+    reason = f"reads {which}: reused if that ends as before" if reusable else f"runs after {which}"
     return PlannedStep(step.id, step.verb, "run", reason, _route(step))
 
 

@@ -9,11 +9,11 @@ from typing import Any, Literal
 
 from runner.core.messages import Reuse, Stored
 from runner.core.slots import Slots
-from runner.digest import digest_bytes
 from runner.engine.blobs import Blobs
+from runner.engine.changes import content_digest
 from runner.engine.results import stored
 from runner.manifest.vocabulary import Effects
-from runner.paths import PathEscape, inside, tree_digest
+from runner.paths import tree_digest
 from runner.ports import ServerPool, Store
 
 FRESH_S = 1.0
@@ -123,11 +123,4 @@ def recorded_reuse(store: Store, workspace: Path, name: str, key: str) -> Reuse 
 
 def changed_product(workspace: Path, products: Mapping[str, str]) -> str | None:
     """The first of these files whose content is not as recorded, else None."""
-    for path, digest in products.items():
-        try:
-            data = inside(workspace, workspace, path).read_bytes()
-        except (OSError, PathEscape):
-            return path
-        if digest_bytes(data) != digest:
-            return path
-    return None
+    return next((path for path, digest in products.items() if content_digest(workspace, path) != digest), None)

@@ -11,7 +11,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from yaml import (  # type: ignore[import-untyped]
+from yaml import (
     AliasEvent,
     CBaseLoader,
     DocumentEndEvent,

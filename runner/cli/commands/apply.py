@@ -22,7 +22,7 @@ Confirm = Callable[..., None]
 EPILOG = """\b
 Examples:
   runner apply manifests/
-  runner apply manifests/report.yaml -i pattern=FIXME -j 4
+  runner apply manifests/quickstart/repository-report.yaml -i pause=0 -j 4
   runner apply manifests/ --json > result.json
   runner apply manifests/ --select state:failed
   runner apply plan.json           exactly what `runner plan --out plan.json` said, or nothing (exit code 2)

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   runner plan manifests/
-  runner plan manifests/report.yaml -i pattern=FIXME --explain
+  runner plan manifests/quickstart/repository-report.yaml -i pause=0 --explain
   runner plan manifests/ --mode brainstem --format json
   runner plan manifests/ --select report/summary,label:team=core
   runner plan manifests/ --out plan.json && runner apply plan.json
