@@ -5,6 +5,7 @@ Imports `mcp`: load it on use only. Not here: what it shares with the older tran
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Mapping
 from typing import Final
 
@@ -25,6 +26,8 @@ RETRY_S, LEAST_RETRY_S, MOST_RETRY_S = 1.0, 0.05, 30.0
 """Before a stream is taken up again: when the server names no time; the shortest and the longest that it may name."""
 RETRIES: Final = 2
 """How often in vain."""
+_SESSION_ID = re.compile(r"[\x21-\x7e]+")
+"""As the protocol has it; any other could not be sent back."""
 
 
 class Post:
@@ -132,7 +135,8 @@ class Streamable:
 
     def _opened(self, message: JSONRPCRequest, response: httpx2.Response) -> None:
         if message.method == "initialize":
-            self._session = response.headers.get("mcp-session-id", "")
+            name = response.headers.get("mcp-session-id", "")
+            self._session = name if _SESSION_ID.fullmatch(name) else ""
 
     async def _whole(self, request: RequestId, response: httpx2.Response) -> None:
         data = await self._remote.body(response, self._remote.spec.max_line_bytes)

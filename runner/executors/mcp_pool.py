@@ -111,7 +111,7 @@ class Slot:
     async def _open(self) -> Session | CannotOpen:
         try:
             if self.spec.unusable:
-                raise CannotOpen(self.spec.unusable, error_class="invalid")
+                raise CannotOpen(self.spec.unusable, error_class="auth")  # never tried again, and another server may be
             await prefetch()
             from runner.executors.mcp_session import open_session
 

@@ -26,7 +26,7 @@ from runner.executors.mcp_wire import FAILURES, Wire
 from runner.ports import CallResult
 
 if TYPE_CHECKING:
-    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+    from anyio.streams.memory import MemoryObjectReceiveStream
 
 ERROR_BYTES: Final = 64 * 1024
 """How much of an answer that is no success is read for its reason."""
@@ -64,8 +64,8 @@ class Remote:
         self._tasks: set[asyncio.Task[None]] = set()
         self._courtesies: set[asyncio.Task[None]] = set()
         self._way = way(self)
-        self._to: MemoryObjectSendStream[SessionMessage | Exception]
-        self._from: MemoryObjectReceiveStream[SessionMessage | Exception]
+        # Without a buffer: a stream is read no faster than its messages are taken.
+        self._to, self._from = anyio.create_memory_object_stream[SessionMessage | Exception](0)
 
     # ------------------------------------------------ the session's side
 
@@ -99,9 +99,8 @@ class Remote:
     async def __aenter__(
         self,
     ) -> tuple[MemoryObjectReceiveStream[SessionMessage | Exception], Outbound]:
-        # Without a buffer: a stream is read no faster than its messages are taken.
-        self._to, self._from = anyio.create_memory_object_stream[SessionMessage | Exception](0)
-        self._way.begin()
+        if not self._ended:
+            self._way.begin()
         return self._from, Outbound(self, self._way)
 
     async def __aexit__(

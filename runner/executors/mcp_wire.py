@@ -182,7 +182,7 @@ def _reason(error: Exception) -> str:
     for cause in causes:
         if isinstance(cause, ssl.SSLError):
             return f"no TLS: {cause.reason or 'the handshake failed'}"
-        if isinstance(cause, OSError) and cause.errno in errno.errorcode:
+        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
             return os.strerror(cause.errno).lower()
     kinds = {
         httpx2.RemoteProtocolError: "it ended the connection, or what it sent is no HTTP",

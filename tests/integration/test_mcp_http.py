@@ -324,7 +324,30 @@ async def test_closing_ends_calls_in_flight_in_doubt() -> None:
         assert (result.error_class, result.effect, result.message) == ("crash", "maybe", "s: its session was closed")
 
 
+async def test_a_session_id_that_cannot_be_sent_back_is_none() -> None:
+    async with raw() as (server, servers):
+        server.session = "caf\u00e9"
+        result = await call(servers, "t")
+        assert (result.error_class, result.status) == ("unavailable", 404)
+        assert all("mcp-session-id" not in seen.headers for seen in server.seen)
+
+
 # ---------------------------------------------------------------- opening
+
+
+@pytest.mark.parametrize("transport", ["http", "sse"])
+@pytest.mark.parametrize("asked", [False, True])
+async def test_closing_while_a_session_opens_ends_the_opening(transport: str, asked: bool) -> None:
+    async with raw("open:hang", transport=transport) as (server, servers):
+        waiting = asyncio.create_task(call(servers, "t"))
+        await until(lambda: bool(server.seen) if asked else servers.status("s") == "opening")
+        await servers.close()
+        result = await waiting
+        assert (result.error_class, result.effect, result.message) == (
+            "unavailable",
+            "none",
+            "s: its session was closed",
+        )
 
 
 @pytest.mark.parametrize(
@@ -411,7 +434,7 @@ async def test_a_server_that_says_nothing_is_unavailable_after_the_connect_deadl
             "invalid",
             "the value of the header X-Token has characters that HTTP cannot carry",
         ),
-        (ServerSpec("s", url="http://127.0.0.1:9/", unusable="needs X"), "invalid", "needs X"),
+        (ServerSpec("s", url="http://127.0.0.1:9/", unusable="needs X"), "auth", "needs X"),
     ],
 )
 async def test_a_url_that_must_not_be_used_is_refused_before_anything_is_sent(

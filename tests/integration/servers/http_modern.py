@@ -13,7 +13,9 @@ from modern import server
 def main() -> None:
     way, port = sys.argv[1], int(sys.argv[2]) if len(sys.argv) > 2 else 0
     app = server.sse_app() if way == "sse" else server.streamable_http_app(json_response=way == "json")
-    listening = socket.socket()
+    listening = socket.socket(
+        proto=socket.IPPROTO_TCP
+    )  # said, so that asyncio sends small answers at once (TCP_NODELAY)
     listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     listening.bind(("127.0.0.1", port))
     listening.listen()
