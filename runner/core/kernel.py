@@ -97,10 +97,12 @@ def _start(
         emit(k, "run_started", None, {"inputs": inputs, "mode": k.mode} | fit({"refresh": again}) | dict(extra or {}))
 
 
-def _retry(k: RunKernel) -> None:
-    """A person (or the next apply) wants it to go on: a new leg, or another try of what is exhausted."""
+def _retry(k: RunKernel, leg: bool = True) -> None:
+    """A person (or the next apply) wants it to go on: a new leg, or another try of what is exhausted. Without `leg` a run that has
+    ended stays so: it was suspended when that was said, and a timer or an answer came first."""
     if k.state in ("failed", "cancelled"):
-        ending.next_leg(k)
+        if leg:
+            ending.next_leg(k)
     elif k.state in OPEN_RUN:
         for n in k.suspended():
             if n.reason in ("exhausted", "quota"):
@@ -262,7 +264,7 @@ MESSAGES: Mapping[str, Callable[..., None]] = {
 }
 """What a kernel may be fed:
 
-    ("start", inputs, refresh, extra)  ("retry",)  ("cancel", by, reason)  ("raise", micro_usd, by)  ("mode", mode)
+    ("start", inputs, refresh, extra)  ("retry", leg)  ("cancel", by, reason)  ("raise", micro_usd, by)  ("mode", mode)
     ("outcome", node, attempt, Outcome)  ("note", node, attempt, Note)  ("lost", node, attempt)  ("timer",)  ("slots",)
     ("answer", node, state, result, by, comment)  ("redo", node, by)
     from the tree: ("child_idle", node, idle)  ("child", node, attempt, Outcome, child)  ("funds",)

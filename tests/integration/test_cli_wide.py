@@ -1,0 +1,381 @@
+"""Approvals, events, logs that are followed, differences and gc: the command line over a real database, second terminals as real processes."""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from cli_project import Project
+
+from runner.api.apply import apply
+from runner.api.load import load
+from runner.api.settings import load_config
+from runner.clock import FakeClock
+from runner.manifest.schema import SCHEMAS
+
+GATED = """
+ares: v1
+name: gated
+steps:
+  make: {run: [echo, the parcel], effects: none}
+  gate:
+    approve: "Ship {{ steps.make.text }}?"
+    show: ["{{ steps.make.text }}", "two\\nlines"]
+  ship: {run: [echo, shipped], needs: [gate], effects: none}
+finally:
+  told: {run: [sh, -c, "echo $STATE > state.txt"], env: {STATE: "{{ run.state }}"}, effects: none}
+outputs: {by: "{{ steps.gate.output.by }}", why: "{{ steps.gate.output.comment }}"}
+"""
+BESIDE = """
+ares: v1
+name: beside
+steps:
+  gate: {approve: Go on?}
+  busy: {run: "echo begun; while [ ! -e go ]; do sleep 0.02; done; echo seen", effects: idempotent}
+  last: {run: [echo, "by {{ steps.gate.output.by }}"], needs: [busy], effects: none}
+"""
+CALLER = """
+ares: v1
+name: caller
+steps: {inner: {call: inner-part}}
+---
+ares: v1
+name: inner-part
+steps: {gate: {approve: Inside?}}
+"""
+LATE = """
+ares: v1
+name: late
+steps:
+  gate: {approve: Still?, timeout: 1h, otherwise: %s}
+  then: {run: [echo, yes], needs: [gate], effects: none}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Project:
+    for name in ("RUNNER_CONFIG", "CI", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path, capsys)
+
+
+def states(project: Project, run: str) -> dict[str, str]:
+    return {name: step["state"] for name, step in project.cli("show", run, "--json").json["steps"].items()}
+
+
+def lines_until(process: subprocess.Popen[str], kind: str, node: str) -> Iterator[Any]:
+    assert process.stdout is not None
+    for line in process.stdout:
+        event = json.loads(line)
+        yield event
+        if (event.get("kind"), event.get("node")) == (kind, node):
+            return
+    raise AssertionError(f"it ended without {kind} of {node}: {process.communicate()[1]}")
+
+
+# ---------------------------------------------------------------- approvals
+
+
+def test_a_manifest_that_asks_ends_with_3_and_says_what_resumes_it(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    ended = project.cli("apply", "gated.yaml")
+    assert ended.code == 3
+    assert "Ship the parcel?" in ended.out
+    assert "| the parcel" in ended.out and "| two" in ended.out and "| lines" in ended.out
+    assert "runner approve" in ended.out and "runner reject" in ended.out and "runner resume" in ended.out
+    shown = project.cli("show", "gated").out
+    assert "asks: Ship the parcel?" in shown and "| lines" in shown
+    assert project.cli("apply", "gated.yaml").code == 3
+
+
+def test_after_an_approval_apply_goes_on_and_the_answer_can_be_read(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    answered = project.cli("approve", "gated", "gate", "--as", "Eve", "--comment", "looks good")
+    assert (answered.code, "approved by Eve" in answered.out) == (0, True)
+    done = project.cli("apply", "gated.yaml", "--json").json
+    assert (done["exit_code"], done["runs"][0]["action"]) == (0, "resume")
+    assert done["runs"][0]["outputs"] == {"by": "Eve", "why": "looks good"}
+    assert project.cli("apply", "gated.yaml", "--json").json["runs"][0]["action"] == "unchanged"
+
+
+def test_after_a_rejection_the_run_fails_and_finally_sees_it(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    assert project.cli("reject", "gated", "gate", "--as", "Eve", "--comment", "not today").code == 0
+    done = project.cli("apply", "gated.yaml", "--json").json
+    steps = done["runs"][0]["steps"]
+    assert done["exit_code"] == 1
+    assert steps["gate"]["error"] == {"class": "denied", "message": "rejected by Eve: not today"}
+    assert (steps["ship"]["state"], (project.root / "state.txt").read_text()) == ("blocked", "failed\n")
+
+
+@pytest.mark.parametrize("verb", ["approve", "reject"])
+def test_there_is_nothing_to_answer_twice(project: Project, verb: str) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    project.cli("approve", "gated", "gate")
+    again = project.cli(verb, "gated", "gate")
+    assert (again.code, "waits for nobody" in again.err) == (2, True)
+    assert project.cli(verb, "gated", "nope").code == 2
+    assert project.cli(verb, "nope", "gate").code == 2
+
+
+@pytest.mark.parametrize(
+    ("otherwise", "code", "state"), [("approve", 0, "succeeded"), ("reject", 1, "failed"), ("fail", 1, "failed")]
+)
+async def test_an_approval_that_nobody_gives_in_time_ends_as_the_manifest_says(
+    project: Project, otherwise: str, code: int, state: str
+) -> None:
+    project.write("late.yaml", LATE % otherwise)
+    settings = load_config(None, start=project.root, env={})
+    loaded = load(["late.yaml"], settings)
+    clock = FakeClock()
+    assert (await apply(loaded, settings, clock=clock)).exit_code == 3
+    clock.advance(3_599_000)
+    assert (await apply(loaded, settings, clock=clock)).exit_code == 3
+    clock.advance(2_000)
+    late = await apply(loaded, settings, clock=clock)
+    assert (late.exit_code, late.runs[0].steps["gate"].state) == (code, state)
+
+
+def test_a_step_of_a_sub_run_is_answered_by_either_name(project: Project) -> None:
+    project.write("caller.yaml", CALLER)
+    assert project.cli("apply", "caller.yaml").code == 3
+    run = project.cli("status", "--json").json["runs"][0]["run"]
+    assert project.cli("approve", f"{run}.inner", "gate").code == 0
+    assert project.cli("apply", "caller.yaml").code == 0
+    project.cli("apply", "caller.yaml", "--force")
+    assert project.cli("approve", "caller", "gate").code == 0
+    assert project.cli("apply", "caller.yaml").code == 0
+
+
+def test_a_second_terminal_approves_while_the_first_drives_the_run(project: Project) -> None:
+    project.write("beside.yaml", BESIDE)
+    first = project.begin("apply", "beside.yaml", "--events")
+    seen = list(lines_until(first, "step_suspended", "gate"))
+    told = project.program("approve", "beside", "gate", "--as", "Eve")
+    assert (told.returncode, told.stderr) == (0, "")
+    seen += lines_until(first, "step_resolved", "gate")
+    (project.root / "go").touch()
+    rest = first.communicate(timeout=30)[0].splitlines()
+    assert first.returncode == 0
+    assert "busy" in {event["node"] for event in seen if event["kind"] == "attempt_started"}
+    assert json.loads(rest[-1])["runs"][0]["steps"]["last"]["state"] == "succeeded"
+
+
+def test_an_approval_survives_a_kill_of_the_runner_that_asked(project: Project) -> None:
+    project.write("beside.yaml", BESIDE)
+    first = project.begin("apply", "beside.yaml", "--events")
+    list(lines_until(first, "step_suspended", "gate"))
+    first.kill()
+    first.communicate(timeout=30)
+    (project.root / "go").touch()
+    assert project.program("approve", "beside", "gate").returncode == 0
+    assert project.program("apply", "beside.yaml").returncode == 0
+    assert states(project, "beside") == {"gate": "succeeded", "busy": "succeeded", "last": "succeeded"}
+
+
+# ---------------------------------------------------------------- events and logs
+
+
+def test_events_are_every_decision_with_its_reason_as_text_and_as_json(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    events = [json.loads(line) for line in project.program("events", "gated", "--json").stdout.splitlines()]
+    for event in events:
+        jsonschema.validate(event, SCHEMAS["events"]())
+    assert [event["seq"] for event in events] == list(range(1, len(events) + 1))
+    assert events[-1]["kind"] == "run_suspended"
+    text = project.program("events", "gated").stdout
+    assert "gated/gate" in text and "approval: Ship the parcel?" in text
+    assert len(text.splitlines()) == len(events)
+
+
+def test_events_of_sub_runs_are_among_those_of_their_run(project: Project) -> None:
+    project.write("caller.yaml", CALLER)
+    project.cli("apply", "caller.yaml")
+    found = [json.loads(line) for line in project.program("events", "caller", "--json").stdout.splitlines()]
+    assert {event["manifest"] for event in found} == {"caller", "inner-part"}
+
+
+def test_followed_events_and_logs_end_with_the_run(project: Project) -> None:
+    project.write(
+        "beside.yaml",
+        BESIDE.replace("  gate: {approve: Go on?}\n", "").replace(', "by {{ steps.gate.output.by }}"', ", end"),
+    )
+    first = project.begin("apply", "beside.yaml", "--events")
+    list(lines_until(first, "attempt_started", "busy"))
+    events = project.begin("events", "beside", "-f", "--json")
+    logs = project.begin("logs", "beside", "-f")
+    waiting = project.begin("logs", "beside", "last", "-f")
+    list(lines_until(events, "attempt_started", "busy"))
+    assert logs.stdout is not None
+    assert logs.stdout.readline() == "── busy, attempt 1\n"
+    assert logs.stdout.readline() == "begun\n"
+    (project.root / "go").touch()
+    first.communicate(timeout=30)
+    last = [json.loads(line) for line in events.communicate(timeout=30)[0].splitlines()][-1]
+    assert last["kind"] == "run_finished"
+    assert logs.communicate(timeout=30)[0] == "seen\n── last, attempt 1\nend\n"
+    assert waiting.communicate(timeout=30)[0] == "── last, attempt 1\nend\n"
+    assert (events.returncode, logs.returncode, waiting.returncode) == (0, 0, 0)
+
+
+def test_following_ends_when_the_runner_was_killed(project: Project) -> None:
+    project.write("beside.yaml", BESIDE)
+    first = project.begin("apply", "beside.yaml", "--events")
+    list(lines_until(first, "attempt_started", "busy"))
+    follower = project.begin("events", "beside", "-f")
+    assert follower.stdout is not None
+    follower.stdout.readline()
+    first.kill()
+    first.communicate(timeout=30)
+    follower.communicate(timeout=30)
+    assert follower.returncode == 0
+
+
+def test_following_what_has_ended_prints_it_and_ends(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    assert project.program("logs", "gated", "-f").stdout == "── make, attempt 1\nthe parcel\n"
+    assert "run_suspended" in project.program("events", "gated", "-f").stdout
+    assert project.program("logs", "gated", "nope", "-f").returncode == 2
+
+
+# ---------------------------------------------------------------- diff
+
+
+def test_two_runs_are_compared_by_inputs_manifest_steps_and_outputs(project: Project) -> None:
+    text = "ares: v1\nname: hello\ninputs: {who: {type: string, default: you}}\nsteps:\n  a: {run: [echo, 'hi {{ inputs.who }}'], effects: none}\n  b: {run: [echo, b], effects: none}\noutputs: {a: '{{ steps.a.text }}'}\n"
+    project.write("d.yaml", text)
+    project.cli("apply", "d.yaml")
+    project.write("d.yaml", text.replace("echo, b", "'false'") + "# more\n")
+    project.cli("apply", "d.yaml", "-i", "who=me")
+    a, b = (run["run"] for run in reversed(project.cli("status", "--json").json["runs"]))
+    found = project.cli("diff", a, b, "--json").json
+    jsonschema.validate(found, SCHEMAS["diff"]())
+    assert found["inputs"] == {"who": {"a": "you", "b": "me"}}
+    assert found["run"] == {"state": {"a": "succeeded", "b": "failed"}}
+    changed = {step["step"]: step for step in found["steps"]}
+    assert changed["a"]["output"] == ["@@ -1 +1 @@", "-hi you", "+hi me"]
+    assert changed["b"]["changes"]["state"] == {"a": "succeeded", "b": "failed"}
+    assert "+# more" in found["manifest"]
+    shown = project.cli("diff", "hello").out
+    assert "    -hi you" in shown and "state:" in shown and f"- hello {a}" in shown
+    assert project.cli("diff", a, a, "--json").json["same"] is True
+
+
+def test_diff_needs_two_runs(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    alone = project.cli("diff", "gated")
+    assert (alone.code, "no run before" in alone.err) == (2, True)
+
+
+# ---------------------------------------------------------------- gc
+
+FILES = """
+ares: v1
+name: files
+steps: {a: {run: 'echo x > "$ARES_RUN_DIR/kept"; echo log', effects: idempotent}}
+"""
+
+
+def test_gc_removes_old_runs_with_all_that_is_theirs_and_keeps_the_newest(project: Project) -> None:
+    project.write("files.yaml", FILES)
+    for _ in range(3):
+        project.cli("apply", "files.yaml", "--force")
+    newest, *old = (run["run"] for run in project.cli("status", "--json").json["runs"])
+    logs, dirs = project.root / ".ares" / "logs", project.root / ".ares" / "runs"
+    assert {path.name for path in logs.iterdir()} == {path.name for path in dirs.iterdir()} == {newest, *old}
+    assert project.cli("gc", "--json").json["removed"] == []
+    dry = project.cli("gc", "--keep", "0s", "--dry-run", "--json").json
+    assert {run["run"] for run in dry["removed"]} == set(old)
+    assert len(list(logs.iterdir())) == 3
+    done = project.cli("gc", "--keep", "0s", "--json").json
+    jsonschema.validate(done, SCHEMAS["gc"]())
+    assert {run["run"] for run in done["removed"]} == set(old)
+    assert [path.name for path in logs.iterdir()] == [path.name for path in dirs.iterdir()] == [newest]
+    assert [run["run"] for run in project.cli("status", "--json").json["runs"]] == [newest]
+    assert project.cli("apply", "files.yaml", "--json").json["runs"][0]["action"] == "unchanged"
+
+
+def test_gc_never_removes_a_run_that_can_be_resumed(project: Project) -> None:
+    """Promise 22: suspended, failed, cancelled and interrupted runs, and those with an outcome that nobody knows."""
+    project.write("m/gated.yaml", GATED)
+    project.write("m/fails.yaml", "ares: v1\nname: fails\nsteps: {a: {run: ['false'], effects: none}}\n")
+    project.write("m/unknown.yaml", "ares: v1\nname: unknown\nsteps: {a: {run: 'kill -9 $$', effects: once}}\n")
+    project.write("m/ended.yaml", "ares: v1\nname: ended\nsteps: {gate: {approve: x}}\n")
+    project.write("beside.yaml", BESIDE)
+    project.cli("apply", "m")
+    project.cli("cancel", "ended")
+    first = project.begin("apply", "beside.yaml", "--events")
+    list(lines_until(first, "attempt_started", "busy"))
+    first.kill()
+    first.communicate(timeout=30)
+    before = {run["manifest"]: run["state"] for run in project.cli("status", "--json").json["runs"]}
+    assert before == {
+        "gated": "suspended", "fails": "failed", "unknown": "suspended", "ended": "cancelled", "beside": "interrupted",
+    }  # fmt: skip
+    done = project.cli("gc", "--keep", "0s", "--json").json
+    assert (done["removed"], len(done["kept"])) == ([], 5)
+    assert {run["manifest"]: run["state"] for run in project.cli("status", "--json").json["runs"]} == before
+    project.cli("approve", "gated", "gate")
+    assert project.cli("resume", "gated").code == 0
+
+
+def test_gc_removes_folders_that_a_killed_gc_left_and_nothing_else(project: Project) -> None:
+    project.write("files.yaml", FILES)
+    project.cli("apply", "files.yaml")
+    logs = project.root / ".ares" / "logs"
+    for name in ("0123456789", "0123456789%2e%step", "mine"):
+        (logs / name).mkdir()
+    project.cli("gc")
+    assert len([path for path in logs.iterdir()]) == 2
+    assert (logs / "mine").is_dir()
+
+
+def test_gc_without_a_state_does_nothing_and_makes_none(project: Project) -> None:
+    assert project.cli("gc").code == 0
+    assert not (project.root / ".ares" / "state.db").exists()
+    assert project.cli("gc", "--keep", "soon").code == 2
+
+
+def test_gc_beside_a_running_apply_keeps_what_it_may_reuse(project: Project) -> None:
+    project.write(
+        "beside.yaml",
+        BESIDE.replace("  gate: {approve: Go on?}\n", "").replace(', "by {{ steps.gate.output.by }}"', ", end"),
+    )
+    (project.root / "go").touch()
+    project.cli("apply", "beside.yaml")
+    project.cli("apply", "beside.yaml", "--force")
+    (project.root / "go").unlink()
+    first = project.begin("apply", "beside.yaml", "--force", "--events")
+    list(lines_until(first, "attempt_started", "busy"))
+    assert project.cli("gc", "--keep", "0s", "--json").json["removed"] == []
+    (project.root / "go").touch()
+    first.communicate(timeout=30)
+    assert len(project.cli("gc", "--keep", "0s", "--json").json["removed"]) == 2
+
+
+def test_gc_gives_space_back(project: Project) -> None:
+    big = "ares: v1\nname: big\nsteps: {a: {run: 'head -c 3000000 /dev/zero | tr \"\\\\0\" x', effects: none, reuse: never}, b: {run: 'head -c 900000 /dev/zero | tr \"\\\\0\" y; date +%N', effects: none}}\n"
+    project.write("big.yaml", big)
+    for _ in range(3):
+        project.cli("apply", "big.yaml", "--force")
+    size = os.path.getsize(project.root / ".ares" / "state.db")
+    assert project.cli("gc", "--keep", "0s", "--json").json["freed_bytes"] > 1_000_000
+    assert os.path.getsize(project.root / ".ares" / "state.db") < max(size, 3_000_000)
+    with sqlite3.connect(project.root / ".ares" / "state.db") as db:
+        assert db.execute("pragma integrity_check").fetchone() == ("ok",)
+    db.close()
+    assert project.cli("apply", "big.yaml", "--json").json["runs"][0]["action"] == "unchanged"
