@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -72,47 +73,55 @@ def running(way: str) -> Iterator[Modern]:
 WAYS = ["http", "json", "sse"]
 
 
+@pytest.fixture(scope="module")
+def modern() -> Iterator[Callable[[str], Modern]]:
+    """Way → a server that all tests of this file use, and none ends."""
+    with ExitStack() as stack:
+        yield functools.cache(lambda way: stack.enter_context(running(way)))
+
+
 # ---------------------------------------------------------------- servers that behave
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_a_server_at_a_url_is_a_server_like_any_other(way: str) -> None:
-    with running(way) as modern:
-        servers, log = McpServers({"s": modern.spec()}), Log()
-        assert (await call(servers, "add", arguments={"a": 1, "b": 2})).output == {"result": 3}
-        assert servers.status("s") == "open"
-        wrong = await call(servers, "add", arguments={"a": 1})
-        assert (wrong.error_class, wrong.message) == ("invalid", "add: missing argument `b`")
-        refused = await call(servers, "refuse")
-        assert refused.error_class == "tool_error" and "refuse" in refused.message
-        counted = await call(servers, "count", arguments={"to": 2}, log=log)
-        assert counted.output == {"result": "counted"}
-        if way != "json":  # an answer as JSON has no place for progress
-            await log.seen("progress", "2/2 step 2\n")
-        tool = servers.tool("s", "add")
-        assert tool and tool.read_only and tool.digest
-        await servers.close()
-        assert servers.status("s") == "closed"
+async def test_a_server_at_a_url_is_a_server_like_any_other(modern: Callable[[str], Modern], way: str) -> None:
+    servers, log = McpServers({"s": modern(way).spec()}), Log()
+    assert (await call(servers, "add", arguments={"a": 1, "b": 2})).output == {"result": 3}
+    assert servers.status("s") == "open"
+    wrong = await call(servers, "add", arguments={"a": 1})
+    assert (wrong.error_class, wrong.message) == ("invalid", "add: missing argument `b`")
+    refused = await call(servers, "refuse")
+    assert refused.error_class == "tool_error" and "refuse" in refused.message
+    counted = await call(servers, "count", arguments={"to": 2}, log=log)
+    assert counted.output == {"result": "counted"}
+    if way != "json":  # an answer as JSON has no place for progress
+        await log.seen("progress", "2/2 step 2\n")
+    tool = servers.tool("s", "add")
+    assert tool and tool.read_only and tool.digest
+    await servers.close()
+    assert servers.status("s") == "closed"
 
 
 @pytest.mark.parametrize("way", ["http", "sse"])
-async def test_calls_run_side_by_side_and_a_cancel_reaches_the_server(way: str) -> None:
-    with running(way) as modern:
-        servers, log = McpServers({"s": modern.spec()}), Log()
-        late = asyncio.create_task(call(servers, "hold", log=log))
-        await log.seen("progress", "0")
-        late.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await late
-        async with asyncio.timeout(PATIENCE_S):
-            while (await call(servers, "cancelled")).output != {"result": 1}:
-                continue
-        again = Log()
-        holding = asyncio.create_task(call(servers, "hold", log=again))
-        await again.seen("progress", "0")
-        assert (await call(servers, "release")).output == {"result": "released"}
-        assert (await holding).output == {"result": "held"}
-        await servers.close()
+async def test_calls_run_side_by_side_and_a_cancel_reaches_the_server(
+    modern: Callable[[str], Modern], way: str
+) -> None:
+    servers, log = McpServers({"s": modern(way).spec()}), Log()
+    before = (await call(servers, "cancelled")).output["result"]
+    late = asyncio.create_task(call(servers, "hold", log=log))
+    await log.seen("progress", "0")
+    late.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await late
+    async with asyncio.timeout(PATIENCE_S):
+        while (await call(servers, "cancelled")).output != {"result": before + 1}:
+            continue
+    again = Log()
+    holding = asyncio.create_task(call(servers, "hold", log=again))
+    await again.seen("progress", "0")
+    assert (await call(servers, "release")).output == {"result": "released"}
+    assert (await holding).output == {"result": "held"}
+    await servers.close()
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -131,35 +140,35 @@ async def test_a_server_that_dies_in_a_call_is_in_doubt_and_one_that_came_back_i
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_one_answer_over_the_cap_leaves_the_session_and_its_other_calls_alone(way: str) -> None:
-    with running(way) as modern:
-        servers, log = McpServers({"s": modern.spec(max_line_bytes=CAP)}), Log()
-        holding = asyncio.create_task(call(servers, "hold", log=log))
-        if way == "json":
-            await until(lambda: servers.status("s") == "open")
-        else:
-            await log.seen("progress", "0")
-        large = await call(servers, "large", arguments={"size": 3 * CAP})
-        assert (large.error_class, large.message) == ("bad_output", f"s: the answer is longer than {CAP} bytes")
-        assert len((await call(servers, "large", arguments={"size": CAP // 2})).output) == CAP // 2
-        await call(servers, "release")
-        assert (await holding).output == {"result": "held"}
-        await servers.close()
+async def test_one_answer_over_the_cap_leaves_the_session_and_its_other_calls_alone(
+    modern: Callable[[str], Modern], way: str
+) -> None:
+    servers, log = McpServers({"s": modern(way).spec(max_line_bytes=CAP)}), Log()
+    holding = asyncio.create_task(call(servers, "hold", log=log))
+    if way == "json":
+        await until(lambda: servers.status("s") == "open")
+    else:
+        await log.seen("progress", "0")
+    large = await call(servers, "large", arguments={"size": 3 * CAP})
+    assert (large.error_class, large.message) == ("bad_output", f"s: the answer is longer than {CAP} bytes")
+    assert len((await call(servers, "large", arguments={"size": CAP // 2})).output) == CAP // 2
+    await call(servers, "release")
+    assert (await holding).output == {"result": "held"}
+    await servers.close()
 
 
-async def test_the_parts_of_an_answer_are_kept() -> None:
-    with running("http") as modern:
-        servers = McpServers({"s": modern.spec()})
-        shown = await call(servers, "show")
-        await servers.close()
-        assert shown.text == "look"
-        assert shown.output == [
-            {"type": "text", "text": "look"},
-            {"type": "image", "mimeType": "image/png", "size": 5, "data": "aGVsbG8="},
-            {"type": "resource", "uri": "demo://text", "mimeType": "text/plain", "size": 3, "text": "né"},
-            {"type": "resource", "uri": "demo://blob", "size": 5, "data": "aGVsbG8="},
-            {"type": "resource_link", "uri": "demo://link", "name": "a link", "size": 7},
-        ]
+async def test_the_parts_of_an_answer_are_kept(modern: Callable[[str], Modern]) -> None:
+    servers = McpServers({"s": modern("http").spec()})
+    shown = await call(servers, "show")
+    await servers.close()
+    assert shown.text == "look"
+    assert shown.output == [
+        {"type": "text", "text": "look"},
+        {"type": "image", "mimeType": "image/png", "size": 5, "data": "aGVsbG8="},
+        {"type": "resource", "uri": "demo://text", "mimeType": "text/plain", "size": 3, "text": "né"},
+        {"type": "resource", "uri": "demo://blob", "size": 5, "data": "aGVsbG8="},
+        {"type": "resource_link", "uri": "demo://link", "name": "a link", "size": 7},
+    ]
 
 
 # ---------------------------------------------------------------- what is on the wire

@@ -85,9 +85,10 @@ cancels = 0
 async def hold(ctx: Context[Any]) -> str:
     """Wait to be released or cancelled."""
     global cancels
+    held = released
     await ctx.report_progress(0)
     try:
-        await released.wait()
+        await held.wait()
     except asyncio.CancelledError:
         cancels += 1
         raise
@@ -96,8 +97,10 @@ async def hold(ctx: Context[Any]) -> str:
 
 @server.tool()
 async def release() -> str:
-    """Let `hold` go on."""
+    """Let every `hold` of now go on."""
+    global released
     released.set()
+    released = asyncio.Event()
     return "released"
 
 
