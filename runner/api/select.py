@@ -153,16 +153,18 @@ def _named_steps(term: Term, graphs: Mapping[str, StepGraph]) -> dict[str, Part]
     id = term.more or term.text
     found = _steps(term, chosen, lambda step: step.id == id)
     if not found:
-        known = ", ".join(dict.fromkeys(step.id for graph in chosen.values() for step in graph.steps))
+        known = ", ".join(dict.fromkeys(step.id for graph in chosen.values() for step in graph.steps if not step.final))
         names = f"manifests: {', '.join(graphs)}; " if term.more is None else ""
-        raise UsageError(f"--select: no manifest or step {id!r}", hint=f"{names}steps: {known}")
+        raise UsageError(
+            f"--select: no manifest or step {id!r} (`finally` steps run in any case)", hint=f"{names}steps: {known}"
+        )
     return found
 
 
 def _steps(term: Term, graphs: Mapping[str, StepGraph], matches: Callable[[GraphStep], bool]) -> dict[str, Part]:
     found: dict[str, Part] = {}
     for name, graph in graphs.items():
-        ids = {step.id for step in graph.steps if matches(step)}
+        ids = {step.id for step in graph.steps if matches(step) and not step.final}
         if ids:
             found[name] = closed(graph, ids | (readers(graph, ids) if term.after else set()))
     return found

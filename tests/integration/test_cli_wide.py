@@ -340,7 +340,7 @@ def test_gc_removes_folders_that_a_killed_gc_left_and_nothing_else(project: Proj
     for name in ("0123456789", "0123456789%2e%step", "mine"):
         (logs / name).mkdir()
     project.cli("gc")
-    assert len([path for path in logs.iterdir()]) == 2
+    assert len(list(logs.iterdir())) == 2
     assert (logs / "mine").is_dir()
 
 
