@@ -3,6 +3,7 @@ tables that the program itself works by; only what has no table stands here in w
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -79,7 +80,7 @@ class Topic:
 def explain(word: str, exit_codes: Mapping[int, str]) -> list[Topic]:
     """Everything that `word` names. `exit_codes`: what each means. Raises UsageError, with the nearest name when there is one."""
     word = word.strip().strip("`")
-    bare = word.removeprefix("error[").removeprefix("warning[").removesuffix("]")
+    bare = re.sub(r"^(?:error|warning|note)\[(.*)\]$", r"\1", word)
     found = [*_verb(word), *_keys(word), *_rule(bare), *_class(word), *_exit(word, exit_codes)]
     if found:
         return found
@@ -99,7 +100,7 @@ def listing(exit_codes: Mapping[int, str]) -> list[tuple[str, list[tuple[str, st
     """What there is to explain: (heading, [(name, one line)])."""
     manifest = [(key.path, key.text) for key in keys("manifest") if len(key.place) == 1]
     steps = [
-        (key.path, key.text) for key in keys("manifest") if key.place[:2] == ("steps", "*") and len(key.place) == 3
+        (key.place[-1], key.text) for key in keys("manifest") if key.place[:2] == ("steps", "*") and len(key.place) == 3
     ]
     config = [(key.path, key.text) for key in keys("config") if len(key.place) == 1]
     return [
