@@ -22,7 +22,7 @@ Examples:
   runner events 3f9a2c -f               from the beginning, then as they happen, until the run ends
   runner events 3f9a2c --json | jq 'select(.kind == "attempt_failed") | .data'
 
-The record of a run and its sub-runs: every decision with its reason. Kinds and their data: docs/architecture.md.
+The record of a run and its sub-runs: every decision with its reason. The form of a line: `runner schema events`.
 
 \b
 Exit codes: 0 ok, 2 no such run, 7 state database.
