@@ -12,9 +12,12 @@ def main() -> None:
 
         print(f"runner {__version__}")
         return
-    from runner.cli.main import run
+    try:
+        from runner.cli.main import run
 
-    sys.exit(run(sys.argv[1:]))
+        sys.exit(run(sys.argv[1:]))
+    except KeyboardInterrupt:  # while libraries were being imported, or on the way out
+        sys.exit(130)
 
 
 if __name__ == "__main__":

@@ -250,6 +250,11 @@ class Store(Protocol):
 
     def manifest(self, digest: str) -> NewManifest | None: ...
 
+    def written(self, digest: str) -> Sequence[tuple[str, bool]]:
+        """The steps of a manifest, in its order: (id, is it optional?); none when it is not known. The graph itself takes fifty
+        times as long to read."""
+        ...
+
     def reusable(self, name: str, key: str) -> Reusable | None:
         """The newest recorded success of this key under this manifest name."""
         ...
@@ -380,6 +385,10 @@ class Sink(Protocol):
 
     def event(self, recorded: Recorded, name: str) -> None:
         """`name` is the manifest's."""
+        ...
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """A running attempt says how far it is: one harmless line. Not recorded, and some of it may be lost."""
         ...
 
     def close(self) -> None: ...

@@ -7,7 +7,8 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any, TypeVar
 
 import click
@@ -16,13 +17,14 @@ from runner.api.request import Control
 from runner.api.results import ApplyResult
 from runner.api.settings import Settings
 from runner.cli.context import reading
-from runner.cli.output import err, options, out, out_json, painter, wants_color
+from runner.cli.output import err, options, out, out_json, painter, safe, wants_color
 from runner.cli.summary import summary
 from runner.clock import SystemClock
 from runner.core.graph import StepGraph
-from runner.errors import RunnerError
+from runner.errors import RunnerError, StoreError
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
+from runner.reporters.progress import Standing
 
 F = TypeVar("F", bound=Callable[..., Any])
 Work = Callable[[Sequence[Sink], Control], Coroutine[Any, Any, ApplyResult]]
@@ -54,8 +56,8 @@ def drive(
     work: Work, settings: Settings, *, json_: bool, events: bool, graphs: Mapping[str, StepGraph] | None = None
 ) -> int:
     """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code."""
-    sinks = _sinks(events, graphs or {})
-    control = Control()
+    sinks = _sinks(events, graphs or {}, settings)
+    control = Control(warn=lambda text: err(f"warning: {safe(text)}"))
     try:
         result = asyncio.run(_with_signals(work, sinks, control))
     finally:
@@ -71,7 +73,7 @@ def drive(
     return result.exit_code
 
 
-def _sinks(events: bool, graphs: Mapping[str, StepGraph]) -> list[Sink]:
+def _sinks(events: bool, graphs: Mapping[str, StepGraph], settings: Settings) -> list[Sink]:
     sinks: list[Sink] = [JsonLines(sys.stdout.buffer)] if events else []
     if options().get("quiet"):
         return sinks
@@ -79,11 +81,18 @@ def _sinks(events: bool, graphs: Mapping[str, StepGraph]) -> list[Sink]:
     if _live():
         from runner.reporters.live import LiveTree
 
-        return [
-            *sinks,
-            LiveTree(sys.stderr, {name: len(g.steps) for name, g in graphs.items()}, SystemClock(), color=color),
-        ]
+        totals = {name: len(g.steps) for name, g in graphs.items()}
+        standing = partial(_standing, settings)
+        return [*sinks, LiveTree(sys.stderr, totals, SystemClock(), standing=standing, color=color)]
     return [*sinks, PlainLines(sys.stderr, color=color)]
+
+
+def _standing(settings: Settings, run: str) -> Standing | None:
+    """How a run stands that an earlier process began."""
+    with suppress(StoreError), reading(settings) as store:
+        if (row := store.run(run)) is not None:
+            return Standing(row.steps_total, {step.node: step.state for step in store.steps(run)})
+    return None
 
 
 def _live() -> bool:

@@ -6,11 +6,18 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
-from runner.api.queries import questions, result_of, run_outputs, shown_state, suspension_reasons
+from runner.api.queries import (
+    in_written_order,
+    optional_steps,
+    questions,
+    result_of,
+    run_outputs,
+    shown_state,
+    suspension_reasons,
+)
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import advice, in_order, moment, question, remedy
-from runner.core.graph import load
+from runner.cli.trouble import MILD, advice, moment, question, remedy
 from runner.engine.logs import log_path
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
@@ -55,7 +62,7 @@ def status_rows(
 
 def show_text(store: Store, row: RunRow, logs: Path, paint: Paint) -> str:
     """One run: what it is, its steps with their attempts, its outputs, and what to do next."""
-    steps = in_order(store.steps(row.run))
+    steps = in_written_order(store, row, store.steps(row.run))
     lines = [f"{paint(row.name, 'bright_white')} {row.run}  {state_word(shown_state(row), paint)}"]
     lines += [f"  {line}" for line in columns(_facts(store, row, steps))]
     lines += ["", "steps"]
@@ -98,7 +105,8 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
         attempts.setdefault(attempt.node, []).append(attempt)
     visible, hidden = _visible(_as_written(store, row, steps))
     asked = questions(store, row.run, visible)
-    heads = columns([_step_head(step, paint) for step in visible], indent="  ")
+    optional = optional_steps(store, row)
+    heads = columns([_step_head(step, paint, step.node.partition("[")[0] in optional) for step in visible], indent="  ")
     for step, head in zip(visible, heads, strict=True):
         yield head
         yield from (f"      {line}" for line in question(asked.get(step.node)))
@@ -109,14 +117,9 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
 
 def _as_written(store: Store, row: RunRow, steps: Sequence[StepRow]) -> list[StepRow]:
     """The steps in the manifest's order, with those that have not begun."""
-    kept = store.manifest(row.manifest)
-    if kept is None:
-        return list(steps)
-    by_step: dict[str, list[StepRow]] = {}
-    for step in steps:
-        by_step.setdefault(step.node.partition("[")[0], []).append(step)
-    ids = [step.id for step in load(kept.graph).steps]
-    return [one for id in ids for one in by_step.get(id) or [_unbegun(row.run, id)]]
+    begun = {step.node.partition("[")[0] for step in steps}
+    rest = [_unbegun(row.run, id) for id, _ in store.written(row.manifest) if id not in begun]
+    return in_written_order(store, row, [*steps, *rest])
 
 
 def _unbegun(run: str, id: str) -> StepRow:
@@ -143,7 +146,7 @@ def _visible(steps: Sequence[StepRow]) -> tuple[list[StepRow], dict[str, int]]:
     return chosen, hidden
 
 
-def _step_head(step: StepRow, paint: Paint) -> list[str]:
+def _step_head(step: StepRow, paint: Paint, optional: bool) -> list[str]:
     state = "reused" if step.reused else step.state
     name = (
         f"  {step.node[step.node.index('[') :]} {one_line(step.item_key or '', 40)}" if "[" in step.node else step.node
@@ -151,7 +154,10 @@ def _step_head(step: StepRow, paint: Paint) -> list[str]:
     length = seconds(step.ended - step.started) if step.started and step.ended and not step.reused else ""
     tries = f"{step.attempt} attempts" if step.attempt > 1 else ""
     who = " ".join(word for word in (step.executor, step.model) if word)
-    return [state_word(state, paint), name, who, length, tries, _why(step)]
+    word = (
+        paint(f"{SIGNS[state]} {MILD}", COLORS[state]) if optional and state == "failed" else state_word(state, paint)
+    )
+    return [word, name, who, length, tries, _why(step)]
 
 
 def _why(step: StepRow) -> str:

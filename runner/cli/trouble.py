@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from runner.api.queries import questions
+from runner.api.queries import in_written_order, optional_steps, questions
 from runner.cli.output import Paint, safe
 from runner.engine.logs import log_path
 from runner.ports import StepRow, Store
@@ -18,17 +18,21 @@ from runner.reporters.words import COLORS, SIGNS, one_line
 
 BAD = ("failed", "suspended")
 MOST_SHOWN = 40
+MILD = "failed (optional)"
+"""What is said of a step that failed without harm to its run."""
 
 
 def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Iterator[str]:
     """Failed and suspended steps with class, message, log and remedy; those of sub-runs, too."""
-    steps = in_order(store.steps(run))
+    row = store.run(run)
+    assert row is not None
+    steps, optional = in_written_order(store, row, store.steps(run)), optional_steps(store, row)
     # Items tell more than the group that they fail; a group without failed items tells for itself.
     groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}
     found = [step for step in steps if step.state in BAD and step.node not in groups]
     asked = questions(store, run, found)
     for step in found[:most]:
-        yield from _trouble(step, logs, paint)
+        yield from _trouble(step, logs, paint, step.node.partition("[")[0] in optional)
         yield from (f"  {line}" for line in question(asked.get(step.node)))
     if len(found) > most:
         yield f"… and {len(found) - most} more: runner show {run}"
@@ -42,21 +46,12 @@ def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Ite
             yield from (f"  {line}" for line in troubles(child.run, store, logs, paint, most))
 
 
-def in_order(steps: Sequence[StepRow]) -> list[StepRow]:
-    """Items by their number, behind their group."""
-    return sorted(steps, key=_place)
-
-
-def _place(step: StepRow) -> tuple[str, int]:
-    name, _, number = step.node.partition("[")
-    return name, int(number.rstrip("]") or -1) if number else -1
-
-
-def _trouble(step: StepRow, logs: Path, paint: Paint) -> Iterator[str]:
+def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool) -> Iterator[str]:
     error = step.error or {}
     name = f"{step.node} ({one_line(step.item_key, 40)})" if step.item_key else step.node
     what = f"{error.get('class')}: {error.get('message')}" if error else step.reason
     sign = paint(f"{SIGNS[step.state]} {name}", COLORS[step.state])
+    sign += f"  {MILD}" if optional and step.state == "failed" else ""
     why = f"{step.reason}: {what}" if step.state == "suspended" and error and step.reason else what
     tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
     yield f"{sign}  {one_line(why, 300)}{tries}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TextIO
 
 from rich.console import Console
@@ -13,7 +13,7 @@ from rich.text import Text
 
 from runner.clock import Clock
 from runner.core.events import Recorded
-from runner.reporters.progress import Progress
+from runner.reporters.progress import Progress, Standing
 from runner.reporters.tree_lines import Line, tree_lines
 from runner.reporters.words import COLORS, SIGNS, one_line, place_of, told
 
@@ -25,9 +25,17 @@ _PER_SECOND = 8
 class LiveTree:
     """A `Sink`. Redraws in a thread of rich's, so all that it reads is behind one lock."""
 
-    def __init__(self, stream: TextIO, totals: Mapping[str, int], clock: Clock, *, color: bool = True) -> None:
-        """`totals`: manifest name → how many steps it has. Drawing begins with the first event."""
-        self._progress = Progress(totals)
+    def __init__(
+        self,
+        stream: TextIO,
+        totals: Mapping[str, int],
+        clock: Clock,
+        *,
+        standing: Callable[[str], Standing | None] = lambda run: None,
+        color: bool = True,
+    ) -> None:
+        """`totals`, `standing`: see `Progress`. Drawing begins with the first event."""
+        self._progress = Progress(totals, standing)
         self._clock = clock
         self._lock = threading.Lock()
         self._console = Console(file=stream, no_color=not color, highlight=False, markup=False, emoji=False)
@@ -44,6 +52,11 @@ class LiveTree:
             self._live = self._start()
         if recorded.event.kind in _LASTING:
             self._last(recorded)
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """Shown beside the step while it runs."""
+        with self._lock:
+            self._progress.progress(run, node, text)
 
     def _last(self, recorded: Recorded) -> None:
         event, key = recorded.event, (recorded.run, recorded.event.node)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -28,11 +28,13 @@ class StepView:
     total: int | None = None
     states: Counter[str] = field(default_factory=Counter)
     active: dict[str, StepView] = field(default_factory=dict)
+    before: dict[str, str] = field(default_factory=dict)
+    """Items that no event has told of in this process, by id: their states, as counted."""
 
 
 @dataclass(slots=True, eq=False)
 class RunView:
-    """A run. `total` steps is None when it is not known, as for a run that goes on: its earlier events are not seen again."""
+    """A run. `total` steps is None when it is not known."""
 
     run: str
     name: str
@@ -49,25 +51,45 @@ class RunView:
         return sum(self.states[state] for state in ENDED)
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a run stands: how many steps it has, and the states of those steps and items that events have named."""
+
+    total: int
+    states: Mapping[str, str]
+
+
 class Progress:
     """Runs by id, in the order in which they were seen."""
 
-    def __init__(self, totals: Mapping[str, int]) -> None:
-        """`totals`: manifest name → how many steps it has."""
-        self._totals = totals
+    def __init__(
+        self, totals: Mapping[str, int], standing: Callable[[str], Standing | None] = lambda run: None
+    ) -> None:
+        """`totals`: manifest name → how many steps it has. `standing` is asked about a run that goes on: its earlier events are not
+        seen again. What it says may include events that are still to be seen."""
+        self._totals, self._standing = totals, standing
         self.names: dict[str, str] = {}
         """Root run → manifest."""
         self.runs: dict[str, RunView] = {}
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """How far a running attempt is, until its next event."""
+        seen = self.runs.get(run)
+        step = seen.steps.get(node.partition("[")[0]) if seen is not None else None
+        view = step.active.get(node) if step is not None and "[" in node else step
+        if view is not None and view.state == "running":
+            view.text = text
 
     def event(self, recorded: Recorded, name: str) -> None:
         """Take one event in."""
         run = self.runs.get(recorded.run)
         if run is None:
-            total = self._totals.get(name) if recorded.seq == 1 else None
             if "." not in recorded.run:
                 self.names[recorded.run] = name
             place = place_of(recorded.run, "", self.names)
-            run = self.runs[recorded.run] = RunView(recorded.run, place, total, started=recorded.at)
+            run = self.runs[recorded.run] = RunView(recorded.run, place, self._totals.get(name), started=recorded.at)
+            if recorded.seq != 1:
+                _stand(run, self._standing(recorded.run))
         event = recorded.event
         if not event.node:
             _run_event(run, event, recorded.at)
@@ -83,6 +105,21 @@ class Progress:
             _count(run.states, before, view.state)
 
 
+def _stand(run: RunView, standing: Standing | None) -> None:
+    """Take in what an earlier process left."""
+    run.total = standing.total if standing is not None else None
+    for node, state in standing.states.items() if standing is not None else ():
+        group, bracket, _ = node.partition("[")
+        step = run.steps.setdefault(group, StepView(group))
+        if bracket:
+            step.total = (step.total or 0) + 1
+            step.states[state] += 1
+            step.before[node] = state
+        else:
+            step.state = state
+            run.states[state] += 1
+
+
 def _run_event(run: RunView, event: Event, at: int) -> None:
     found = told(event)
     if found is None and event.kind != "run_woken":
@@ -95,7 +132,7 @@ def _item_event(run: RunView, event: Event, at: int) -> None:
     group = event.node.partition("[")[0]
     step = run.steps.setdefault(group, StepView(group, "group"))
     view = step.active.get(event.node)
-    before = view.state if view else None
+    before = view.state if view else step.before.pop(event.node, None)
     if view is None:
         view = StepView(event.node)
     _take(view, event, at)

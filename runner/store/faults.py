@@ -11,6 +11,7 @@ from runner.errors import StoreBusy, StoreCorrupt, StoreError, StoreForeign, Sto
 
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 _DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
+_MISPLACED = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.ELOOP, errno.ENAMETOOLONG})
 
 
 def full(path: Path) -> StoreFull:
@@ -41,6 +42,13 @@ def foreign(path: Path, detail: str) -> StoreForeign:
     )
 
 
+def misplaced(path: Path, detail: str) -> StoreError:
+    return StoreError(
+        f"there can be no state database {path}: {detail}",
+        hint="`state.path` (in config.yaml, or RUNNER_STATE__PATH) must name a file, in a folder that exists or can be made",
+    )
+
+
 def busy(path: Path) -> StoreBusy:
     return StoreBusy(
         f"the state database {path} is locked by another process",
@@ -57,6 +65,8 @@ def translate(error: apsw.Error | OSError, path: Path, system_errno: int = 0) ->
         return busy(path)
     if isinstance(error, (apsw.ReadOnlyError, apsw.PermissionsError, apsw.AuthError)) or code in _DENIED:
         return read_only(path)
+    if isinstance(error, OSError) and code in _MISPLACED:
+        return misplaced(path, (error.strerror or str(error)).lower())
     if isinstance(error, apsw.NotADBError):
         return foreign(path, "it is not in SQLite's format")
     if isinstance(error, (apsw.CorruptError, apsw.FormatError)):

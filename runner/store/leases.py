@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -57,7 +58,7 @@ def check_begin(rivals: Iterable[Rival], owner: OwnerId, supersede: Sequence[str
             run, node = rival.unknown
             raise NeedsPerson(
                 f"run {run}: nobody knows how step {node!r} ended, and it must not happen twice",
-                hint=f"look at what it did, then: runner resolve {run} {node} --done JSON, or --redo",
+                hint=f"look at what it did, then: runner resolve {shlex.quote(run)} {shlex.quote(node)} --done JSON, or --redo",
             )
 
 

@@ -346,6 +346,11 @@ class MemoryStore:
     def manifest(self, digest: str) -> NewManifest | None:
         return self._manifests.get(digest)
 
+    def written(self, digest: str) -> Sequence[tuple[str, bool]]:
+        kept = self._manifests.get(digest)
+        steps = decode(kept.graph).get("steps", ()) if kept is not None else ()
+        return [(step["id"], bool(step.get("optional"))) for step in steps]
+
     def reusable(self, name: str, key: str) -> Reusable | None:
         if (name, key) not in self._reuse:
             return None

@@ -128,6 +128,17 @@ def _connect_reader(name: str, flags: int) -> apsw.Connection:
     return db
 
 
+def is_missing(path: Path) -> bool:
+    """Whether there is nothing to read yet. Raises StoreError when what is there is no file, or cannot be looked at."""
+    with named_errors(path):
+        try:
+            found = path.stat()
+        except FileNotFoundError:
+            return True
+        check_file(path)
+        return found.st_size == 0
+
+
 def check_readable(path: Path, version: int = len(MIGRATIONS)) -> None:
     """Raise unless an existing file is ours, whole, and of our version."""
     with named_errors(path):
@@ -146,6 +157,7 @@ def check_readable(path: Path, version: int = len(MIGRATIONS)) -> None:
 
 def inspect(path: Path, newest: int) -> None:
     """Judge the file by its header alone: SQLite might change what it opens. An empty file is fine."""
+    check_file(path)
     with path.open("rb") as file:
         header = file.read(_HEADER)
     if not header:
@@ -155,6 +167,12 @@ def inspect(path: Path, newest: int) -> None:
     if int.from_bytes(header[68:72], "big") != APPLICATION_ID:
         raise faults.foreign(path, "it belongs to another program")
     _check_version(int.from_bytes(header[60:64], "big"), path, newest)
+
+
+def check_file(path: Path) -> None:
+    """Raise when what is there is no file: a device would take everything and keep nothing, a pipe would hold us for ever."""
+    if path.exists() and not path.is_file():
+        raise faults.misplaced(path, "is a directory" if path.is_dir() else "it is no file")
 
 
 def _check(db: apsw.Connection, path: Path, newest: int) -> None:

@@ -99,7 +99,7 @@ class SqliteStore:
         damaged, foreign or newer stays as it is."""
         path = Path(path)
         if read_only:
-            missing = not path.exists() or path.stat().st_size == 0
+            missing = opening.is_missing(path)
             if not missing:
                 opening.check_readable(path, len(migrations))
             return cls(path, Readers(None if missing else path), None, clock)
@@ -219,6 +219,9 @@ class SqliteStore:
     def manifest(self, digest: str) -> NewManifest | None:
         found = self._read("manifest", (digest,))
         return NewManifest(*found[0]) if found else None
+
+    def written(self, digest: str) -> Sequence[tuple[str, bool]]:
+        return [(id, bool(optional)) for id, optional in self._read("written", (digest,))]
 
     def reusable(self, name: str, key: str) -> Reusable | None:
         found = self._read("reusable", (slot_of(name, key),))

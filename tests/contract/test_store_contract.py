@@ -662,3 +662,21 @@ async def test_a_closed_store_refuses_everything(store: Store) -> None:
     with pytest.raises(StoreError, match="closed"):
         store.runs()
     store.close()
+
+
+async def test_the_steps_of_a_manifest_are_told_as_they_were_written(store: Store) -> None:
+    graph = '{"steps":[{"id":"z","optional":false},{"id":"a","optional":true},{"id":"m"}]}'
+    await store.begin(new_run(manifest="digest-9"), NewManifest("digest-9", "report", graph, ""), ME)
+    assert list(store.written("digest-9")) == [("z", False), ("a", True), ("m", False)]
+    assert list(store.written("no such digest")) == []
+
+
+async def test_a_hint_can_be_typed_as_it_is(store: Store) -> None:
+    epoch = await begin(store)
+    await store.commit(unit(epoch, begun(), started("r1", 2, "many[1]", effects="once")))
+    lost = line("r1", 3, "step_suspended", "many[1]", reason="unknown")
+    await store.commit(unit(epoch, lost))
+    await store.release("r1", epoch)
+    with pytest.raises(NeedsPerson) as caught:
+        await store.begin(new_run("r2"), MANIFEST, ME, supersede=["r1"])
+    assert "runner resolve r1 'many[1]' --done JSON" in (caught.value.hint or "")

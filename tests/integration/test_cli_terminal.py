@@ -72,6 +72,17 @@ def test_no_tree_where_the_cursor_cannot_move_or_nobody_looks(project: Project, 
     assert "hello/greet" in drawn
 
 
+@pytest.mark.parametrize("again", [["resume", "two"], ["apply", "two.yaml"]])
+def test_a_run_that_goes_on_shows_how_many_of_its_steps_are_done(project: Project, again: list[str]) -> None:
+    steps = "{first: {run: [echo, a], effects: none}, bad: {run: ['false'], needs: [first], effects: none}}"
+    project.write("two.yaml", f"ares: v1\nname: two\nsteps: {steps}\n")
+    assert project.cli("apply", "two.yaml").code == 1
+    code, _, drawn = OnTerminal(project, *again).end()
+    assert code == 1
+    assert "1/2 steps" in drawn
+    assert "steps more" not in drawn
+
+
 def test_no_color_leaves_the_tree_without_colours(project: Project) -> None:
     _, _, drawn = OnTerminal(project, "apply", "hello.yaml", NO_COLOR="1").end()
     assert HIDE in drawn

@@ -8,7 +8,7 @@ from typing import Any
 from runner.clock import FakeClock
 from runner.core.events import Event, Recorded
 from runner.reporters.live import LiveTree
-from runner.reporters.progress import Progress
+from runner.reporters.progress import Progress, Standing
 from runner.reporters.tree_lines import tree_lines
 
 
@@ -76,6 +76,43 @@ def test_a_run_that_goes_on_does_not_pretend_to_know_its_total() -> None:
     progress.event(Recorded("r1", 7, 0, Event(*attempt("b"))), "demo")
     assert progress.runs["r1"].total is None
     assert "0 steps more" in tree_lines(progress, 0, 10)[0].text
+
+
+def test_a_run_that_goes_on_counts_what_an_earlier_process_did() -> None:
+    left = Standing(
+        4,
+        {
+            "a": "succeeded",
+            "b": "failed",
+            "fan": "group",
+            "fan[0]": "succeeded",
+            "fan[1]": "failed",
+            "fan[2]": "pending",
+        },
+    )
+    progress = Progress({"demo": 4}, {"r1": left}.get)
+    first = [
+        ("step_woken", "b", {"reason": "next leg"}),
+        attempt("b", 2),
+        attempt("fan[1]", 2),
+        done("fan[1]", 2),
+        attempt("fan[2]"),
+    ]
+    for seq, (kind, node, data) in enumerate(first, 7):
+        progress.event(Recorded("r1", seq, 0, Event(kind, node, data)), "demo")
+    assert "1/4 steps" in tree_lines(progress, 0, 10)[0].text
+    fan = progress.runs["r1"].steps["fan"]
+    assert (fan.total, +fan.states) == (3, {"succeeded": 2, "running": 1})
+    progress.event(Recorded("r1", 20, 0, Event(*done("b", 2))), "demo")
+    assert "2/4 steps" in tree_lines(progress, 0, 10)[0].text
+
+
+def test_events_that_the_record_has_already_are_not_counted_twice() -> None:
+    progress = Progress({}, {"r1": Standing(2, {"a": "succeeded", "f": "group", "f[0]": "succeeded"})}.get)
+    for seq, found in enumerate([attempt("a"), done("a"), attempt("f[0]"), done("f[0]")], 7):
+        progress.event(Recorded("r1", seq, 0, Event(*found)), "demo")
+    run = progress.runs["r1"]
+    assert (run.done, +run.steps["f"].states) == (1, {"succeeded": 1})
 
 
 def test_the_tree_never_has_more_lines_than_the_terminal() -> None:
