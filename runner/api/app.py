@@ -207,6 +207,7 @@ async def open_app(
             redactor=source.redactor(),
             blobs=blobs.keep,
             limits=Limits(output=config.limits.output_bytes),
+            progress=lambda run, node, text: engine.progress(run, node, text),
         )
         engine = Engine(
             store=store,

@@ -39,7 +39,9 @@ async def apply(
     drives, or that waits for a person, is a RunResult with its exit code while the others go on. `store`: as in `open_app`. `confirm` sees the whole
     plan before anything of it happens, and raises to stop that."""
     clock, control = clock or SystemClock(), control or Control()
-    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store) as app:
+    async with open_app(
+        settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store, on_warning=control.warn
+    ) as app:
         control.listen(app.drain, app.stop)
         planned = plan(loaded, settings, app.store, request, clock, steps=confirm is not None)
         if confirm is not None:
@@ -139,7 +141,7 @@ async def resume(
 ) -> ApplyResult:
     """Go on with one run. With `from_step`: a new run that reuses what is before that step. Raises UsageError, StoreError."""
     clock, control = clock or SystemClock(), control or Control()
-    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs) as app:
+    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, on_warning=control.warn) as app:
         control.listen(app.drain, app.stop)
         row = root_of(app, reference)
         if from_step is not None:

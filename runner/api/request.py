@@ -26,8 +26,10 @@ class Request:
 
 @dataclass(slots=True)
 class Control:
-    """How a signal handler reaches a running apply: `drain` lets running steps end, `stop` ends them now."""
+    """How a caller and a running apply reach each other: `drain` lets running steps end, `stop` ends them now; `warn` goes back."""
 
+    warn: Callable[[str], None] = lambda text: None
+    """Told, in one line each, what a person should look at and no run fails of."""
     signal: int | None = None
     _on_drain: list[Callable[[], None]] = field(default_factory=list)
     _on_stop: list[Callable[[], None]] = field(default_factory=list)

@@ -69,9 +69,10 @@ class Attempts:
         redactor: Redactor,
         blobs: Callable[[str, bytes], None],
         limits: Limits | None = None,
+        progress: Callable[[str, str, str], None] = lambda run, node, text: None,
     ) -> None:
         self._executors, self._places = executors, places
-        self._secrets, self._redactor, self._blobs = secrets, redactor, blobs
+        self._secrets, self._redactor, self._blobs, self._progress = secrets, redactor, blobs, progress
         self._limits = limits or Limits()
         state = places.run_dirs.parent
         self._sites = Sites(places.workspace, state, (places.run_dirs, places.logs), self._git, self._limits.output)
@@ -156,6 +157,7 @@ class Attempts:
             feedback=task.feedback,
             log=log,
             note=note,
+            progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
         )
 
     def _run_dir(self, run: str) -> str:

@@ -278,6 +278,11 @@ class Engine:
             parent_node=child.node,
         )
 
+    def progress(self, run: str, node: str, text: str) -> None:
+        """Pass on how far a running attempt is."""
+        for sink in self._sinks:
+            sink.progress(run, node, text)
+
     def _report(self, driven: Driven, recorded: Sequence[Recorded]) -> None:
         for sink in list(self._sinks):
             try:

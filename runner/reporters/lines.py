@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from typing import BinaryIO, TextIO
 
 import click
@@ -10,6 +11,7 @@ import click
 from runner.core.events import Recorded, V
 from runner.reporters.words import COLORS, SIGNS, one_line, place_of, seconds, told
 
+PROGRESS_S = 1.0
 _PLACE = 28
 """Columns for `manifest/step`: lines that come one by one cannot be aligned better."""
 
@@ -21,6 +23,7 @@ class PlainLines:
         self._stream, self._color = stream, color
         self._started: dict[tuple[str, str], int] = {}
         self._names: dict[str, str] = {}
+        self._progressed: dict[tuple[str, str], float] = {}
         self._gone = False
 
     def event(self, recorded: Recorded, name: str) -> None:
@@ -38,6 +41,13 @@ class PlainLines:
         if event.kind == "run_started":
             text = f"run {recorded.run}"
         self._write(place_of(recorded.run, event.node, self._names), state, text)
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """At most a line a second for each step: it is there to be seen, not to be kept."""
+        now = time.monotonic()
+        if now - self._progressed.get((run, node), -PROGRESS_S) >= PROGRESS_S:
+            self._progressed[run, node] = now
+            self._write(place_of(run, node, self._names), "running", text)
 
     def _write(self, place: str, state: str, text: str) -> None:
         word = f"{SIGNS.get(state, '·')} {state}"
@@ -85,6 +95,9 @@ class JsonLines:
                 self._stream.flush()
             except OSError:
                 self._gone = True
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """No event, so no line."""
 
     def close(self) -> None:
         """Nothing is held back."""
