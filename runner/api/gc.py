@@ -23,6 +23,10 @@ from runner.ports import RunRow, Store
 BATCH = 20
 """Trees in one transaction: others wait for it."""
 
+ESCAPED = ("logs", "worktrees", "touched")
+PLAIN = "runs"
+"""Folders with one folder for each run; of ESCAPED its name is as `log_path` writes it."""
+
 _EVERYTHING = 1 << 31
 _OUR_RUN = re.compile(r"[0-9a-f]{10}(\..*)?")
 _ESCAPED = re.compile(r"%([0-9a-f]+)%")
@@ -142,18 +146,18 @@ def _settled(each: Candidate, gone: frozenset[str]) -> Candidate:
 
 
 def folders(state: Path, run: str) -> list[Path]:
-    """What a run has beside the database: its logs, and its own folder (`run.dir`)."""
-    return [log_path(state / "logs", run, "x", 1).parent, state / "runs" / run]
+    """What a run has beside the database: its logs, worktrees that were kept, notes on what it touched, its own folder (`run.dir`)."""
+    return [*(log_path(state / kind, run, "x", 1).parent for kind in ESCAPED), state / PLAIN / run]
 
 
 def forsaken(state: Path, store: Store) -> Iterator[Path]:
     """Folders of runs that the record does not know: those of a gc that was killed. Only where the whole folder is ours by name."""
     if state.name != ".ares":
         return
-    for kind in ("logs", "runs"):
+    for kind in (*ESCAPED, PLAIN):
         parent = state / kind
         for path in sorted(parent.iterdir()) if parent.is_dir() else ():
-            run = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), path.name) if kind == "logs" else path.name
+            run = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), path.name) if kind in ESCAPED else path.name
             if _OUR_RUN.fullmatch(run) and store.run(run) is None:
                 yield path
 
