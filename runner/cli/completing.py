@@ -20,7 +20,7 @@ from click.shell_completion import (
     _resolve_incomplete,
 )
 
-from runner.cli.registry import ALIASES, VERBS
+from runner.cli.registry import VERBS
 from runner.cli.shared import SHARED
 from runner.errors import RunnerError
 
@@ -65,8 +65,6 @@ def _shell(shell: str) -> ShellComplete:
 
 def offered(args: list[str], incomplete: str) -> list[CompletionItem]:
     """What may stand next, after `args`, in place of `incomplete`."""
-    if not incomplete.startswith("-") and not any(word in VERBS or word in ALIASES for word in args):
-        return [CompletionItem(name, help=verb.help) for name, verb in VERBS.items() if name.startswith(incomplete)]
     try:
         return _found(args, incomplete)
     except (RunnerError, click.ClickException, OSError, ValueError):
@@ -78,6 +76,8 @@ def _found(args: list[str], incomplete: str) -> list[CompletionItem]:
     shell = _shell("bash")
     ctx = _resolve_context(shell.cli, shell.ctx_args, PROGRAM, args)
     asked, incomplete = _resolve_incomplete(ctx, args, incomplete)
+    if asked is shell.cli and not incomplete.startswith("-"):  # click would import every verb to ask for its help
+        return [CompletionItem(name, help=verb.help) for name, verb in VERBS.items() if name.startswith(incomplete)]
     if isinstance(asked, click.Parameter) and (names := _named(asked)):
         items = [item for name in names for item in OFFERS[name](ctx, incomplete)]
         return [item for item in items if item.type != "plain" or str(item.value).startswith(incomplete)]
