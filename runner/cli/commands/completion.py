@@ -10,15 +10,14 @@ from runner.cli.output import out
 from runner.cli.shared import verb
 
 EPILOG = """\b
-Install it for good:
-  bash  runner completion bash > ~/.local/share/bash-completion/completions/runner
-  zsh   runner completion zsh > "${fpath[1]}/_runner"          (then: autoload -U compinit; compinit)
-  fish  runner completion fish > ~/.config/fish/completions/runner.fish
+Examples:
+  runner completion bash > ~/.local/share/bash-completion/completions/runner
+  runner completion zsh > "${fpath[1]}/_runner"      then: autoload -U compinit; compinit
+  runner completion fish > ~/.config/fish/completions/runner.fish
 
 \b
 Or for this shell only:
   source <(runner completion bash)
-  source <(runner completion zsh)
   runner completion fish | source
 
 Tab then offers verbs, options and their values, runs by name and id, steps of a run, servers, rules and keys.
