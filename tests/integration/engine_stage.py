@@ -32,7 +32,7 @@ from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 from runner.transports.local import LocalTransport
 
-PATIENCE = 4.0
+PATIENCE = 20.0
 """Seconds after which a wait is a failure of the test."""
 
 Say = Callable[[StepTask], Any]

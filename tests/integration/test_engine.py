@@ -652,6 +652,21 @@ async def test_a_sub_run_is_resumed_with_its_caller(connect: Connect) -> None:
         assert outputs(store) == {"b": "7!"}
 
 
+async def test_drain_lets_a_sub_run_go_with_its_caller(connect: Connect) -> None:
+    inner = graph_of("steps: {i: {run: [i], effects: idempotent}, j: {run: [j], needs: [i]}}", "inner")
+    outer = graph_of("steps: {a: {call: inner}, w: {wait: 1h}}", "outer", {"inner": inner})
+    script = Script()
+    script.gates["i"] = asyncio.Event()
+    async with desk(connect(), script) as d:
+        run = await d.start(outer, callees={"inner": inner})
+        await script.until(1)
+        d.engine.drain()
+        script.gates["i"].set()
+        assert (await d.done(run)).state == "interrupted"
+        assert d.submitted == ["r.a/i/1"]
+        assert states(d.store, "r.a")["i"] == "succeeded"
+
+
 async def test_a_callee_that_was_not_yet_called_is_in_the_record_for_a_restart(connect: Connect) -> None:
     inner = graph_of("steps: {i: {run: [i]}}", "inner")
     outer = graph_of("steps: {a: {run: [a], effects: none}, b: {call: inner, needs: [a]}}", "outer", {"inner": inner})
