@@ -31,7 +31,9 @@ from runner.errors import InvalidInput, UsageError
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
+from runner.executors.mcp_process import ProcessId
 from runner.executors.mcp_spec import ServerSpec
+from runner.executors.orphans import Orphans, reap
 from runner.executors.tools_lock import ToolsLock
 from runner.manifest.config_servers import McpServer
 from runner.manifest.references import resolve, resolve_secret
@@ -194,8 +196,12 @@ async def open_app(
         slots = Slots(jobs or config.concurrency.runs * config.concurrency.steps)
         blobs = Blobs(store.blob)
         source = SecretSource(config, env if env is not None else os.environ)
+        owner = this_process()
+        reap(settings.state_path.parent / "servers")
+        orphans = Orphans(settings.state_path.parent / "servers", ProcessId(owner.pid, owner.pid_start))
         servers = McpServers(
             server_specs(settings, source.env),
+            on_process=orphans.note,
             on_tools=ToolsLock(settings.state_path.parent, on_warning).seen,
             output_bytes=config.limits.output_bytes,
         )
@@ -215,7 +221,7 @@ async def open_app(
             slots=slots,
             blobs=blobs,
             clock=clock,
-            owner=this_process(),
+            owner=owner,
             sinks=sinks,
         )
         world = EngineWorld(
@@ -234,6 +240,7 @@ async def open_app(
         finally:
             await servers.close()
             await commands.close()
+            orphans.forget()
     finally:
         if given is None:
             store.close()

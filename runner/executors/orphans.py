@@ -1,0 +1,54 @@
+"""Server processes that a killed runner may have left: noted in files as they start, ended by the next runner.
+
+The guard of each server (mcp_guard) normally ends it with us; this is for when guard and runner were killed together.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+
+from runner.executors.mcp_process import ProcessId, end_orphan, pid_start
+
+
+class Orphans:
+    """A folder of files named PID-START, one a process group that one of our runners has started. `owner`: our own pid."""
+
+    def __init__(self, folder: Path, owner: ProcessId) -> None:
+        self._folder = folder / f"{owner.pid}-{owner.start}"
+
+    def note(self, server: str, process: ProcessId) -> None:
+        """Remember a process that was started. What cannot be noted is only not reaped."""
+        with contextlib.suppress(OSError):
+            self._folder.parent.mkdir(mode=0o700, exist_ok=True)
+            self._folder.mkdir(mode=0o700, exist_ok=True)
+            (self._folder / f"{process.pid}-{process.start}").touch()
+
+    def forget(self) -> None:
+        """We end in order: nothing of ours is left."""
+        _remove(self._folder)
+
+
+def reap(folder: Path) -> int:
+    """End what dead runners left behind; returns how many process groups that were. Runners that live keep theirs."""
+    ended = 0
+    for left in sorted(folder.glob("*-*")) if folder.is_dir() else ():
+        owner = _process(left.name)
+        if owner is None or pid_start(owner.pid) == owner.start:
+            continue
+        noted = [process for file in left.iterdir() if (process := _process(file.name))]
+        ended += sum(end_orphan(process) for process in noted)
+        _remove(left)
+    return ended
+
+
+def _process(name: str) -> ProcessId | None:
+    pid, _, start = name.partition("-")
+    return ProcessId(int(pid), int(start)) if pid.isdecimal() and start.isdecimal() else None
+
+
+def _remove(folder: Path) -> None:
+    with contextlib.suppress(OSError):
+        for file in folder.iterdir():
+            file.unlink()
+        folder.rmdir()
