@@ -24,8 +24,8 @@ PATIENCE = 60.0
 ORPHANS_S = 5.0
 """A command may outlive its runner by this much."""
 
-APPEND = 'echo "$0 $ARES_IDEMPOTENCY_KEY" >> ledger && sync ledger && echo "$0 done"'
-"""One line a time it really happened, on the disk before the command ends."""
+APPEND = 'echo "$0 $ARES_IDEMPOTENCY_KEY" >> ledger && sync ledger && echo > tick && echo "$0 done"'
+"""One line a time it really happened, on the disk before the command ends; `tick` tells the test at once."""
 
 MANIFEST = f"""
 vars: {{append: '{APPEND}'}}
@@ -51,6 +51,8 @@ class Victim:
         self.project, self.rng = Project(folder), rng
         self.project.manifest(MANIFEST)
         self.kills = 0
+        os.mkfifo(folder / "tick")
+        self.tick = os.open(folder / "tick", os.O_RDWR | os.O_NONBLOCK)
 
     def runner(self, *words: str) -> subprocess.Popen[str]:
         return subprocess.Popen(
@@ -66,19 +68,35 @@ class Victim:
         return json.loads(out.splitlines()[-1])
 
     def strike(self) -> Any:
-        """Apply, and kill it after some event; None when it was killed, else what it said at its end."""
+        """Apply, and kill it after some event, or right after something happened; None when killed, else what it said at its end."""
         child = self.runner("apply", "--events", "m.yaml")
         assert child.stdout is not None and child.stderr is not None
         with child.stdout, child.stderr:
-            for _ in range(self.rng.randint(0, 9)):
-                line = child.stdout.readline()
-                if not line or '"exit_code"' in line:
-                    child.wait(PATIENCE)
-                    return json.loads(line) if line else self.finish()
+            said = self._watch(
+                child.stdout.fileno(), *self.rng.choice([(self.rng.randint(0, 9), 99), (99, 1), (99, 2)])
+            )
+            if said is not None:
+                child.wait(PATIENCE)
+                return said
             child.send_signal(signal.SIGKILL)
             child.wait(PATIENCE)
         self.kills += 1
         self.wait_for_orphans()
+        return None
+
+    def _watch(self, out: int, events: int, effects: int) -> Any:
+        """Until so many events were told (None), or effects happened (None), or the runner ends (its last word)."""
+        told, ticks = b"", 0
+        while told.count(b"\n") < events and ticks < effects:
+            ready, _, _ = select.select([out, self.tick], [], [], PATIENCE)
+            assert ready, "the runner hangs"
+            if out in ready:
+                data = os.read(out, 1 << 16)
+                if not data:
+                    return json.loads(told.splitlines()[-1])
+                told += data
+            if self.tick in ready:
+                ticks += os.read(self.tick, 1 << 16).count(b"\n")
         return None
 
     def wait_for_orphans(self) -> None:
@@ -134,6 +152,7 @@ class Victim:
         finally:
             record.close()
         assert commands_in(self.project.folder) == []
+        os.close(self.tick)
 
     def _check_record(self, record: SqliteStore, run: str) -> None:
         started: Counter[str] = Counter()
@@ -177,7 +196,9 @@ def commands_in(folder: Path) -> list[int]:
 
 
 def undisturbed(folder: Path) -> Any:
-    said = Victim(folder, Random(0)).finish()
+    victim = Victim(folder, Random(0))
+    said = victim.finish()
+    os.close(victim.tick)
     assert said["exit_code"] == 0, said
     return said["runs"][0]["outputs"]
 
@@ -205,6 +226,7 @@ def test_fifty_kills_at_random_instants_repeat_nothing_and_lose_nothing(tmp_path
 
 def test_a_second_process_is_told_busy_within_two_seconds_and_runs_its_other_manifests(tmp_path: Path) -> None:
     victim = Victim(tmp_path / "p", Random(0))
+    os.close(victim.tick)
     project, gate = victim.project, Gate(tmp_path)
     project.manifest(f"steps: {{a: {{run: 'echo a >> ledger; {gate.script}', effects: idempotent}}}}")
     project.manifest("steps: {b: {run: 'echo b >> ledger', effects: idempotent}}", "other")
