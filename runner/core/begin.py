@@ -12,6 +12,7 @@ from runner.core.messages import (
     Ask,
     Broken,
     CallRun,
+    Claim,
     Computed,
     Delay,
     Expand,
@@ -30,6 +31,7 @@ from runner.core.node import Node
 from runner.core.recover import Fail, Suspend, hidden
 from runner.core.recover import Skip as SkipDecision
 from runner.core.run_state import RunState
+from runner.core.slots import WORKSPACE
 
 
 def begin(k: RunState, n: Node) -> None:
@@ -45,16 +47,34 @@ def _go(k: RunState, n: Node, p: Go) -> None:
     """The intent: committed only with every slot in hand and the money reserved."""
     n.estimate = p.estimate
     match fits(k, n, p.estimate):
-        case "go" if k.slots.may(p.lane, k.run):
-            _intend(k, n, p)
-        case "go":
+        case "go" if not k.slots.may(p.lane, k.run):
             park(k, n, p.lane)
+        case "go" if not _may_claim(k, n, p.claim):
+            _queue_for_workspace(k, n, p.claim)
+        case "go":
+            _intend(k, n, p)
         case "wait":
             n.queued = True
             k.money.append(n)
             k.purse.waiting[k.run] = None
         case _:
             _over(k, n)
+
+
+def _may_claim(k: RunState, n: Node, claim: Claim) -> bool:
+    """Does the workspace have room for it, and is no other step, of this run or of another, before it?"""
+    if not claim:
+        return True
+    line = k.parked.get(WORKSPACE)
+    return (not line or k.claimant is n or next(iter(line)) == n.id) and k.slots.may_claim(claim, k.run)
+
+
+def _queue_for_workspace(k: RunState, n: Node, claim: Claim) -> None:
+    """It holds nothing while it waits, and is not intended: a kill leaves it as it was."""
+    n.queued, n.claim = True, claim
+    line = k.parked.setdefault(WORKSPACE, OrderedDict())
+    line[n.id] = n
+    k.slots.wait(WORKSPACE, k.run, next(iter(line.values())).claim)
 
 
 def fits(k: RunState, n: Node, estimate: int) -> Literal["go", "wait", "over"]:
@@ -78,6 +98,10 @@ def _intend(k: RunState, n: Node, p: Go) -> None:
     }  # fmt: skip
     if p.lane:
         data["lane"] = p.lane
+    if p.claim:
+        data["claim"] = p.claim
+        if line := k.parked.get(WORKSPACE):
+            line.pop(n.id, None)  # it stood there, and another lane came first
     if n.level:
         data["level"] = n.level
     if p.key is not None:

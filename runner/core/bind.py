@@ -13,7 +13,7 @@ from typing import Any, TypeVar, cast, get_args
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.inputs import bind_inputs, mismatch, parse_input
 from runner.core.items import expand_matrix, foreach_items, key_text, matrix_items
-from runner.core.messages import Item, Policy, RetryPolicy
+from runner.core.messages import Claim, Item, Policy, RetryPolicy
 from runner.core.rendered import (
     BindError,
     count,
@@ -185,6 +185,16 @@ def effects(body: Body, values: Values) -> Effects | None:
     value = render(body.effects, values) if has_template(body.effects) else body.effects
     word: Effects = one_of("effects", value, get_args(Effects))
     return word
+
+
+def claim(step: GraphStep, body: Body) -> Claim:
+    """How an attempt uses the workspace. Commands and agents may touch any file of it; a `changed` check takes what it finds
+    touched for its own step's doing, so nobody else may. Whoever has a worktree of its own stands in nobody's way."""
+    if step.workspace:
+        return ""
+    if any(check.kind == "changed" for check in body.checks):
+        return "alone"
+    return "shared" if body.verb in ("run", "agent") else ""
 
 
 def budget(caps: Mapping[str, Json] | None, values: Values) -> dict[str, Json]:

@@ -254,7 +254,7 @@ def _attempt_started(k: RunState, n: Node, d: Data) -> None:
     n.used += 1
     n.effects, n.effect_key, n.key = d["effects"], d["effect_key"], d.get("key")
     n.child, n.spec = d.get("child"), d.get("spec", {})
-    n.holding = "call" if n.child else "slot"
+    n.holding, n.claim = "call" if n.child else "slot", d.get("claim", "")
     n.reserved = d.get("reserved", 0)
     n.until = None
     k.reserved += n.reserved

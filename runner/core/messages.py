@@ -11,6 +11,8 @@ from runner.core.graph import Json
 from runner.manifest.vocabulary import Effects, Exhausted, Mode, Verb
 
 EffectDoubt = Literal["none", "maybe"]
+Claim = Literal["", "shared", "alone"]
+"""How an attempt uses the workspace of its process: beside others that share it, alone (`changed` checks), or not at all."""
 Stored = Mapping[str, Any]
 """A step's result as events hold it: {"value": RESULT} inline, or {"ref": digest, "size": bytes}. RESULT is
 {"output": JSON, "text": str (only when it differs from the output's own text), "checks": [{kind, passed, message}]}."""
@@ -216,7 +218,7 @@ class CallRun:
 @dataclass(frozen=True, slots=True)
 class Go:
     """An attempt may start now: the kernel turns this into intent and task. `lane` is the slot that it takes besides the run's
-    and the process's own (an MCP server, a model endpoint; "" = none)."""
+    and the process's own (an MCP server, a model endpoint; "" = none). With a `claim` it starts when the workspace is its own."""
 
     label: str
     lane: str
@@ -229,6 +231,7 @@ class Go:
     spec: Mapping[str, Json] = field(default_factory=dict)
     secrets: Mapping[str, Sequence[Json]] = field(default_factory=dict)
     reason: str = ""
+    claim: Claim = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,7 +369,7 @@ class RunView(Protocol):
 
 
 class Host(Protocol):
-    """The two questions that a kernel asks. Both must answer from recorded data, config and the mode alone."""
+    """What a kernel asks. Every answer must come from recorded data, config and the mode alone."""
 
     def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
         """What happens to a ready node. Called with run and process slots in hand, right before the intent is committed."""
@@ -378,4 +381,8 @@ class Host(Protocol):
 
     def outputs(self, run: RunView) -> tuple[Json, str | None]:
         """The run's `outputs` (succeeded runs), and an error message when they cannot be computed."""
+        ...
+
+    def keep(self, result: Mapping[str, Any]) -> Stored:
+        """How an event holds this RESULT. What is not inline is committed with the event that names it."""
         ...

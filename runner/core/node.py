@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 
 from runner.core.graph import Body, GraphStep, Json
-from runner.core.messages import Item, Stored
+from runner.core.messages import Claim, Item, Stored
 from runner.core.states import BAD
 from runner.manifest.vocabulary import WORK_VERBS
 
@@ -16,7 +16,7 @@ class Node:
     """A step (`group` None) or an item of one. Implements `messages.NodeView`."""
 
     __slots__ = (
-        "approved", "ask", "attempt", "busy", "child", "cost", "effect_key", "effects", "error", "estimate", "executor",
+        "approved", "ask", "attempt", "busy", "child", "claim", "cost", "effect_key", "effects", "error", "estimate", "executor",
         "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
         "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
         "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
@@ -37,6 +37,8 @@ class Node:
         self.holding = ""
         """What a running attempt occupies: "slot" (run, process and lane), "call" (nothing but its child), or ""."""
         self.label = self.lane = self.model = self.executor = ""
+        self.claim: Claim = ""
+        """What it holds of the workspace; before that, what it waits for."""
         self.effects = ""
         self.effect_key: str | None = None
         """Idempotency key to repeat with, while the last outcome is unknown."""

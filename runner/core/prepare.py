@@ -126,6 +126,9 @@ class Preparer:
         except TemplateError as error:
             return None, f"outputs: {error.message}"
 
+    def keep(self, result: Mapping[str, Any]) -> Stored:
+        return self._world.stored(result)
+
     # ------------------------------------------------------------ what the templates of a step may read
 
     def context(self, run: RunView, node: NodeView) -> dict[str, Json]:
@@ -249,6 +252,7 @@ class Preparer:
             spec=spec,
             secrets=secrets,
             reason=go_reason(node),
+            claim=bind.claim(step, body),
         )
 
     def _spec(self, step: GraphStep, body: Body, context: dict[str, Json], env: Json) -> dict[str, Json]:

@@ -63,6 +63,8 @@ class RunState:
         self.ready: deque[Node] = deque()
         self.parked: dict[str, OrderedDict[str, Node]] = {}
         self.money: deque[Node] = deque()
+        self.claimant: Node | None = None
+        """The node that was first in line for the workspace, while it is asked whether it starts."""
         self.timers: list[tuple[int, str]] = []
         # what this turn decided
         self.events: list[Event] = []
@@ -163,11 +165,11 @@ class RunState:
             self._leave(n)
 
     def occupy(self, n: Node) -> None:
-        """`n` starts to run (its `holding` and `lane` are set)."""
+        """`n` starts to run (its `holding`, `lane` and `claim` are set)."""
         if n.holding == "slot":
             self.active += 1
             if self.live:
-                self.slots.take(n.lane)
+                self.slots.take(n.lane, n.claim)
         elif n.holding == "call":
             self.calls += 1
 
@@ -175,7 +177,7 @@ class RunState:
         if n.holding == "slot":
             self.active -= 1
             if self.live:
-                self.slots.give(n.lane)
+                self.slots.give(n.lane, n.claim)
         elif n.holding == "call":
             self.calls -= 1
             self.idle_children.discard(n.id)
@@ -321,13 +323,13 @@ class RunState:
         """The record is folded: what runs by it holds its slots from now on."""
         for n in self.nodes.values():
             if n.state == "running" and n.holding == "slot":
-                self.slots.take(n.lane)
+                self.slots.take(n.lane, n.claim)
         self.live = True
 
     def release(self) -> None:
         """Give every slot back: this kernel is thrown away."""
         for n in self.nodes.values():
             if n.state == "running" and n.holding == "slot":
-                self.slots.give(n.lane)
+                self.slots.give(n.lane, n.claim)
         self.slots.forget(self.run)
         self.live = False

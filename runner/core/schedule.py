@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+
 from runner.core import ending
 from runner.core.begin import begin, fits
 from runner.core.fold import emit
 from runner.core.gate import gate
 from runner.core.judge import stopping
+from runner.core.messages import Claim
 from runner.core.node import Node
 from runner.core.run_state import RunState
-from runner.core.slots import PROCESS
+from runner.core.slots import PROCESS, WORKSPACE
 
 
 def drain(k: RunState) -> None:
@@ -22,6 +25,9 @@ def drain(k: RunState) -> None:
             ending.give_up(k)
         if not k.dirty and not ending.end_main(k):
             break
+    if not k.parked.get(WORKSPACE):
+        k.parked.pop(WORKSPACE, None)
+        k.slots.leave(WORKSPACE, k.run)
     if not ending.end_run(k):
         ending.pause_or_wake(k)
 
@@ -94,10 +100,12 @@ def _join(k: RunState, group: Node) -> None:
 
 def _start(k: RunState) -> None:
     """Hand out what is free: to those who wait for money or a lane first, they were ready before the others."""
+    if WORKSPACE in k.parked:  # before all: a turn to claim it is over with the next slot that this run takes
+        _unpark(k, WORKSPACE)
     if k.money:
         _start_paid(k)
-    if k.parked:
-        _unpark(k)
+    for lane in list(k.parked):
+        _unpark(k, lane)
     while k.ready and _room(k):
         n = k.ready.popleft()
         n.queued = False
@@ -134,20 +142,26 @@ def _start_paid(k: RunState) -> None:
         k.purse.waiting[k.run] = None
 
 
-def _unpark(k: RunState) -> None:
-    """One look at the head of each lane that has room; a lane whose head cannot start stays as it is."""
-    for lane in list(k.parked):
-        queue = k.parked[lane]
-        while queue and k.slots.may(lane, k.run) and _room(k):
-            id, n = queue.popitem(last=False)
-            if n.state != "pending" or not n.queued:
-                continue
-            n.queued = False
-            begin(k, n)
-            if id in queue:
-                queue.move_to_end(id, last=False)
-                break
-        if queue:
-            k.slots.wait(lane, k.run)
-        else:
-            del k.parked[lane]
+def _unpark(k: RunState, lane: str) -> None:
+    """One look at the head of a lane that has room; a lane whose head cannot start stays as it is."""
+    queue = k.parked[lane]
+    while queue and k.slots.may(lane, k.run, _claim(lane, queue)) and _room(k):
+        id, n = queue.popitem(last=False)
+        if n.state != "pending" or not n.queued:
+            continue
+        n.queued = False
+        k.claimant = n if lane == WORKSPACE else None
+        begin(k, n)
+        k.claimant = None
+        if id in queue:
+            queue.move_to_end(id, last=False)
+            break
+    if queue:
+        k.slots.wait(lane, k.run, _claim(lane, queue))
+    else:
+        del k.parked[lane]
+
+
+def _claim(lane: str, queue: OrderedDict[str, Node]) -> Claim:
+    """What the first in line claims."""
+    return next(iter(queue.values())).claim if lane == WORKSPACE else ""

@@ -14,7 +14,7 @@ from runner.core.begin import check_task
 from runner.core.events import Event
 from runner.core.graph import Json, StepGraph
 from runner.core.kernel import RunKernel
-from runner.core.messages import Cancel, Command, Finish, Host, Outcome, Spawn, Start, Stored
+from runner.core.messages import Cancel, Command, Finish, Host, Outcome, Spawn, Start
 from runner.core.purse import Purse
 from runner.core.run_state import DEFAULT_CONCURRENCY
 from runner.core.slots import Slots
@@ -209,11 +209,16 @@ class Tree:
         if n is None or n.state != "running" or n.child != child:
             return
         self._todo.append((parent, ("child_idle", node, False)))
-        result: Stored = {"value": {"output": outputs}}
-        if state == "succeeded" and n.spec:
-            self._turn.commands.append(Start(check_task(kernel, n, result)))
+        result = {"output": outputs}
+        if (
+            state == "succeeded" and n.spec
+        ):  # in the task it is inline, however large: the worker hands back what is recorded
+            self._turn.commands.append(Start(check_task(kernel, n, {"value": result})))
             return
-        outcome = Outcome("succeeded", result) if state == "succeeded" else self._failure(self.kernels[child], state)
+        succeeded = state == "succeeded"
+        outcome = (
+            Outcome("succeeded", self.host.keep(result)) if succeeded else self._failure(self.kernels[child], state)
+        )
         self._todo.append((parent, ("child", node, n.attempt, outcome, child)))
 
     def _failure(self, child: RunKernel, state: str) -> Outcome:

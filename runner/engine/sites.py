@@ -1,6 +1,7 @@
 """Where an attempt works, the shared workspace or a worktree of its own, and what it did there.
 
-Not here: how files are compared (changes.py), git (worktree.py), the wait for a turn (turns.py), and what becomes of the attempt."""
+Not here: how files are compared (changes.py), git (worktree.py), who may use the workspace at the same time (the kernel's, by the claim
+of each attempt), and what becomes of the attempt."""
 
 from __future__ import annotations
 
@@ -9,20 +10,16 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from runner.core.messages import StepTask
 from runner.engine import changes
 from runner.engine.logs import log_path, private_folder
 from runner.engine.secrets import Unready
-from runner.engine.turns import Turns
 from runner.engine.worktree import Conflict, Diff, Git, GitFailed, State, Worktree, Worktrees
 from runner.paths import write_atomic
 
 __all__ = ["Conflict", "Git", "GitFailed", "Site", "Sites", "Touched"]
-
-SHARING: Final = frozenset({"run", "agent"})
-"""Verbs that may touch any file of the workspace."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +39,6 @@ class Site:
 
     task: StepTask
     root: Path
-    turn: bool = False
     area: changes.Area | None = None
     before: changes.Snapshot = field(default_factory=dict)
     tree: Worktree | None = None
@@ -64,7 +60,6 @@ class Sites:
         self._workspace, self._notes, self._limit = workspace.resolve(), state / "touched", limit
         self._own = (*own, state / "touched", state / "worktrees")
         self._trees = Worktrees(state / "worktrees", workspace, git)
-        self._turns = Turns()
         self._watching: set[Site] = set()
         self._known: changes.Snapshot = {}
         """The last snapshot: what has not changed since is not read again."""
@@ -72,22 +67,18 @@ class Sites:
     # ------------------------------------------------------------ before the call
 
     async def enter(self, task: StepTask) -> Site:
-        """A place to work in, once it is this attempt's turn. Nothing of the step has happened by then. Raises Unready."""
+        """A place to work in. Nothing of the step has happened by then. Raises Unready."""
         spec = task.spec
         if spec.get("workspace"):
             return await self._own_worktree(task, spec["workspace"])
         only = _watched(task)
         site = Site(task, self._workspace, watched=only is not None)
-        if only is None and task.verb not in SHARING:
-            return site
-        await self._turns.enter(alone=only is not None)
-        site.turn = True
-        try:
-            if only is not None:
+        if only is not None:
+            try:
                 await self._watch(site, only)
-        except BaseException:
-            self.release(site)
-            raise
+            except BaseException:
+                self.release(site)
+                raise
         return site
 
     async def _own_worktree(self, task: StepTask, spec: Mapping[str, Any]) -> Site:
@@ -168,11 +159,8 @@ class Sites:
                 await asyncio.to_thread(self._leave_note, site, failed)
 
     def release(self, site: Site) -> None:
-        """Give the turn back; whatever else the attempt left is found by the next one. At once, so that cancellation may call it."""
+        """The attempt is over; whatever it left is found by the next one. At once, so that cancellation may call it."""
         self._watching.discard(site)
-        if site.turn:
-            site.turn = False
-            self._turns.leave()
 
     async def forget(self, run: str) -> None:
         """The run's leg has ended: worktrees that were kept only for a next attempt are removed."""

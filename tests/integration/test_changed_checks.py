@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from attempt_bench import Bench, changed, make_task, script_task
+from attempt_bench import Bench, changed, make_task
 
-from runner.core.messages import Outcome
 from runner.digest import digest_bytes
 from runner.engine import changes
 from runner.executors.local import LocalCommands
@@ -83,48 +81,6 @@ async def test_another_step_answers_only_for_itself(bench: Bench) -> None:
     await bench.script("echo x >> setup.py", SRC)
     outcome = await bench.script("echo new > src/b.py", SRC, node="other")
     assert outcome.state == "succeeded", outcome.message
-
-
-async def test_a_step_that_is_watched_never_runs_beside_a_command(bench: Bench) -> None:
-    inside = asyncio.Event()
-    leave = asyncio.Event()
-
-    async def act(request: Request) -> CallResult:
-        inside.set()
-        await leave.wait()
-        (bench.work / "src" / "b.py").write_text("new")
-        return CallResult(output="ok")
-
-    watched = asyncio.create_task(bench.told(act, SRC))
-    await asyncio.wait_for(inside.wait(), 10)
-    beside = asyncio.create_task(bench.script("echo x >> setup.py", node="other"))
-    tool = await bench.attempts.run(make_task("model", {"prompt": "hi"}), lambda note: None)
-    assert tool.error_class == "invalid"  # what cannot touch files does not wait
-    assert not beside.done()
-    leave.set()
-    assert (await watched).state == "succeeded"
-    assert (await beside).state == "succeeded"
-
-
-async def test_an_attempt_cancelled_while_it_waits_for_its_turn_had_no_effect(bench: Bench) -> None:
-    leave, inside = asyncio.Event(), asyncio.Event()
-
-    async def act(request: Request) -> CallResult:
-        inside.set()
-        await leave.wait()
-        return CallResult(output="ok")
-
-    watched = asyncio.create_task(bench.told(act, SRC))
-    await asyncio.wait_for(inside.wait(), 10)
-    waits = asyncio.create_task(bench.attempts.run(script_task("touch ran", node="other"), lambda note: None))
-    await asyncio.sleep(0)
-    waits.cancel()
-    outcome: Outcome = await waits
-    assert (outcome.state, outcome.error_class, outcome.effect) == ("cancelled", "cancelled", "none")
-    leave.set()
-    await watched
-    assert not (bench.work / "ran").exists()
-    assert (await bench.script("echo free")).state == "succeeded"
 
 
 async def test_what_another_step_saves_meanwhile_is_not_the_watched_ones(bench: Bench) -> None:

@@ -171,7 +171,7 @@ def items_are_derived_at_the_next_start(patch: Patch) -> None:
 
 def lanes_are_not_counted(patch: Patch) -> None:
     free = Slots.free
-    patch.setattr(Slots, "free", lambda self, lane="": free(self))
+    patch.setattr(Slots, "free", lambda self, lane="", claim="": free(self))
 
 
 MUTANTS: dict[str, Callable[[Patch], None]] = {

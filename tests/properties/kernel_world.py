@@ -37,6 +37,7 @@ from runner.core.messages import (
     RunView,
     Skip,
     StepTask,
+    Stored,
 )  # fmt: skip
 from runner.core.slots import Slots
 from runner.digest import digest
@@ -223,6 +224,9 @@ class WorldHost:
             repair_max=body.repair.max if body.repair else 0,
             consent=frozenset(step.own_retry_errors) | named,
         )
+
+    def keep(self, result: Mapping[str, Any]) -> Stored:
+        return {"value": dict(result)}
 
     def outputs(self, run: RunView) -> tuple[Json, str | None]:
         return {id: _output(run, id) for id in run.nodes if "[" not in id}, None

@@ -9,7 +9,7 @@ from typing import Any
 from runner.core.events import Event
 from runner.core.graph import Body, Edge, Fan, GraphStep, StepGraph
 from runner.core.kernel import RunKernel
-from runner.core.messages import Candidate, Go, NodeView, Options, Outcome, Prepared, RunView, Start, StepTask
+from runner.core.messages import Candidate, Go, NodeView, Options, Outcome, Prepared, RunView, Start, StepTask, Stored
 from runner.core.slots import Slots
 
 T0 = 1_000_000
@@ -61,6 +61,9 @@ class StageHost:
 
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
         return self.ways.get(node.id, self.ways.get(node.id.split("[")[0], Options(candidates=(Candidate("a"),))))
+
+    def keep(self, result: Mapping[str, Any]) -> Stored:
+        return {"value": dict(result)}
 
     def outputs(self, run: RunView) -> tuple[Any, str | None]:
         return self.result

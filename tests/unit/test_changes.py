@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import time
 from pathlib import Path
@@ -12,7 +11,6 @@ import pytest
 from runner.digest import digest_bytes
 from runner.engine import changes
 from runner.engine.changes import Area, TooMany, area, carried, judged, products, snapshot, touched, with_carried
-from runner.engine.turns import Turns
 
 OLD_NS = 1_600_000_000_123_456_789
 
@@ -191,65 +189,3 @@ def test_what_an_earlier_attempt_touched_stays_touched_until_it_is_put_back(work
     (work.root / "junk").unlink()
     write(work.root / "src" / "b.py", "repaired", OLD_NS + 9)
     assert list(touched(work, again)) == ["src/b.py"]
-
-
-# ---------------------------------------------------------------- turns
-
-
-async def test_attempts_share_the_workspace_unless_one_must_be_alone() -> None:
-    turns, order = Turns(), []
-
-    async def work(name: str, alone: bool, until: asyncio.Event) -> None:
-        await turns.enter(alone=alone)
-        order.append(name)
-        await until.wait()
-        order.append(f"{name} ends")
-        turns.leave()
-
-    first, alone, last = asyncio.Event(), asyncio.Event(), asyncio.Event()
-    async with asyncio.timeout(5), asyncio.TaskGroup() as group:
-        for name, by_itself, until in (
-            ("a", False, first), ("b", False, first), ("c", True, alone), ("d", False, last), ("e", False, last),
-        ):  # fmt: skip
-            group.create_task(work(name, by_itself, until))
-        await _settle()
-        assert order == ["a", "b"]  # d and e came after c: they do not overtake it
-        first.set()
-        await _settle()
-        assert order[2:] == ["a ends", "b ends", "c"]
-        alone.set()
-        await _settle()
-        assert order[5:] == ["c ends", "d", "e"]
-        last.set()
-
-
-async def test_whoever_gives_up_waiting_stands_in_nobodys_way() -> None:
-    turns = Turns()
-    await turns.enter(alone=False)
-    waits = asyncio.create_task(turns.enter(alone=True))
-    behind = asyncio.create_task(turns.enter(alone=False))
-    await _settle()
-    assert not behind.done()
-    waits.cancel()
-    await asyncio.wait_for(behind, 5)
-    turns.leave()
-    turns.leave()
-    await asyncio.wait_for(turns.enter(alone=True), 5)
-
-
-async def test_a_turn_that_comes_as_its_attempt_is_cancelled_is_given_on() -> None:
-    turns = Turns()
-    await turns.enter(alone=True)
-    waits = asyncio.create_task(turns.enter(alone=True))
-    await _settle()
-    turns.leave()
-    waits.cancel()
-    with pytest.raises(asyncio.CancelledError):
-        await waits
-    await asyncio.wait_for(turns.enter(alone=True), 5)
-
-
-async def _settle() -> None:
-    """Let everything run that can."""
-    for _ in range(20):
-        await asyncio.sleep(0)
