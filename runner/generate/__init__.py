@@ -1,0 +1,1 @@
+"""Manifests from a template and rows."""

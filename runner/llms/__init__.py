@@ -1,0 +1,1 @@
+"""Model calls: one adapter a library, one table of errors."""
