@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Protocol
 
 Millis = int
@@ -21,6 +22,25 @@ class SystemClock:
 
     def now(self) -> Millis:
         return time.time_ns() // 1_000_000
+
+
+def _monotonic() -> Millis:
+    return time.monotonic_ns() // 1_000_000
+
+
+class SteadyClock:
+    """A wall clock that may be set forward but not back: time goes on from where it was, as fast as the monotonic clock. Whoever waits
+    for a moment that this clock told never waits longer than he asked for."""
+
+    def __init__(self, wall: Clock, elapsed: Callable[[], Millis] = _monotonic) -> None:
+        self._wall, self._elapsed = wall, elapsed
+        self._last, self._at = wall.now(), elapsed()
+
+    def now(self) -> Millis:
+        at = self._elapsed()
+        self._last = max(self._wall.now(), self._last + at - self._at)
+        self._at = at
+        return self._last
 
 
 class FakeClock:

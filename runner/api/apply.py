@@ -14,7 +14,7 @@ from runner.api.queries import find_run, run_result
 from runner.api.request import Control, Request
 from runner.api.results import ApplyResult, RunResult, gravest
 from runner.api.settings import Settings
-from runner.clock import Clock, SystemClock
+from runner.clock import Clock, SteadyClock, SystemClock
 from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
@@ -38,7 +38,7 @@ async def apply(
     """Converge every manifest: run, resume, or leave it. Raises UsageError, InvalidInput, StoreError; a run that another runner
     drives, or that waits for a person, is a RunResult with its exit code while the others go on. `store`: as in `open_app`. `confirm` sees the whole
     plan before anything of it happens, and raises to stop that."""
-    clock, control = clock or SystemClock(), control or Control()
+    clock, control = clock or SteadyClock(SystemClock()), control or Control()
     async with open_app(
         settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store, on_warning=control.warn
     ) as app:
@@ -140,7 +140,7 @@ async def resume(
     clock: Clock | None = None,
 ) -> ApplyResult:
     """Go on with one run. With `from_step`: a new run that reuses what is before that step. Raises UsageError, StoreError."""
-    clock, control = clock or SystemClock(), control or Control()
+    clock, control = clock or SteadyClock(SystemClock()), control or Control()
     async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, on_warning=control.warn) as app:
         control.listen(app.drain, app.stop)
         row = root_of(app, reference)
@@ -212,7 +212,7 @@ async def _answer(
     clock: Clock | None,
     node: str | None = None,
 ) -> ApplyResult:
-    async with open_app(settings, sinks=(), clock=clock or SystemClock(), jobs=None) as app:
+    async with open_app(settings, sinks=(), clock=clock or SteadyClock(SystemClock()), jobs=None) as app:
         row, found = root_of(app, reference), find_run(app.store, reference)
         if node is not None:
             found = _holder(app, found, node)
