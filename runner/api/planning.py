@@ -28,6 +28,7 @@ from runner.manifest.vocabulary import Effects
 from runner.paths import tree_digest
 from runner.ports import RunRow, StepRow, Store
 from runner.store.encode import BadValue, encode
+from runner.templating import TemplateError
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +109,7 @@ def _plan_one(
         encode(given)
     except BadValue as error:  # a byte of the command line that is not UTF-8
         raise InvalidInput(f"{graph.name}: inputs: {error}") from error
+    _refuse_useless(graph, inputs)
     workspace = settings.workspace
     files = files_fingerprint(graph, inputs, workspace)
     task = task_digest(graph.name, given)
@@ -135,8 +137,23 @@ def given_inputs(graph: StepGraph, request: Request) -> dict[str, Any]:
     given = {name: value for name, value in request.values.items() if name in graph.inputs}
     for name, text in request.texts.items():
         if name in graph.inputs:
-            given[name] = bind.parse_input(graph.inputs[name], text)
+            try:
+                given[name] = bind.parse_input(graph.inputs[name], text)
+            except bind.BindError as error:
+                raise InvalidInput(f"{graph.name}: input `{name}`: {error.message}") from error
     return given
+
+
+def _refuse_useless(graph: StepGraph, inputs: Mapping[str, Any]) -> None:
+    """What the whole run stands on must be computable before it begins. What one step needs fails that step."""
+    what = "vars"
+    try:
+        values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
+        what = "the run's limits"
+        bind.run_timeout_ms(graph, values)
+        bind.budget(graph.budget, values)
+    except (bind.BindError, TemplateError) as error:
+        raise InvalidInput(f"{graph.name}: {what}: {error.message}") from error
 
 
 def files_fingerprint(graph: StepGraph, inputs: Mapping[str, Any], workspace: Path) -> str:
@@ -145,8 +162,16 @@ def files_fingerprint(graph: StepGraph, inputs: Mapping[str, Any], workspace: Pa
     if not steps:
         return ""
     values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
-    patterns = {pattern for step in steps for item in _rows(step, values) for pattern in file_patterns(step, item)}
+    patterns = {pattern for step in steps for pattern in _patterns(step, values)}
     return tree_digest(workspace, sorted(patterns))
+
+
+def _patterns(step: GraphStep, values: Mapping[str, Any]) -> list[str]:
+    """The globs of a step; none when they cannot be computed: such a step fails by itself, with the reason."""
+    try:
+        return [pattern for row in _rows(step, values) for pattern in file_patterns(step, row)]
+    except (bind.BindError, TemplateError):
+        return []
 
 
 def _rows(step: GraphStep, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:

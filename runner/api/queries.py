@@ -17,14 +17,14 @@ def find_run(store: Store, reference: str) -> RunRow:
         raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
     if row := store.run(reference):
         return row
+    if named := store.runs(name=reference, limit=1):  # before prefixes: `cafe` is a name, and may begin the id of another run
+        return named[0]
     found = store.find(reference)
     if len(found) == 1:
         return found[0]
     if len(found) > 1:
         names = ", ".join(row.run for row in found)
         raise UsageError(f"{reference!r} is the start of several runs: {names}", hint="give more of the id")
-    if named := store.runs(name=reference, limit=1):
-        return named[0]
     raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
 
 

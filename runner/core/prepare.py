@@ -115,13 +115,13 @@ class Preparer:
 
     def outputs(self, run: RunView) -> tuple[Json, str | None]:
         graph: StepGraph = run.graph
-        context = {
-            "inputs": run.inputs,
-            "vars": self._vars_of(run),
-            "steps": steps_view(run, [step.id for step in graph.steps], self._world.fetch),
-            "run": run_view(run, self._world.run_dir(run.run), ended=True),
-        }
         try:
+            context = {
+                "inputs": run.inputs,
+                "vars": self._vars_of(run),
+                "steps": steps_view(run, [step.id for step in graph.steps], self._world.fetch),
+                "run": run_view(run, self._world.run_dir(run.run), ended=True),
+            }
             return render_tree(graph.outputs, context, tolerant=True), None
         except TemplateError as error:
             return None, f"outputs: {error.message}"
@@ -158,7 +158,8 @@ class Preparer:
     # ------------------------------------------------------------ deciding
 
     def _prepare(self, run: RunView, node: NodeView, step: GraphStep, now: int) -> Prepared:
-        if skip := _skipped_by_mode(run, step, self._values(run, node)):
+        values = self._values(run, node)
+        if skip := _skipped_by_mode(run, step, values):
             return skip
         fans = step.fan is not None and node.item is None
         context = self.context(run, node)
@@ -166,6 +167,8 @@ class Preparer:
             return Skip(f"when: {step.when} is false")
         if fans:
             return self._expand(run, node, step, context)
+        for mode in step.faults:  # whatever mode holds when it ends, its policy can be told
+            bind.policy(step, mode, values)
         body = step.bodies[node.level]
         if refusal := self._policy.refusal(body):
             return Broken("denied", refusal)

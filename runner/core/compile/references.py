@@ -145,11 +145,11 @@ class _Reader:
                 self._unknown("unknown-field", place, ref, ref.path[0], "`run` has no field", fields)
         elif draft is not None and ref.path[0] in RUN_FIELDS - {"name"}:
             draft.volatile = True
-        elif draft is None and ref.path[0] in ("id", "dir"):
+        elif draft is None and ref.path[0] in ("id", "dir") and place.loc[0] != "outputs":
             self._mark_volatile(place)
 
     def _mark_volatile(self, place: Place) -> None:
-        """`env` is part of every command, `cwd` of `defaults` of every command and agent."""
+        """`env` is part of every command, `cwd` of `defaults` of every command and agent; `outputs` are no part of a step."""
         users = {"run", "agent"} if place.loc[-1] == "cwd" else {"run"}
         for draft in self.c.drafts.values():
             if not users.isdisjoint(_verbs(draft)):

@@ -1,0 +1,104 @@
+"""What a stranger's inputs do: values that fit nothing are refused in words, before anything runs, and never as a defect of ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from cli_project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path, capsys)
+
+
+@pytest.mark.parametrize("verb", ["plan", "apply"])
+def test_the_text_of_an_input_that_is_not_of_its_type_is_refused(project: Project, verb: str) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\ninputs: {n: integer}\nsteps: {a: {set: {n: '{{ inputs.n }}'}}}\n")
+    refused = project.cli(verb, "m.yaml", "-i", "n=abc")
+    assert refused.code == 2
+    assert 'm: input `n`: expected integer, not "abc"' in refused.err
+
+
+@pytest.mark.parametrize(
+    ("top", "says"),
+    [
+        ("vars: {x: '{{ inputs.t | int }}'}", "m: vars: text that is not a whole number"),
+        ("timeout: '{{ inputs.t }}'", "m: the run's limits: timeout: expected a duration"),
+        ("budget: {usd: '{{ inputs.t }}'}", "m: the run's limits: budget.usd: expected a number"),
+    ],
+)
+def test_what_the_whole_run_stands_on_is_computed_before_it_begins(project: Project, top: str, says: str) -> None:
+    project.write(
+        "m.yaml",
+        f"ares: v1\nname: m\ninputs: {{t: {{type: string, default: soon}}}}\n{top}\nsteps: {{a: {{set: {{n: 1}}}}}}\n",
+    )
+    for verb in ("plan", "apply"):
+        refused = project.cli(verb, "m.yaml")
+        assert (refused.code, says in refused.err) == (2, True), refused.err
+    assert project.cli("status", "--json").json["runs"] == []
+
+
+@pytest.mark.parametrize(
+    ("keys", "says"),
+    [
+        ("matrix: {os: '{{ inputs.t }}'}, files: ['{{ matrix.os }}']", "matrix.os: expected a list"),
+        ("faults: {retry: {max: '{{ inputs.t }}'}}", "faults.retry.max: expected a whole number"),
+        ("faults: {brainstem: {exhausted: '{{ inputs.t }}'}}", "faults.exhausted: expected one of"),
+    ],
+)
+def test_what_one_step_needs_fails_that_step_only(project: Project, keys: str, says: str) -> None:
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\ninputs: {t: {type: string, default: soon}}\n"
+        f"steps: {{a: {{run: [echo, x], effects: none, {keys}}}, b: {{set: {{n: 1}}}}}}\n",
+    )
+    assert says in project.cli("plan", "m.yaml").out
+    done = project.cli("apply", "m.yaml", "--json")
+    assert done.code == 1, done.err
+    steps = done.json["runs"][0]["steps"]
+    assert steps["b"]["state"] == "succeeded"
+    assert steps["a"]["error"]["class"] == "invalid"
+    assert says in steps["a"]["error"]["message"]
+
+
+def test_the_vars_of_a_called_manifest_that_cannot_be_computed_fail_the_call(project: Project) -> None:
+    project.write(
+        "callee.yaml",
+        "ares: v1\nname: callee\ninputs: {t: string}\nvars: {x: '{{ inputs.t | int }}'}\ntimeout: '{{ inputs.t }}'\n"
+        "steps: {a: {set: {n: '{{ vars.x }}'}}}\n",
+    )
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {call: callee, with: {t: soon}}, b: {set: {n: 1}}}\n")
+    done = project.cli("apply", "m.yaml", "--json")
+    assert done.code == 1, done.err
+    steps = done.json["runs"][0]["steps"]
+    assert (steps["a"]["state"], steps["a"]["error"]["class"], steps["b"]["state"]) == (
+        "failed",
+        "invalid",
+        "succeeded",
+    )
+
+
+def test_outputs_that_name_the_run_keep_steps_reusable(project: Project) -> None:
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps: {a: {run: [echo, x], effects: none}}\noutputs: {run: '{{ run.id }}', dir: '{{ run.dir }}'}\n",
+    )
+    assert "never reused" not in project.cli("plan", "m.yaml").out
+    assert project.cli("apply", "m.yaml").code == 0
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps: {a: {run: [echo, x], effects: none}}\noutputs: {run: 'is {{ run.id }}'}\n",
+    )
+    assert project.cli("apply", "m.yaml", "--json").json["runs"][0]["steps"]["a"]["reused"]
+
+
+def test_a_manifest_s_name_comes_before_the_start_of_another_run_s_id(project: Project) -> None:
+    project.write("first.yaml", "ares: v1\nname: first\nsteps: {a: {set: {n: 1}}}\n")
+    run = project.cli("apply", "first.yaml", "--json").json["runs"][0]["run"]
+    name = run[:3]
+    project.write(f"{name}.yaml", f"ares: v1\nname: {name}\nsteps: {{a: {{set: {{n: 1}}}}}}\n")
+    project.cli("apply", f"{name}.yaml")
+    assert project.cli("show", name, "--json").json["manifest"] == name
