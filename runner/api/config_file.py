@@ -1,20 +1,17 @@
-"""Finding and reading config.yaml, and the project root."""
+"""Reading config.yaml: the file that `config_place.py` finds."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from runner.api.config_place import locate_config
 from runner.diagnostics.model import Diagnostic
 from runner.errors import UsageError
-from runner.manifest.config import CONFIG_KEYS, is_foreign
+from runner.manifest.config import is_foreign
 from runner.syntax import Document, Limits, read
-
-NAME = "config.yaml"
-_OURS = re.compile(rf"^(?:{'|'.join(sorted(CONFIG_KEYS))})[ \t]*:", re.MULTILINE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,46 +31,9 @@ class ConfigFile:
 
 
 def find_config(path: Path | None, start: Path, env: Mapping[str, str]) -> ConfigFile | None:
-    """`path`, else `RUNNER_CONFIG`, else config.yaml beside the nearest `.ares/`, in `start`, or in the project root."""
-    named = path or (Path(env["RUNNER_CONFIG"]) if env.get("RUNNER_CONFIG") else None)
-    if named is not None:
-        file = start / named.expanduser()
-        if not file.is_file():
-            raise UsageError(
-                f"no config file {named}", hint="name one with --config or RUNNER_CONFIG, or leave both out"
-            )
-        return _read(file, str(named))
-    ares = _nearest(start, ".ares")
-    folders = [ares, start] if ares else [start]
-    found = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None) or _above(start)
-    return _read(found, NAME if found.parent == start else str(found)) if found else None
-
-
-def project_root(start: Path) -> Path:
-    """The folder of the nearest `.ares/`, else of the nearest config.yaml, else of the nearest `.git`, else `start`."""
-    above = _above(start)
-    return _nearest(start, ".ares") or (above.parent if above else None) or _nearest(start, ".git") or start
-
-
-def _nearest(start: Path, name: str) -> Path | None:
-    return next((folder for folder in (start, *start.parents) if (folder / name).exists()), None)
-
-
-def _above(start: Path) -> Path | None:
-    """The nearest config.yaml. Above `start` only one that looks like ours counts: other programs have a config.yaml too."""
-    for folder in (start, *start.parents):
-        file = folder / NAME
-        if file.is_file() and (folder == start or _looks_ours(file)):
-            return file
-    return None
-
-
-def _looks_ours(file: Path) -> bool:
-    try:
-        with file.open("rb") as opened:
-            return bool(_OURS.search(opened.read(Limits().file_bytes).decode("utf-8", "replace")))
-    except OSError:
-        return False
+    """The config file that `locate_config` finds, read."""
+    found = locate_config(path, start, env)
+    return _read(*found) if found else None
 
 
 def _read(path: Path, name: str) -> ConfigFile:

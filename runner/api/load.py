@@ -6,12 +6,13 @@ callees before their callers (core/compile).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from runner.api.facts import facts_of
+from runner.api.finding import Look, find
 from runner.api.healing import further, heal
 from runner.api.settings import Settings
 from runner.core.compile import Callees, call_order, callee_names, compile_manifest, file_references, merge_partials
@@ -22,8 +23,6 @@ from runner.manifest.model import Manifest, Partial
 from runner.manifest.problems import check
 from runner.paths import PathEscape, TooLarge, read_inside
 from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
-
-SUFFIXES = (".yaml", ".yml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +44,8 @@ class Loaded:
     sources: Mapping[str, str]
     files: int
     called: frozenset[str] = frozenset()
+    looks: tuple[Look, ...] = ()
+    """At the files that were named by those found, whether they are there or not."""
 
     @property
     def failed(self) -> bool:
@@ -89,12 +90,13 @@ class _Reading:
     broken: set[str] = field(default_factory=set)
     seen: set[Path] = field(default_factory=set)
     files: int = 0
+    looks: list[Look] = field(default_factory=list)
 
 
 def load(paths: Sequence[str | Path], settings: Settings) -> Loaded:
     """Read, check and compile everything under `paths`. Raises UsageError when a path does not exist."""
     reading = _Reading(settings)
-    for path, named in _find(paths):
+    for path, named in find(paths):
         _read_file(reading, path, named)
     _read_callees(reading)
     graphs = _compile_all(reading)
@@ -104,32 +106,12 @@ def load(paths: Sequence[str | Path], settings: Settings) -> Loaded:
         for name, draft in reading.drafts.items()
         if name in graphs
     )
-    return Loaded(manifests, tuple(arrange(reading.diagnostics)), reading.sources, reading.files, called)
+    return Loaded(
+        manifests, tuple(arrange(reading.diagnostics)), reading.sources, reading.files, called, tuple(reading.looks)
+    )
 
 
 # ---------------------------------------------------------------- files
-
-
-def _find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
-    for given in paths:
-        path = Path(given)
-        if path.is_dir():
-            yield from ((found, False) for found in _walk(path))
-        elif path.exists():
-            yield path, True
-        else:
-            raise UsageError(f"no file or folder {str(path)!r}", hint="give manifests, or folders that hold some")
-
-
-def _walk(folder: Path) -> Iterator[Path]:
-    """Manifest files below `folder` by path, without hidden ones and symlinks."""
-    for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.is_symlink():
-            continue
-        if entry.is_dir():
-            yield from _walk(entry)
-        elif entry.suffix in SUFFIXES and entry.is_file():  # reading a pipe would never end
-            yield entry
 
 
 def _read_file(reading: _Reading, path: Path, named: bool) -> None:
@@ -251,6 +233,7 @@ def _file_text(
     base = path.parent.resolve()
     root = reading.settings.project_root
     root = root if base.is_relative_to(root) else base
+    reading.looks.append(Look(text, str(base), str(root)))
     try:
         return read_inside(root, base, text, reading.settings.config.limits.file_bytes).decode("utf-8")
     except PathEscape:
@@ -278,6 +261,7 @@ def _read_callees(reading: _Reading) -> None:
             if name not in reading.drafts and name not in reading.broken:
                 beside = draft.path.parent / f"{name}.yaml"
                 before = set(reading.drafts)
+                reading.looks.append(Look(str(beside)))
                 if beside.is_file() and not beside.is_symlink():
                     _read_file(reading, beside, named=False)
                 todo += [reading.drafts[new] for new in set(reading.drafts) - before]

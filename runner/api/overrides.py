@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from runner.diagnostics.model import Loc, Problem
-from runner.manifest.config import CONFIG_KEYS, Config
+from runner.manifest.config import Config
 from runner.manifest.references import SECRET_KEYS
+from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.syntax import read
 
 _SECTIONED = re.compile(r"RUNNER_([A-Z0-9]+(?:_[A-Z0-9]+)*)((?:__[A-Z0-9]+(?:_[A-Z0-9]+)*)+)")

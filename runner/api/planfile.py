@@ -15,8 +15,8 @@ from typing import Any
 from pydantic import ValidationError
 
 from runner import __version__
-from runner.api.planning import PlannedManifest, latest_run
-from runner.api.queries import shown_state
+from runner.api.planning import PlannedManifest
+from runner.api.queries import latest_run, shown_state
 from runner.api.request import Request
 from runner.api.secrets import SecretSource
 from runner.api.settings import Settings

@@ -10,7 +10,7 @@ from typing import Any, Literal
 from runner.api import select
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
-from runner.api.queries import shown_state
+from runner.api.queries import latest_run, products_of, shown_state
 from runner.api.request import Request
 from runner.api.select import Part
 from runner.api.settings import Settings
@@ -181,18 +181,10 @@ def _rows(step: GraphStep, values: Mapping[str, Any]) -> list[Mapping[str, Any]]
     return [{**values, "matrix": item.value} for item in bind.matrix_items(step, values)]
 
 
-def latest_run(store: Store, task: str) -> RunRow | None:
-    """The newest run of a task that no other one superseded."""
-    return next((row for row in store.runs(task=task, limit=20) if row.state != "superseded"), None)
-
-
 def _earlier(row: RunRow, store: Store, workspace: Path) -> Earlier:
     changed = None
     if row.state == "succeeded":
-        written: dict[str, str] = {}
-        for step in sorted(store.steps(row.run), key=lambda step: step.ended or 0):
-            written |= step.products  # of several steps that wrote a file the last one counts
-        changed = changed_product(workspace, written)
+        changed = changed_product(workspace, products_of(store.steps(row.run)))
     return Earlier(row.run, row.state, row.manifest, row.fingerprint, row.owner_alive, changed)
 
 

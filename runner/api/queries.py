@@ -68,11 +68,24 @@ def _step_result(row: StepRow, items: Mapping[str, StepResult]) -> StepResult:
     )
 
 
-def run_result(store: Store, run: str, action: str) -> RunResult:
-    """A run as `apply --json` and `show --json` tell it."""
+def latest_run(store: Store, task: str) -> RunRow | None:
+    """The newest run of a task that no other one superseded."""
+    return next((row for row in store.runs(task=task, limit=20) if row.state != "superseded"), None)
+
+
+def products_of(rows: Sequence[StepRow]) -> dict[str, str]:
+    """The files that the steps of a run wrote, by path: digest. Of several steps that wrote a file the last one counts."""
+    written: dict[str, str] = {}
+    for step in sorted(rows, key=lambda step: step.ended or 0):
+        written |= step.products
+    return written
+
+
+def run_result(store: Store, run: str, action: str, steps: Sequence[StepRow] | None = None) -> RunResult:
+    """A run as `apply --json` and `show --json` tell it. `steps`: its steps, when they are at hand."""
     row = store.run(run)
     assert row is not None
-    rows = in_written_order(store, row, store.steps(run))
+    rows = in_written_order(store, row, store.steps(run) if steps is None else steps)
     reasons = suspension_reasons(store, run) if row.state == "suspended" else ()
     state = shown_state(row)
     return RunResult(

@@ -11,7 +11,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from runner.api.config_file import ConfigFile, find_config, project_root
+from runner.api.config_file import ConfigFile, find_config
+from runner.api.config_place import project_root
 from runner.api.overrides import Override, environment, flags, merge
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.diagnostics.render import path_text

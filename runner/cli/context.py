@@ -4,30 +4,46 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from runner.api.settings import Settings, load_config
+from runner.api.checking import Checked, Memory
 from runner.cli.output import options, print_diagnostics
+from runner.diagnostics.model import Diagnostic
 from runner.errors import InvalidInput, UsageError
-from runner.ports import Store
+
+if TYPE_CHECKING:  # what a command imports before it knows whether anything has to be done is its start-up
+    from runner.api.settings import Settings
+    from runner.ports import Store
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 
 def settings_of(overrides: Mapping[str, Any] | None = None) -> Settings:
     """The settings of this command. Raises InvalidInput when the config has mistakes; its warnings go to stderr."""
+    from runner.api.settings import load_config
+
     config = options().get("config")
     settings = load_config(Path(config) if config else None, start=_here(), env=os.environ, overrides=overrides)
     if not settings.ok:
         raise InvalidInput(f"{settings.file or 'the config'} has mistakes; nothing ran", settings.diagnostics)
-    if settings.diagnostics and not options().get("quiet"):
-        print_diagnostics(settings.diagnostics, {})
+    warn_of_config(settings.diagnostics)
     return settings
+
+
+def warn_of_config(diagnostics: Sequence[Diagnostic]) -> None:
+    """What is odd about a config that may be used, on stderr."""
+    if diagnostics and not options().get("quiet"):
+        print_diagnostics(diagnostics, {})
+
+
+def memory_of(paths: Sequence[str]) -> Memory:
+    """What is known of these paths since an earlier command."""
+    return Memory(paths, options().get("config"), _here(), os.environ)
 
 
 def _here() -> Path:
@@ -38,7 +54,7 @@ def _here() -> Path:
 
 
 @contextmanager
-def reading(settings: Settings) -> Iterator[Store]:
+def reading(settings: Settings | Checked) -> Iterator[Store]:
     """The record, for reading only: a missing one reads as empty, nothing is made. Raises the StoreError family."""
     from runner.clock import SystemClock
     from runner.store.sqlite import SqliteStore

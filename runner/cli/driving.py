@@ -9,22 +9,25 @@ import sys
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from runner.api.checking import Checked
 from runner.api.request import Control
 from runner.api.results import ApplyResult
-from runner.api.settings import Settings
 from runner.cli.context import reading
 from runner.cli.output import err, options, out, out_json, painter, safe, wants_color
 from runner.cli.summary import summary
 from runner.clock import SystemClock
-from runner.core.graph import StepGraph
 from runner.errors import RunnerError, StoreError
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
 from runner.reporters.progress import Standing
+
+if TYPE_CHECKING:
+    from runner.api.settings import Settings
+    from runner.core.graph import StepGraph
 
 F = TypeVar("F", bound=Callable[..., Any])
 Work = Callable[[Sequence[Sink], Control], Coroutine[Any, Any, ApplyResult]]
@@ -63,6 +66,11 @@ def drive(
     finally:
         for sink in sinks:
             sink.close()
+    return tell(result, settings, json_=json_, events=events)
+
+
+def tell(result: ApplyResult, settings: Settings | Checked, *, json_: bool, events: bool) -> int:
+    """The last word on stdout; returns the exit code."""
     if events:
         out_json(result.to_json(), indent=None)
     elif json_:

@@ -2,31 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from runner.api.load import Loaded, load
-from runner.api.settings import Settings
 from runner.cli.output import err, options, print_diagnostics
+from runner.diagnostics.model import Diagnostic
 from runner.errors import InvalidInput
+
+if TYPE_CHECKING:
+    from runner.api.load import Loaded
+    from runner.api.settings import Settings
 
 
 def load_all(paths: Sequence[str], settings: Settings) -> Loaded:
     """Everything under `paths`. One invalid manifest stops everything: raises InvalidInput once all mistakes are printed."""
+    from runner.api.load import load
+
     loaded = load(paths, settings)
-    shown = [d for d in loaded.diagnostics if d.severity != "note" or options().get("verbose")]
-    if shown and (loaded.failed or not options().get("quiet")):
-        print_diagnostics(shown, loaded.sources)
+    print_found(loaded.diagnostics, loaded.sources, even_quiet=loaded.failed)
     if loaded.failed:
         count = sum(d.severity == "error" for d in loaded.diagnostics)
         raise InvalidInput(f"{'one mistake' if count == 1 else f'{count} mistakes'} in the manifests; nothing ran")
     if not loaded.manifests:
-        say_empty(paths, loaded)
+        say_empty(paths, loaded.files)
     return loaded
 
 
-def say_empty(paths: Sequence[str], loaded: Loaded) -> None:
+def print_found(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, even_quiet: bool) -> None:
+    """What was found in manifests, on stderr; notes are for `--verbose`."""
+    shown = [d for d in diagnostics if d.severity != "note" or options().get("verbose")]
+    if shown and (even_quiet or not options().get("quiet")):
+        print_diagnostics(shown, sources)
+
+
+def say_empty(paths: Sequence[str], files: int) -> None:
     """A folder without manifests is no mistake, but never silent."""
-    what = (
-        f"{loaded.files} YAML file(s), none with a top-level key `ares`" if loaded.files else "no .yaml or .yml files"
-    )
+    what = f"{files} YAML file(s), none with a top-level key `ares`" if files else "no .yaml or .yml files"
     err(f"no manifests in {', '.join(paths)} ({what})\n  help: `runner init` makes a first one")

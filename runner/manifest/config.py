@@ -13,6 +13,7 @@ from runner.manifest.config_servers import McpServer
 from runner.manifest.parts import ModeFaults
 from runner.manifest.references import SecretRef, Url
 from runner.manifest.types import Amount, EnvName, Positive, PositiveMilliseconds, Server, Text, shown
+from runner.manifest.vocabulary import CONFIG_KEYS
 
 HARD_OUTPUT_BYTES = 64 * 1024 * 1024
 
@@ -177,9 +178,6 @@ class Config(Frozen):
     """How much runs at the same time."""
     limits: ConfigLimits = ConfigLimits()
     """Limits of the language."""
-
-
-CONFIG_KEYS: frozenset[str] = frozenset(Config.model_fields)
 
 
 def is_foreign(data: Any) -> bool:

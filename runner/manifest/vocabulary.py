@@ -34,3 +34,11 @@ WORK_VERBS: frozenset[str] = frozenset({"tool", "agent", "model", "run"})
 
 PLAIN_VERBS: frozenset[str] = frozenset({"set", "wait", "fail", "approve"})
 """Verbs that take only `needs, when, foreach, matrix, max_parallel, join, labels, optional` (`approve` also `timeout`)."""
+
+CONFIG_KEYS: frozenset[str] = frozenset(
+    {
+        "lite_llm_url", "github_key", "models", "mcp_servers", "router", "fault_handler", "budget", "policy", "secrets", "state",
+        "workspace", "timezone", "concurrency", "limits",
+    }
+)  # fmt: skip
+"""The keys of config.yaml: those of `manifest.config.Config`, for who must know the file when it sees it."""

@@ -12,12 +12,13 @@ from hypothesis import strategies as st
 
 from runner.diagnostics.rules import RULES
 from runner.errors import InvalidInput
-from runner.manifest.config import CONFIG_KEYS, Config
+from runner.manifest.config import Config
 from runner.manifest.config_complete import agent_executors, complete, cross_check, model_chain
 from runner.manifest.config_models import CatalogModel, Endpoint
 from runner.manifest.config_servers import McpServer
 from runner.manifest.problems import check
 from runner.manifest.references import check_url, is_loopback, names, resolve, resolve_secret
+from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.syntax import read
 
 ROOT = Path(__file__).parent.parent.parent
@@ -53,6 +54,10 @@ def test_each_bad_config_has_exactly_the_one_mistake_that_it_names(file: Path) -
     found = problems or cross_check(made or Config())
     assert [problem.rule for problem in found] == [file.read_text().splitlines()[0].removeprefix("# rule: ")]
     assert found[0].rule in RULES and documents[0].has(found[0].loc)
+
+
+def test_the_keys_of_config_that_everybody_knows_are_those_of_its_model() -> None:
+    assert set(Config.model_fields) == CONFIG_KEYS
 
 
 def test_the_example_is_valid_and_shows_every_key() -> None:

@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from runner.cli.context import inputs_options, select_option, settings_of, texts_of, values_of
-from runner.cli.driving import answered, drive, driving_options
+from runner.cli.context import (
+    inputs_options,
+    memory_of,
+    select_option,
+    settings_of,
+    texts_of,
+    values_of,
+    warn_of_config,
+)
+from runner.cli.driving import answered, drive, driving_options, tell
 from runner.cli.shared import verb
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
+    from runner.api.checking import Checked, Memory
     from runner.api.request import Request
     from runner.api.settings import Settings
 
 Confirm = Callable[..., None]
+ASKED = {"inputs", "inputs_file", "force", "select"}
+"""Options with which an apply is another one than the last."""
 
 EPILOG = """\b
 Examples:
@@ -51,33 +62,64 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 )
 def command(paths: tuple[str, ...], **options: Any) -> int:
     """Converge: run what is new or changed, resume what is unfinished, leave the rest. Or do a plan of `runner plan --out`."""
+    with answered(options["json_"], options["events"]):
+        memory = memory_of(paths)
+        if not ASKED.intersection(name for name, value in options.items() if value):
+            known = memory.recall()
+            if known is not None and (code := _nothing_to_do(known, options)) is not None:
+                return code
+        return _apply(paths, memory, options)
+
+
+def _nothing_to_do(known: Checked, options: Mapping[str, Any]) -> int | None:
+    """Say so and return the exit code, when every manifest is as an earlier apply left it."""
+    from runner.api.converged import converged
+    from runner.cli.loading import print_found
+
+    if (result := converged(known)) is None:
+        return None
+    warn_of_config(known.config_diagnostics)
+    print_found(known.diagnostics, known.sources, even_quiet=False)
+    return tell(result, known, json_=options["json_"], events=options["events"])
+
+
+def _apply(paths: tuple[str, ...], memory: Memory, options: Mapping[str, Any]) -> int:
     from runner.api.apply import apply
-    from runner.api.planfile import is_plan
+    from runner.api.checking import checked_of
     from runner.api.request import Request
     from runner.cli.loading import load_all
 
-    with answered(options["json_"], options["events"]):
-        settings = settings_of()
-        texts, values = texts_of(options["inputs"]), values_of(options["inputs_file"])
-        request = Request(
-            texts=texts,
-            values=values,
-            force=options["force"],
-            jobs=options["jobs"],
-            on_pause=options["on_pause"],
-            select=options["select"],
-        )
-        confirm = None
-        if any(is_plan(Path(path)) for path in paths):
-            paths, request, confirm = _planned(paths, request, settings)
-        loaded = load_all(paths, settings)
-        return drive(
-            lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control, confirm=confirm),
-            settings,
-            json_=options["json_"],
-            events=options["events"],
-            graphs=loaded.graphs,
-        )
+    settings = settings_of()
+    texts, values = texts_of(options["inputs"]), values_of(options["inputs_file"])
+    request = Request(
+        texts=texts,
+        values=values,
+        force=options["force"],
+        jobs=options["jobs"],
+        on_pause=options["on_pause"],
+        select=options["select"],
+    )
+    confirm = None
+    if any(_is_plan(path) for path in paths):
+        paths, request, confirm = _planned(paths, request, settings)
+    loaded = load_all(paths, settings)
+    if confirm is None:
+        memory.keep(checked_of(loaded, settings), loaded.looks)
+    return drive(
+        lambda sinks, control: apply(loaded, settings, request, sinks=sinks, control=control, confirm=confirm),
+        settings,
+        json_=options["json_"],
+        events=options["events"],
+        graphs=loaded.graphs,
+    )
+
+
+def _is_plan(path: str) -> bool:
+    if not path.endswith(".json"):
+        return False
+    from runner.api.planfile import is_plan
+
+    return is_plan(Path(path))
 
 
 def _planned(paths: tuple[str, ...], request: Request, settings: Settings) -> tuple[tuple[str, ...], Request, Confirm]:

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import os
-import secrets
 from collections.abc import Mapping, Sequence
-from importlib.metadata import version
 from pathlib import Path
 
 import click
 
-from runner.api.load import Loaded
-from runner.cli.context import settings_of
+from runner.api.checking import Checked, checked_of
+from runner.cli.context import memory_of, settings_of, warn_of_config
 from runner.cli.output import err, options, out, out_json, print_diagnostics
 from runner.cli.shared import verb
 from runner.diagnostics.model import Diagnostic
@@ -42,31 +40,46 @@ Exit codes: 0 no error, 2 at least one.
 )
 def command(paths: tuple[str, ...], format_: str) -> int:
     """Find every mistake of every manifest at once, each with its line and what to do about it."""
-    from runner.api.load import load
     from runner.diagnostics.render import to_json
 
     try:
-        settings = settings_of()
+        checked = _checked(paths)
     except InvalidInput as error:
         if format_ in ("text", "json"):
             raise
         _write(format_, error.diagnostics, {})
         return 2
-    loaded = load(paths, settings)
     if format_ == "json":
-        out_json(to_json(loaded.diagnostics, loaded.files))
-        return 2 if loaded.failed else 0
-    shown = [d for d in loaded.diagnostics if d.severity != "note" or options().get("verbose")]
-    _write(format_, shown, loaded.sources)
+        out_json(to_json(checked.diagnostics, checked.files))
+        return 2 if checked.failed else 0
+    shown = [d for d in checked.diagnostics if d.severity != "note" or options().get("verbose")]
+    _write(format_, shown, checked.sources)
     if format_ != "sarif" and not options().get("quiet"):
-        _count_all(paths, loaded)
-    return 2 if loaded.failed else 0
+        _count_all(paths, checked)
+    return 2 if checked.failed else 0
+
+
+def _checked(paths: Sequence[str]) -> Checked:
+    """What is wrong with these files: known from before, or found now. Raises InvalidInput when the config has mistakes."""
+    memory = memory_of(paths)
+    if (known := memory.recall()) is not None:
+        warn_of_config(known.config_diagnostics)
+        return known
+    from runner.api.load import load
+
+    settings = settings_of()
+    loaded = load(paths, settings)
+    checked = checked_of(loaded, settings)
+    memory.keep(checked, loaded.looks)
+    return checked
 
 
 def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]) -> None:
     here = str(Path.cwd())
     root = os.environ.get("GITHUB_WORKSPACE") or here
     if format_ == "github":
+        import secrets  # draws in half of the standard library's cryptography
+
         from runner.diagnostics.github import to_github
         from runner.diagnostics.render import to_text
 
@@ -74,6 +87,8 @@ def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]
         if shown:
             out(to_github(shown, text, token=secrets.token_hex(16), root=root, here=here))
     elif format_ == "sarif":
+        from importlib.metadata import version
+
         from runner.diagnostics.rules import RULES
         from runner.diagnostics.sarif import to_sarif
 
@@ -82,17 +97,17 @@ def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]
         print_diagnostics(shown, sources, to_stderr=False)
 
 
-def _count_all(paths: Sequence[str], loaded: Loaded) -> None:
+def _count_all(paths: Sequence[str], checked: Checked) -> None:
     from runner.cli.loading import say_empty
 
-    found = loaded.diagnostics
+    found = checked.diagnostics
     errors, warnings = (sum(d.severity == severity for d in found) for severity in ("error", "warning"))
-    good = len(loaded.manifests)
+    good = len(checked.heads)
     err(
-        f"{_count(loaded.files, 'file')}: {_count(good, 'good manifest')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}"
+        f"{_count(checked.files, 'file')}: {_count(good, 'good manifest')}, {_count(errors, 'error')}, {_count(warnings, 'warning')}"
     )
     if not good and not errors:
-        say_empty(paths, loaded)
+        say_empty(paths, checked.files)
 
 
 def _count(number: int, word: str) -> str:

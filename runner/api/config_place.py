@@ -1,0 +1,59 @@
+"""Where config.yaml and the project root are. What the file says is for `config_file.py`: here nothing is parsed."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+from runner.errors import UsageError
+from runner.manifest.vocabulary import CONFIG_KEYS
+
+NAME = "config.yaml"
+_OURS = re.compile(rf"^(?:{'|'.join(sorted(CONFIG_KEYS))})[ \t]*:", re.MULTILINE)
+_LOOKED_AT = 1024 * 1024
+"""Bytes of a file that are searched for a key of ours."""
+
+
+def locate_config(path: Path | None, start: Path, env: Mapping[str, str]) -> tuple[Path, str] | None:
+    """The config file, and what messages call it: `path`, else `RUNNER_CONFIG`, else config.yaml beside the nearest `.ares/`, in
+    `start`, or in the project root. Raises UsageError for a named one that is not there."""
+    named = path or (Path(env["RUNNER_CONFIG"]) if env.get("RUNNER_CONFIG") else None)
+    if named is not None:
+        file = start / named.expanduser()
+        if not file.is_file():
+            raise UsageError(
+                f"no config file {named}", hint="name one with --config or RUNNER_CONFIG, or leave both out"
+            )
+        return file, str(named)
+    ares = _nearest(start, ".ares")
+    folders = [ares, start] if ares else [start]
+    found = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None) or _above(start)
+    return (found, NAME if found.parent == start else str(found)) if found else None
+
+
+def project_root(start: Path) -> Path:
+    """The folder of the nearest `.ares/`, else of the nearest config.yaml, else of the nearest `.git`, else `start`."""
+    above = _above(start)
+    return _nearest(start, ".ares") or (above.parent if above else None) or _nearest(start, ".git") or start
+
+
+def _nearest(start: Path, name: str) -> Path | None:
+    return next((folder for folder in (start, *start.parents) if (folder / name).exists()), None)
+
+
+def _above(start: Path) -> Path | None:
+    """The nearest config.yaml. Above `start` only one that looks like ours counts: other programs have a config.yaml too."""
+    for folder in (start, *start.parents):
+        file = folder / NAME
+        if file.is_file() and (folder == start or _looks_ours(file)):
+            return file
+    return None
+
+
+def _looks_ours(file: Path) -> bool:
+    try:
+        with file.open("rb") as opened:
+            return bool(_OURS.search(opened.read(_LOOKED_AT).decode("utf-8", "replace")))
+    except OSError:
+        return False
