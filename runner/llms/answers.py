@@ -1,0 +1,111 @@
+"""Reading what an OpenAI-compatible API sent: a completion, or an error object. Pure; shared by both clients."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from typing import Any, Final
+
+from runner.llms.exchange import Answer, Bill, Fault
+
+MESSAGE_CHARS: Final = 2_000
+COST_HEADER: Final = "x-litellm-response-cost"
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+"""What a terminal might obey."""
+
+
+def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
+    """`text` fit for a message: harmless, bounded, the cut marked."""
+    text = _CONTROL.sub("", text).strip()
+    return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
+
+
+def completion(data: Any, usd: float | None) -> Answer | Fault:
+    """A decoded chat completion. `usd`: the price that the endpoint named beside it."""
+    if not isinstance(data, Mapping):
+        return Fault("the answer is not a completion", sign="not_json")
+    bill = Bill(tokens_of(data.get("usage")), usd)
+    if data.get("error"):  # some gateways send it with status 200
+        code, said = error_object(data)
+        return Fault(shown(said), status=_status(data["error"]), code=code, said=said, bill=bill)
+    choices = data.get("choices")
+    first = choices[0] if isinstance(choices, list) and choices else None
+    if not isinstance(first, Mapping):
+        return Fault("the answer has no choices", sign="empty", bill=bill)
+    return _choice(first, bill)
+
+
+def _choice(choice: Mapping[str, Any], bill: Bill) -> Answer | Fault:
+    message = choice.get("message")
+    said = message if isinstance(message, Mapping) else {}
+    finish = str(choice.get("finish_reason") or "")
+    if refusal := said.get("refusal"):
+        return Fault(f"the model declined: {shown(str(refusal))}", sign="filtered", bill=bill)
+    if finish == "content_filter":
+        return Fault("the provider's content filter withheld the answer", sign="filtered", bill=bill)
+    text = _text(said.get("content"))
+    if not text.strip():
+        why = " (the token limit was used up before any text)" if finish == "length" else ""
+        return Fault(f"the answer is empty{why}", sign="empty", bill=bill)
+    return Answer(text, bill, cut=finish == "length")
+
+
+def _text(content: Any) -> str:
+    """Text, or a list of parts, of which those with text count."""
+    if isinstance(content, str):
+        return content
+    parts = content if isinstance(content, list) else []
+    return "\n".join(str(part["text"]) for part in parts if isinstance(part, Mapping) and part.get("text"))
+
+
+def tokens_of(usage: Any) -> dict[str, int]:
+    """{"in", "out"}; empty when the endpoint did not count both."""
+    if not isinstance(usage, Mapping):
+        return {}
+    prompt, answer = usage.get("prompt_tokens"), usage.get("completion_tokens")
+    if not isinstance(prompt, int) or not isinstance(answer, int) or prompt < 0 or answer < 0:
+        return {}
+    return {"in": prompt, "out": answer}
+
+
+def price(text: Any) -> float | None:
+    """US dollars as an endpoint writes them; None for what is no amount."""
+    try:
+        amount = float(text)
+    except (TypeError, ValueError):
+        return None
+    return amount if math.isfinite(amount) and amount >= 0 else None
+
+
+def error_object(data: Any) -> tuple[str, str]:
+    """(type and code, message) of an error body: {"error": {…}}, {"error": text}, {"detail": …} or {"message": text}."""
+    if isinstance(data, list) and data:  # Gemini wraps it so
+        data = data[0]
+    if not isinstance(data, Mapping):
+        return "", str(data or "")
+    error = data.get("error", data)
+    if not isinstance(error, Mapping):
+        return "", str(error)
+    code = " ".join(str(error[key]) for key in ("type", "code", "status") if error.get(key))
+    said = error.get("message") or error.get("detail") or error
+    return code, str(said)
+
+
+def _status(error: Any) -> int | None:
+    code = error.get("code") if isinstance(error, Mapping) else None
+    return int(code) if str(code).isdigit() and 400 <= int(str(code)) <= 599 else None
+
+
+def looks_like_page(text: str) -> bool:
+    """Is this HTML?"""
+    return bool(re.match(r"\s*(<!doctype html|<html|<head|<body)", text[:200], re.IGNORECASE))
+
+
+def no_json(text: str) -> Fault:
+    """A success whose body is no JSON."""
+    if looks_like_page(text):
+        return Fault("the answer is an HTML page", sign="html")
+    if not text.strip():
+        return Fault("the answer is empty", sign="empty")
+    return Fault(f"the answer is not JSON: {shown(text, 200)}", sign="not_json")
