@@ -90,6 +90,7 @@ class App:
     ) -> RunEnd:
         """Create a run of `graph`, or of a part of it, and drive it to its end. `graphs`: what it may call, by name."""
         called = [manifest_row(graph_) for graph_ in graphs.values() if graph_.digest != graph.digest]
+        self.host.know(graphs.values())
         tree = Tree(row.run, graph.name, {**graphs, graph.name: graph}, self.host, self.slots, concurrency=self._steps)
         start = self._start(graph, row.inputs, refresh, part)
         done = await self.engine.start(row, [manifest_row(graph, source), *called], tree, start, supersede=supersede)
@@ -149,6 +150,7 @@ class App:
             )
         root = members[0]
         graphs[root.graph.name] = root.graph
+        self.host.know(graphs.values())
         return Tree(root.run, root.graph.name, graphs, self.host, self.slots, members, concurrency=self._steps)
 
     def _add_callees(self, graph: StepGraph, graphs: dict[str, StepGraph]) -> None:

@@ -6,7 +6,7 @@ What needs the world outside (the record, files, MCP sessions) is behind `World`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 from runner.core import bind
@@ -88,6 +88,11 @@ class Preparer:
         self._world = world
         self._policy = policy or OperatorPolicy()
         self._vars: dict[str, dict[str, Json]] = {}
+        self._callees: dict[str, StepGraph] = {}
+
+    def know(self, callees: Iterable[StepGraph]) -> None:
+        """The manifests that steps may call: their inputs and time-outs are bound before a sub-run begins."""
+        self._callees |= {graph.digest: graph for graph in callees}
 
     # ------------------------------------------------------------ Host
 
@@ -175,7 +180,7 @@ class Preparer:
         if body.verb in ("run", "tool"):
             return self._attempt(run, node, step, body, context)
         if body.verb == "call":
-            return self._call(step, body, context)
+            return self._call(run, step, body, context)
         return self._simple(step, body, context, now)
 
     def _expand(self, run: RunView, node: NodeView, step: GraphStep, context: dict[str, Json]) -> Prepared:
@@ -220,10 +225,18 @@ class Preparer:
             otherwise=body.call["otherwise"],
         )
 
-    def _call(self, step: GraphStep, body: Body, context: dict[str, Json]) -> CallRun:
+    def _call(self, run: RunView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
         spec = self._spec(step, body, context, {})
         inputs = render_tree(dict(body.call["with"]), context, tolerant=step.final)
-        return CallRun(str(body.call["manifest"]), inputs, spec)
+        name = str(body.call["manifest"])
+        callee = self._callees.get(run.graph.callees.get(name, ""))
+        if callee is None:
+            return CallRun(name, inputs, spec)
+        bound, wrong = bind.bind_inputs(callee, inputs)
+        if wrong:
+            return Broken("invalid", f"{step.id}: {name} cannot take this: {'; '.join(wrong)}")
+        timeout = bind.run_timeout_ms(callee, {"inputs": bound, "vars": bind.bind_vars(callee, bound)})
+        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout})
 
     def _attempt(self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
         inputs, secrets = _render_inputs(body, context, tolerant=step.final)
