@@ -22,6 +22,9 @@ from runner.store.writer import LOCK_WAIT_MS
 Durability = Literal["full", "process"]
 
 _MAGIC = b"SQLite format 3\0"
+_JOURNAL_MAGIC = bytes.fromhex("d9d505f920a163d7")
+"""The head of a rollback journal; bytes 16 to 20 of it are the pages that the file had before."""
+
 _HEADER = 100
 _PAGE_BYTES = 1024
 """A chain step touches six or seven pages, and each goes to the log whole: a quarter of SQLite's usual size, a quarter of the
@@ -136,7 +139,7 @@ def is_missing(path: Path) -> bool:
         except FileNotFoundError:
             return True
         check_file(path)
-        return found.st_size == 0
+        return found.st_size == 0 or _half_made(path)
 
 
 def check_readable(path: Path, version: int = len(MIGRATIONS)) -> None:
@@ -160,7 +163,7 @@ def inspect(path: Path, newest: int) -> None:
     check_file(path)
     with path.open("rb") as file:
         header = file.read(_HEADER)
-    if not header:
+    if not header or _half_made(path):
         return
     if len(header) < _HEADER or not header.startswith(_MAGIC):
         raise faults.foreign(path, "it is not in SQLite's format")
@@ -173,6 +176,17 @@ def check_file(path: Path) -> None:
     """Raise when what is there is no file: a device would take everything and keep nothing, a pipe would hold us for ever."""
     if path.exists() and not path.is_file():
         raise faults.misplaced(path, "is a directory" if path.is_dir() else "it is no file")
+
+
+def _half_made(path: Path) -> bool:
+    """Whether the machine died while the file was being made: a rollback journal is there that leads back to no page at all, which
+    SQLite does on opening. Any part of the file may have reached the disk until then, its header or not."""
+    try:
+        with path.with_name(f"{path.name}-journal").open("rb") as file:
+            head = file.read(20)
+    except FileNotFoundError:
+        return False
+    return len(head) == 20 and head.startswith(_JOURNAL_MAGIC) and not any(head[16:])
 
 
 def _check(db: apsw.Connection, path: Path, newest: int) -> None:
