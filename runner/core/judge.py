@@ -45,7 +45,7 @@ def on_outcome(k: RunState, node: str, attempt: int, o: Outcome, child: str = ""
         return
     error_class = o.error_class or "cancelled" if o.state == "cancelled" else o.error_class or "crash"
     if k.timed_out and not n.step.final and o.state == "cancelled":
-        error_class = "timeout"
+        error_class, o = "timeout", replace(o, message="the run's timeout is over")
     _record_failure(k, n, o, error_class, child)
     _judge(k, n, Failure(error_class, o.effect, o.retry_after_ms))
 

@@ -56,3 +56,10 @@ def test_the_timeout_of_a_called_manifest_ends_its_sub_run(project: Project) -> 
     done = project.cli("apply", "m.yaml", "--json")
     assert done.code == 1, done.err
     assert done.json["runs"][0]["steps"]["a"]["error"]["class"] == "timeout"
+
+
+def test_a_step_that_its_run_s_timeout_ended_says_so(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\ntimeout: 200ms\nsteps: {a: {run: [sleep, '60'], effects: none}}\n")
+    done = project.cli("apply", "m.yaml")
+    assert done.code == 1
+    assert "a  timeout: the run's timeout is over" in done.out

@@ -613,7 +613,8 @@ def test_a_run_that_times_out_cancels_runs_finally_and_fails() -> None:
     assert sorted(command.key for command in stage.commands) == ["r/a/1", "r/once/1"]
     stage.end("a", Outcome("cancelled"))
     stage.end("once", Outcome("cancelled", effect="maybe"))
-    assert stage.kernel.nodes["a"].error == {"class": "timeout", "message": "", "status": None, "executor": "a"}
+    why = "the run's timeout is over"
+    assert stage.kernel.nodes["a"].error == {"class": "timeout", "message": why, "status": None, "executor": "a"}
     assert stage.kernel.nodes["once"].reason == "unknown"
     stage.end("f")
     assert (stage.kernel.state, stage.states()["done"], stage.states()["a"]) == ("failed", "succeeded", "failed")
