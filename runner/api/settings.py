@@ -17,7 +17,7 @@ from runner.api.overrides import Override, environment, flags, merge
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.diagnostics.render import path_text
 from runner.diagnostics.rules import RULES
-from runner.manifest.config import Config
+from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import complete, cross_check
 from runner.manifest.problems import check
 from runner.manifest.references import SENSITIVE, names
@@ -71,11 +71,11 @@ def load_config(
     merged, problems = merge(data, given)
     found = list(file.diagnostics) if file else []
     if file and file.unusable:
-        return Settings(complete(Config(), sys.executable), file.path, project_root(start), {}, tuple(found))
-    config, refused = check(Config, merged)
+        return Settings(complete(DEFAULT, sys.executable), file.path, project_root(start), {}, tuple(found))
+    config, refused = check(Config, merged) if merged else (DEFAULT, [])
     problems += refused or (cross_check(config) if config else [])
     found += _placed(problems, given, file)
-    usable = config if config and not any(one.severity == "error" for one in found) else Config()
+    usable = config if config and not any(one.severity == "error" for one in found) else DEFAULT
     origins = {path_text(loc): origin for loc, origin in _origins(merged, given, file)}
     completed = complete(usable, sys.executable)
     return Settings(completed, file.path if file else None, project_root(start), origins, tuple(found), merged)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.graph import GraphStep, Json
-from runner.core.messages import Item
+from runner.core.item import Item
 from runner.core.rendered import BindError, cut, short
 from runner.digest import canonical_json
 from runner.templating import has_template, render_tree

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
 from runner.core.graph import Json
+from runner.core.item import Item as Item
 from runner.manifest.vocabulary import Effects, Exhausted, Mode, Verb
 
 EffectDoubt = Literal["none", "maybe"]
@@ -141,14 +142,6 @@ class Skip:
     """`when` is false, or the mode's policy skips a label of this step."""
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """One element of a fan-out. `key` is data (text, at most 200 characters, unique)."""
-
-    key: str
-    value: Json
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,15 +17,17 @@ from runner.manifest.vocabulary import CONFIG_KEYS
 
 HARD_OUTPUT_BYTES = 64 * 1024 * 1024
 
+# Default sections are made by `model_construct`: validating them would build a validator of each, at every start, for nothing.
+
 
 class Policies(Frozen):
     """Fault policies under the `faults` of every manifest."""
 
-    normal: ModeFaults = ModeFaults()
+    normal: ModeFaults = ModeFaults.model_construct()
     """What holds while the LiteLLM proxy is up."""
-    degraded: ModeFaults = ModeFaults()
+    degraded: ModeFaults = ModeFaults.model_construct()
     """What holds while only a backup endpoint answers."""
-    brainstem: ModeFaults = ModeFaults()
+    brainstem: ModeFaults = ModeFaults.model_construct()
     """What holds while no cloud endpoint answers."""
 
 
@@ -46,7 +48,7 @@ class FaultHandler(Frozen):
     """How often an endpoint that is down is probed."""
     probe_timeout: PositiveMilliseconds = 2_000
     """The longest that a probe may take."""
-    policies: Policies = Policies()
+    policies: Policies = Policies.model_construct()
     """Fault policies under the `faults` of every manifest."""
 
 
@@ -75,7 +77,7 @@ class ToolPolicy(Frozen):
 class Policy(Frozen):
     """The operator's guard rails, above any manifest."""
 
-    tools: ToolPolicy = ToolPolicy()
+    tools: ToolPolicy = ToolPolicy.model_construct()
     """Which tools manifests may call."""
     run: Literal["allow", "deny"] = "allow"
     """Whether manifests may run local commands."""
@@ -154,30 +156,34 @@ class Config(Frozen):
     """The LiteLLM proxy, asked in normal mode. It implies the endpoint `proxy`."""
     github_key: SecretRef = "${GITHUB_LITELLM_KEY}"
     """The key of the endpoint `backup`, asked in degraded mode."""
-    models: Models = Models()
+    models: Models = Models.model_construct()
     """Model endpoints, the catalog of models, and chains of them."""
     mcp_servers: dict[Server, McpServer] = Field(default={})
     """Tool servers and agent executors by name. `workspace` is bundled and always there."""
-    router: Router = Router()
+    router: Router = Router.model_construct()
     """Who does a step that does not say it itself."""
-    fault_handler: FaultHandler = FaultHandler()
+    fault_handler: FaultHandler = FaultHandler.model_construct()
     """When circuits open and close, and what is done about faults."""
-    budget: ConfigBudget = ConfigBudget()
+    budget: ConfigBudget = ConfigBudget.model_construct()
     """Caps on what may be spent."""
-    policy: Policy = Policy()
+    policy: Policy = Policy.model_construct()
     """The operator's guard rails, above any manifest."""
     secrets: dict[EnvName, SecretRef] = Field(default={})
     """What `secrets.NAME` in a manifest may name, each as `"${NAME}"`."""
-    state: State = State()
+    state: State = State.model_construct()
     """The state database."""
     workspace: Text = "."
     """The root for cwd, save, files and the workspace server, relative to the project root."""
     timezone: Annotated[str, AfterValidator(_timezone)] = "UTC"
     """The time zone of schedules, an IANA name."""
-    concurrency: Concurrency = Concurrency()
+    concurrency: Concurrency = Concurrency.model_construct()
     """How much runs at the same time."""
-    limits: ConfigLimits = ConfigLimits()
+    limits: ConfigLimits = ConfigLimits.model_construct()
     """Limits of the language."""
+
+
+DEFAULT = Config.model_construct()
+"""What holds where no config says anything."""
 
 
 def is_foreign(data: Any) -> bool:

@@ -19,7 +19,7 @@ BACKUP = "backup"
 def complete(config: Config, python: str) -> Config:
     """The config with everything that it implies. `python` is the interpreter that runs the bundled servers."""
     servers = {name: _server(server) for name, server in config.mcp_servers.items()}
-    bundled = McpServer(command=python, args=("-P", "-m", f"runner.bridges.{BUNDLED}"))
+    bundled = McpServer.model_construct(command=python, args=("-P", "-m", f"runner.bridges.{BUNDLED}"))
     models = config.models.model_copy(update={"endpoints": _endpoints(config)})
     return config.model_copy(update={"models": models, "mcp_servers": {BUNDLED: _server(bundled), **servers}})
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from runner.diagnostics.rules import RULES
 from runner.errors import InvalidInput
-from runner.manifest.config import Config
+from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import agent_executors, complete, cross_check, model_chain
 from runner.manifest.config_models import CatalogModel, Endpoint
 from runner.manifest.config_servers import McpServer
@@ -58,6 +58,14 @@ def test_each_bad_config_has_exactly_the_one_mistake_that_it_names(file: Path) -
 
 def test_the_keys_of_config_that_everybody_knows_are_those_of_its_model() -> None:
     assert set(Config.model_fields) == CONFIG_KEYS
+
+
+def test_the_default_config_is_what_validating_nothing_gives() -> None:
+    assert DEFAULT == Config.model_validate({})
+    assert DEFAULT.model_dump() == Config().model_dump()
+    bundled = complete(DEFAULT, "python").mcp_servers["workspace"]
+    given = {"command": bundled.command, "args": list(bundled.args)}
+    assert complete(config({"mcp_servers": {"same": given}}), "python").mcp_servers["same"] == bundled
 
 
 def test_the_example_is_valid_and_shows_every_key() -> None:
