@@ -174,6 +174,59 @@ def lanes_are_not_counted(patch: Patch) -> None:
     patch.setattr(Slots, "free", lambda self, lane="", claim="": free(self))
 
 
+def claims_are_not_counted(patch: Patch) -> None:
+    patch.setattr(Slots, "may_claim", lambda self, claim, run: True)
+
+
+def claims_are_forgotten_by_a_crash(patch: Patch) -> None:
+    """What ran when the process died may still run, but nobody knows that it had the workspace."""
+    take = Slots.take
+    taking = RunState._take_slots
+
+    def forgetful(self: RunState) -> None:
+        patch.setattr(Slots, "take", lambda slots, lane, claim="": take(slots, lane))
+        taking(self)
+        patch.setattr(Slots, "take", take)
+
+    patch.setattr(RunState, "_take_slots", forgetful)
+
+
+def a_claim_is_never_given_back(patch: Patch) -> None:
+    give = Slots.give
+    patch.setattr(Slots, "give", lambda self, lane, claim="": give(self, lane))
+
+
+def an_approval_outlives_its_leg(patch: Patch) -> None:
+    restart = Node.restart
+
+    def kept(self: Node) -> None:
+        approved = self.approved
+        restart(self)
+        self.approved = approved
+
+    patch.setattr(Node, "restart", kept)
+
+
+def an_approved_gate_is_asked_again(patch: Patch) -> None:
+    woken = fold.STEP_FOLD["step_woken"]
+    patch.setitem(fold.STEP_FOLD, "step_woken", lambda k, n, d: woken(k, n, {**d, "approved": False}))  # type: ignore[arg-type]
+
+
+def silence_means_no(patch: Patch) -> None:
+    """…whatever `otherwise` says."""
+    over = kernel._approval_over
+    patch.setattr(kernel, "_approval_over", lambda k, n, otherwise: over(k, n, "reject"))
+
+
+def a_time_out_is_forgotten_by_a_crash(patch: Patch) -> None:
+    suspended = fold.STEP_FOLD["step_suspended"]
+    patch.setitem(  # type: ignore[misc]
+        fold.STEP_FOLD,
+        "step_suspended",
+        lambda k, n, d: suspended(k, n, d if k.live else {**d, "until": None}),
+    )
+
+
 MUTANTS: dict[str, Callable[[Patch], None]] = {
     mutant.__name__: mutant
     for mutant in (
@@ -197,6 +250,13 @@ MUTANTS: dict[str, Callable[[Patch], None]] = {
         finally_is_suspended,
         items_are_derived_at_the_next_start,
         lanes_are_not_counted,
+        claims_are_not_counted,
+        claims_are_forgotten_by_a_crash,
+        a_claim_is_never_given_back,
+        an_approval_outlives_its_leg,
+        an_approved_gate_is_asked_again,
+        silence_means_no,
+        a_time_out_is_forgotten_by_a_crash,
     )
 }
 

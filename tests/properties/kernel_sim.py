@@ -12,11 +12,12 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from kernel_world import Case, WorldHost, done, person, work
+from kernel_world import Case, WorldHost, absent, done, gated, otherwise, person, work
 
 from runner.core.events import Event
 from runner.core.kernel import RunKernel
 from runner.core.messages import Cancel, Command, Note, Outcome, Start, StepTask, Wake
+from runner.core.slots import WORKSPACE
 from runner.core.states import OPEN_RUN, SETTLED, SETTLED_RUN
 from runner.core.tree import Member, Tree, Turn
 
@@ -53,6 +54,8 @@ class Book:
     keys: dict[tuple[str, str], tuple[str, int, bool]] = field(default_factory=dict)
     """Last effect key of a step, the body that it was for, and whether its outcome is unknown."""
     lost: Counter[tuple[str, str]] = field(default_factory=Counter)
+    approved: set[tuple[str, str]] = field(default_factory=set)
+    """Steps whose gate a person, or the end of waiting for one, has opened in this leg."""
 
 
 class Simulation:
@@ -157,6 +160,8 @@ class Simulation:
             case "attempt_started":
                 assert at not in self.book.succeeded, f"{at} ran again although its success is recorded"
                 self._watch_key(at, data)
+                self._watch_gate(run, event)
+                self._watch_sequence(run, event.node)
             case "attempt_succeeded":
                 if not self._node(run, event.node).step.final:
                     self.book.succeeded.add(at)
@@ -166,8 +171,15 @@ class Simulation:
                 self._known(at)  # another body is another request
             case "attempt_lost":
                 self.book.keys[at] = (*self.book.keys[at][:2], True)
-            case "step_resolved" if data["state"] == "succeeded":
-                self._known(at)
+            case "step_resolved":
+                if data["state"] == "succeeded":
+                    self._known(at)
+                if data["by"] == "timeout":
+                    self._watch_time_out(run, event)
+            case "step_woken":
+                self._watch_waking(run, event)
+            case "leg_started":
+                self.book.approved -= {(run, node) for node in data["reset"]}
             case "step_suspended":
                 self._watch_suspension(run, event)
 
@@ -181,6 +193,32 @@ class Simulation:
         assert (data["effect_key"] == key) is same, f"{at}: wrong idempotency key"
         assert same or data["effect_key"] == f"{at[0]}/{at[1]}/{data['n']}"
         self.book.keys[at] = (data["effect_key"], data.get("level", 0), False)
+
+    def _watch_waking(self, run: str, event: Event) -> None:
+        if event.data.get("approved"):
+            self.book.approved.add((run, event.node))
+        if event.data.get("restart"):
+            self.book.approved.discard((run, event.node))
+        if event.data.get("by") == "timeout":
+            self._watch_time_out(run, event)
+
+    def _watch_gate(self, run: str, event: Event) -> None:
+        asked = "child" not in event.data and gated(self.case, self._place(run, event.node))
+        assert not asked or (run, event.node) in self.book.approved, "it started although nobody had approved it"
+
+    def _watch_sequence(self, run: str, node: str) -> None:
+        """An item that waits for its retry or for a person keeps its place."""
+        group = self._node(run, node).group
+        if group is not None and group.sequence:
+            begun = [item.id for item in group.items if item.state in ("running", "waiting", "suspended")]
+            assert set(begun) <= {node}, f"{begun}: items of a sequence overtake"
+
+    def _watch_time_out(self, run: str, event: Event) -> None:
+        """Only where nobody answers, and then what the manifest says."""
+        place = self._place(run, event.node)
+        said = event.data.get("class") or "approve"
+        assert absent(self.case, place), "time was over although there was some left"
+        assert said == {"reject": "denied", "fail": "timeout"}.get(otherwise(self.case, place), "approve")
 
     def _watch_suspension(self, run: str, event: Event) -> None:
         n = self._node(run, event.node)
@@ -199,13 +237,18 @@ class Simulation:
         if purse.cap is not None:
             assert purse.spent + purse.held <= purse.cap + purse.final_spent + purse.final_held, "over the budget"
         running = 0
+        claims: Counter[str] = Counter()
         for kernel in self.tree.kernels.values():
+            claims.update(n.claim for n in kernel.nodes.values() if n.state == "running" and n.claim)
             assert kernel.active <= kernel.concurrency, "too many steps of one run at once"
             running += kernel.active
             for n in kernel.top:
                 if n.items and n.limit:
                     assert sum(item.state == "running" for item in n.items) <= n.limit, "max_parallel"
         assert running <= self.case.process, "too many steps in the process at once"
+        assert claims["alone"] == 0 or claims.total() == 1, "somebody works beside one who must be alone"
+        for claim in ("shared", "alone"):
+            assert self.tree.slots.claimed(claim) == claims[claim], "a claim is not counted"  # type: ignore[arg-type]
         for lane, limit in self.case.lanes.items():
             assert self.tree.slots.used(lane) <= limit, "too many in a lane"
 
@@ -288,11 +331,16 @@ class Simulation:
             return False
         if not any(k.sleeping for k in self.tree.kernels.values()):
             assert root.state == "suspended", f"nothing runs, but the run is {root.state}"
-        self._decide(*self.rng.choice(asks))
-        return True
+        answered = [ask for ask in asks if ask[2] != "approval" or not absent(self.case, self._place(*ask[:2]))]
+        if answered:
+            self._decide(*self.rng.choice(answered))
+        return bool(answered)
+
+    def _place(self, run: str, node: str) -> str:
+        return f"{self.tree.kernels[run].inputs['path']}.{node}"
 
     def _decide(self, run: str, node: str, reason: str) -> None:
-        place = f"{self.tree.kernels[run].inputs['path']}.{node}"
+        place = self._place(run, node)
         result = {"value": {"output": done(self.case, place, self.healed)}}
         if reason == "mode":
             self.modes_left = 0
@@ -334,6 +382,7 @@ class Simulation:
             assert kernel.active == kernel.calls == kernel.reserved == 0, (run, "something is still held")
         assert self.tree.purse.held == 0
         assert self.tree.slots.used() == 0
+        assert not any(map(self.tree.slots.waiting, ("", WORKSPACE, *self.case.lanes))), "who has ended waits"
         assert _picture(self._build()) == self.picture(), "fold(record) is not the state"
 
     def picture(self) -> dict[str, Any]:

@@ -45,6 +45,8 @@ from runner.manifest.vocabulary import WORK_VERBS
 
 ESTIMATE = 1_000
 """Reserved for an attempt in a world with money; the bill is never higher."""
+PATIENCE_MS = 60_000
+"""How long an approval waits where nobody answers."""
 MAYBE = frozenset({"timeout", "crash", "unavailable"})
 
 
@@ -136,7 +138,10 @@ def _make_step(
 def _body(rng: Random, verb: Any, callee: str, steady: bool, errors: Any = None) -> Body:
     chain = list("abc"[: rng.choice([1, 1, 2, 3])])
     local = [label for label in chain if rng.random() < 0.4]
-    call = {"lane": rng.choice(["", "x", "y"]), "local": local, "manifest": callee, "checked": rng.random() < 0.4}
+    call = {
+        "lane": rng.choice(["", "x", "y"]), "local": local, "manifest": callee, "checked": rng.random() < 0.4,
+        "claim": rng.choice(["", "shared", "shared", "alone"]),
+    }  # fmt: skip
     effects = rng.choice(["none", "idempotent"] if steady else ["none", "idempotent", "once"])
     repair = Repair(rng.choice([1, 2])) if rng.random() < 0.3 and not steady else None
     return Body(verb, call, route={"normal": {"chain": chain}}, effects=effects, repair=repair, errors=errors)
@@ -182,18 +187,20 @@ class WorldHost:
             case "wait":
                 return Delay(now + 60_000)
             case "approve":
-                return Ask("may I?", (), now + 10**9, "reject")
+                return ask(self.case, place, now)
             case "call":
                 path = f"{place}#{n.repair}"
                 spec = {"known": n.repair, "place": place} if body.call["checked"] else {}
                 return CallRun(body.call["manifest"], {"path": path}, spec)
-        return self._work(run, n, body, place)
+        return self._work(run, n, body, place, now)
 
-    def _work(self, run: RunView, n: Any, body: Body, place: str) -> Prepared:
+    def _work(self, run: RunView, n: Any, body: Body, place: str, now: int) -> Prepared:
         inputs = {"place": place, "known": n.rounds + n.repair, "level": n.level}
         key = digest([place, run.graph.name])
         if n.attempt == 0 and _rng(self.case, place, "reuse").random() < 0.05:
             return Reuse(key, "old/x/1", {"value": {"output": "x"}})
+        if gated(self.case, place) and not n.approved:
+            return ask(self.case, place, now, gate=True)
         shown = [c for c in candidates(body, run.mode) if c.label not in n.failed]
         open_now = [c for c in shown if c.shown]
         if not open_now:
@@ -204,7 +211,10 @@ class WorldHost:
         estimate = (
             ESTIMATE if self.case.extra and not n.step.final else 0
         )  # else a lost attempt may cost `finally` its turn
-        return Go(open_now[0].label, lane, inputs, key, body.effects or "once", estimate, 60_000)  # type: ignore[arg-type]
+        return Go(
+            open_now[0].label, lane, inputs, key, body.effects or "once", estimate, 60_000,  # type: ignore[arg-type]
+            claim=body.call.get("claim", ""),
+        )  # fmt: skip
 
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
         n: Any = node
@@ -307,6 +317,27 @@ def _check_call(case: Case, task: StepTask, healed: bool) -> Outcome:
 def done(case: Case, place: str, healed: bool = False) -> Json:
     """What the step gives when it has succeeded, whoever did it."""
     return "x" if healed else _rng(case, place, "output").choice(["x", "x", None, ["p", "q"], ["p"], []])
+
+
+def gated(case: Case, place: str) -> bool:
+    """Does the operator's policy ask for a person before this step does anything?"""
+    return _rng(case, place, "gate").random() < 0.15
+
+
+def absent(case: Case, place: str) -> bool:
+    """Does nobody answer when this step asks?"""
+    return _rng(case, place, "absent").random() < 0.4
+
+
+def otherwise(case: Case, place: str) -> Any:
+    """What the manifest says about an approval that nobody gave in time."""
+    return _rng(case, place, "otherwise").choice(["reject", "approve", "approve", "fail"])
+
+
+def ask(case: Case, place: str, now: int, *, gate: bool = False) -> Ask:
+    """The question of a step that waits for a person, or in vain."""
+    until = now + PATIENCE_MS if absent(case, place) else _rng(case, place, "until").choice([None, now + 10**9])
+    return Ask("may I?", (), until, otherwise(case, place), gate=gate)
 
 
 def person(case: Case, place: str, reason: str) -> str:

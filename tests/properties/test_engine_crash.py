@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from kernel_world import Case, WorldHost, done, make_case, person, work
+from kernel_world import PATIENCE_MS, Case, WorldHost, absent, done, make_case, person, work
 
 from runner.clock import FakeClock
 from runner.core.events import Recorded
@@ -169,6 +169,9 @@ class Life:
         ]
         run, path, row = self.rng.choice(waiting)
         place, reason = f"{path}.{row.node}", row.reason.split(":")[0]
+        if reason == "approval" and absent(self.case, place):  # nobody comes, until it is too late
+            self.clock.advance(PATIENCE_MS)
+            return
         body: dict[str, Any] = {"run": run, "node": row.node, "output": done(self.case, place)}
         kind = "resolve"
         if reason == "budget":

@@ -264,3 +264,16 @@ def test_a_tree_that_is_thrown_away_gives_its_slots_back() -> None:
     assert grove.slots.used() == 1
     grove.tree.release()
     assert grove.slots.used() == 0
+
+
+def test_what_a_callee_gives_is_held_as_the_host_holds_results() -> None:
+    class Keeps(StageHost):
+        def keep(self, result: Any) -> Any:
+            return {"ref": "digest", "size": len(str(result))}
+
+    host = Keeps({"c": CallRun("sub", {}, {})})
+    host.result = ({"answer": 42}, None)
+    grove = Grove(host, MAIN, SUB)
+    grove.start()
+    grove.end("r.c", "k")
+    assert grove.tree.kernels["r"].nodes["c"].result == {"ref": "digest", "size": 26}
