@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -163,19 +164,20 @@ class SqliteStore:
     # ------------------------------------------------------------ reads
 
     def inbox(self, root: str) -> Sequence[InboxRow]:
-        found = self._read("inbox", (root,))
-        return [InboxRow(id, root, kind, decode(body), by, at) for id, root, kind, body, by, at in found]
+        with self._reading():
+            found = self._read("inbox", (root,))
+            return [InboxRow(id, root, kind, decode(body), by, at) for id, root, kind, body, by, at in found]
 
     def changed(self) -> bool:
         """True when the database was changed since the last call (the first call included), our own commits among it."""
-        with opening.named_errors(self._path):
+        with self._reading():
             version: int = self._readers.get().execute("pragma data_version").get
         before, self._seen = self._seen, version
         return version != before
 
     def load(self, root: str) -> Sequence[RunRecord]:
         records: list[RunRecord] = []
-        with opening.named_errors(self._path), self._readers.get() as db:  # one snapshot for rows and events
+        with self._reading(), self._readers.get() as db:  # one snapshot for rows and events
             tree = db.execute(SQL["tree"], (root,)).fetchall()
             records += [self._record(db, row) for row in self._run_rows(tree)]
         return records
@@ -205,16 +207,19 @@ class SqliteStore:
 
     def steps(self, run: str) -> Sequence[StepRow]:
         """By id, the items of a fan-out by number behind it. Steps that no event has named yet are not among them."""
-        return rows.in_order(map(rows.step_row, self._read("steps", (run,))))
+        with self._reading():
+            return rows.in_order(map(rows.step_row, self._read("steps", (run,))))
 
     def attempts(self, run: str, node: str | None = None) -> Sequence[AttemptRow]:
         query, values = ("attempts", (run,)) if node is None else ("attempts_of_node", (run, node))
-        found = self._read(query, values)
-        return sorted(map(rows.attempt_row, found), key=lambda row: (*rows.place(row.node), row.n))
+        with self._reading():
+            found = self._read(query, values)
+            return sorted(map(rows.attempt_row, found), key=lambda row: (*rows.place(row.node), row.n))
 
     def events(self, run: str, after: int = 0) -> Sequence[Recorded]:
-        found = self._read("events", (run, after))
-        return [Recorded(run, seq, at, Event(kind, node, decode(data))) for run, seq, at, kind, node, data in found]
+        with self._reading():
+            found = self._read("events", (run, after))
+            return [Recorded(run, seq, at, Event(kind, node, decode(data))) for run, seq, at, kind, node, data in found]
 
     def manifest(self, digest: str) -> NewManifest | None:
         found = self._read("manifest", (digest,))
@@ -224,21 +229,32 @@ class SqliteStore:
         return [(id, bool(optional)) for id, optional in self._read("written", (digest,))]
 
     def reusable(self, name: str, key: str) -> Reusable | None:
-        found = self._read("reusable", (slot_of(name, key),))
-        return rows.reusable(found[0]) if found else None
+        with self._reading():
+            found = self._read("reusable", (slot_of(name, key),))
+            return rows.reusable(found[0]) if found else None
 
     def has_reusable(self, name: str) -> bool:
         return bool(self._read("has_reusable", (name,))[0][0])
 
     def blob(self, digest: str) -> bytes:
-        with opening.named_errors(self._path):
+        with self._reading():
             return self._blobs.get(self._readers.get(), digest)
 
     def _read(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with opening.named_errors(self._path):
+        with self._reading():
             return self._readers.get().execute(SQL[query], tuple(values)).fetchall()
 
     def _run_rows(self, found: Sequence[tuple[Any, ...]]) -> list[RunRow]:
         if not found:
             return []
-        return list(map(partial(rows.run_row, now=self._clock.now()), found))
+        with self._reading():
+            return list(map(partial(rows.run_row, now=self._clock.now()), found))
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """What SQLite raises inside as errors of ours; so is a row that we cannot have written."""
+        try:
+            with opening.named_errors(self._path):
+                yield
+        except (UnicodeDecodeError, json.JSONDecodeError, KeyError, AttributeError) as error:
+            raise faults.corrupt(self._path, f"a row of it cannot be read ({error})") from error

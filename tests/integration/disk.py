@@ -17,7 +17,7 @@ from typing import Any
 import apsw
 
 
-def forked(work: Callable[[Callable[[object], None]], None]) -> tuple[int | None, list[str]]:
+def forked(work: Callable[[Callable[[object], None]], object]) -> tuple[int | None, list[str]]:
     """Do `work` in a copy of this process. It may call what it is given to say something. Returns the signal that ended it (None: it
     came to its end) and what it said."""
     reader, writer = os.pipe()
@@ -26,9 +26,9 @@ def forked(work: Callable[[Callable[[object], None]], None]) -> tuple[int | None
         code = 1
         try:
             os.close(reader)
-            work(lambda word: os.write(writer, f"{word}\n".encode()) and None)
+            work(lambda word: _write(writer, word))
             code = 0
-        except BaseException:
+        except Exception:  # noqa: BLE001  nothing of a copy may pass into the tests
             traceback.print_exc(file=sys.__stderr__)
         finally:
             os._exit(code)
@@ -38,6 +38,10 @@ def forked(work: Callable[[Callable[[object], None]], None]) -> tuple[int | None
     status = os.waitpid(child, 0)[1]
     assert not os.WIFEXITED(status) or os.WEXITSTATUS(status) == 0, "the copy failed; its traceback is on stderr"
     return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else None), words
+
+
+def _write(writer: int, word: object) -> None:
+    os.write(writer, f"{word}\n".encode())
 
 
 _MOUNTED: list[Any] = []

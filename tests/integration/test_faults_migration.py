@@ -124,7 +124,7 @@ def test_a_migration_that_is_killed_at_any_write_has_happened_or_not(left: Left)
     before = events(left.state)
     version, seen, kept = 1, set(), left.state.read_bytes()
     for nth in range(1, 1_000):
-        ended, _ = forked(lambda _, nth=nth: (kill_at(nth), migrated(left.state).close()) and None)
+        ended, _ = forked(lambda _, nth=nth: (kill_at(nth), migrated(left.state).close()))
         with closing(apsw.Connection(str(left.state))) as db:
             assert db.execute("pragma integrity_check").get == "ok", nth
             version = db.execute("pragma user_version").get

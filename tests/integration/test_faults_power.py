@@ -65,7 +65,7 @@ def test_whichever_write_is_the_last_of_a_killed_process_what_it_acknowledged_is
 ) -> None:
     for nth in range(1, 2_000):
         path = tmp_path / str(nth) / "state.db"
-        ended, said = forked(lambda say, path=path, nth=nth: (kill_at(nth), small_run(path, durability, say)) and None)
+        ended, said = forked(lambda say, path=path, nth=nth: (kill_at(nth), small_run(path, durability, say)))
         found = recorded(path)
         assert (-1 if found is None else found) >= int(said[-1] if said else -1), f"killed before change {nth}"
         if ended is None:
