@@ -1,12 +1,10 @@
 """The bundled MCP server `workspace`: list, read, write and search the files below one folder, and nothing outside of it.
 
-Stand-alone: `python -P -m runner.bridges.workspace [--root DIR]` speaks MCP over stdio. The protocol is written out here (initialize,
-ping, tools/list, tools/call) because that starts in 40 ms where importing the SDK's server takes 800; the tests drive it with the SDK's
-client. One call at a time, each within `CALL_S`. Not here: what lies inside a root (`runner.paths`)."""
+Stand-alone: `python -P -m runner.bridges.workspace [--root DIR]` speaks MCP over stdio. One call at a time, each within `CALL_S`.
+Not here: the protocol (`stdio`), and what lies inside a root (`runner.paths`)."""
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import signal
@@ -14,12 +12,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from types import FrameType
-from typing import Any, BinaryIO
+from typing import Any
 
+from runner.bridges.stdio import Call, Fault, Json, Server, described, failed, serve_stdio, shape
 from runner.paths import HIDDEN, PathEscape, TooLarge, glob_inside, inside, read_inside, write_atomic
 
-VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
-LINE_BYTES = 16 * 1024 * 1024
 FILE_BYTES = 64 * 1024 * 1024
 """The largest file that is read from."""
 READ_BYTES, LIST_FILES, SEARCH_MATCHES = 1024 * 1024, 1000, 200
@@ -32,8 +29,6 @@ MATCH_CHARS = 500
 SNIFFED_BYTES = 8192
 CALL_S = 30
 """A call that takes longer ends in an error: a regular expression may run for years."""
-
-Json = dict[str, Any]
 
 
 class Refused(Exception):
@@ -141,23 +136,13 @@ TOOLS: Mapping[str, Tool] = {
 # ---------------------------------------------------------------- what is said of them
 
 
-def _object(properties: Json, required: list[str]) -> Json:
-    return {"type": "object", "properties": properties, "required": required, "additionalProperties": False}
-
-
 def _described(
     name: str, says: str, takes: Json, gives: Json, *, needs: tuple[str, ...] = (), reads: bool = True
 ) -> Json:
     hints = (
         {"readOnlyHint": True} if reads else {"readOnlyHint": False, "idempotentHint": True, "destructiveHint": True}
     )
-    return {
-        "name": name,
-        "description": says,
-        "inputSchema": _object(takes, list(needs)),
-        "outputSchema": _object(gives, list(gives)),
-        "annotations": {**hints, "openWorldHint": False},
-    }
+    return described(name, says, takes, gives, needs, {**hints, "openWorldHint": False})
 
 
 _TEXT, _COUNT, _FLAG = {"type": "string"}, {"type": "integer", "minimum": 0}, {"type": "boolean"}
@@ -218,25 +203,17 @@ DESCRIPTIONS = (
         {
             "matches": {
                 "type": "array",
-                "items": _object({"path": _TEXT, "line": _COUNT, "text": _TEXT}, ["path", "line", "text"]),
+                "items": shape({"path": _TEXT, "line": _COUNT, "text": _TEXT}, ["path", "line", "text"]),
             },
             "truncated": _FLAG,
         },
         needs=("pattern",),
     ),
 )
-_INPUTS = {described["name"]: described["inputSchema"] for described in DESCRIPTIONS}
+_INPUTS = {tool["name"]: tool["inputSchema"] for tool in DESCRIPTIONS}
 _KINDS: Mapping[str, type] = {"string": str, "integer": int, "boolean": bool}
 
-# ---------------------------------------------------------------- protocol
-
-
-class Fault(Exception):
-    """An error answer of the protocol."""
-
-    def __init__(self, code: int, message: str) -> None:
-        super().__init__(message)
-        self.code, self.message = code, message
+# ---------------------------------------------------------------- one call
 
 
 def call(root: Path, name: str, given: Mapping[str, Any]) -> Json:
@@ -247,18 +224,14 @@ def call(root: Path, name: str, given: Mapping[str, Any]) -> Json:
         _check(name, given)
         structured, text = _in_time(lambda: TOOLS[name](root, **given))
     except (Refused, PathEscape, TooLarge) as error:
-        return _error(str(error))
+        return failed(str(error))
     except re.error as error:
-        return _error(f"`pattern` is no regular expression: {error}")
+        return failed(f"`pattern` is no regular expression: {error}")
     except OSError as error:
-        return _error(f"{given.get('path', name)}: {error.strerror or error}")
+        return failed(f"{given.get('path', name)}: {error.strerror or error}")
     except UnicodeEncodeError:
-        return _error("`content` holds half a surrogate pair, which no file can")
+        return failed("`content` holds half a surrogate pair, which no file can")
     return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
-
-
-def _error(message: str) -> Json:
-    return {"content": [{"type": "text", "text": message}], "isError": True}
 
 
 def _check(name: str, given: Mapping[str, Any]) -> None:
@@ -287,70 +260,13 @@ def _in_time(work: Callable[[], tuple[Json, str]]) -> tuple[Json, str]:
         signal.alarm(0)
 
 
-def answer(root: Path, method: str, params: Mapping[str, Any]) -> Json:
-    """The result of a request. Raises Fault."""
-    if method == "initialize":
-        wanted = params.get("protocolVersion")
-        return {
-            "protocolVersion": wanted if wanted in VERSIONS else VERSIONS[0],
-            "capabilities": {"tools": {"listChanged": False}},
-            "serverInfo": {"name": "workspace", "version": "1"},
-        }
-    if method == "ping":
-        return {}
-    if method == "tools/list":
-        return {"tools": list(DESCRIPTIONS)}
-    if method == "tools/call":
-        name, given = params.get("name"), params.get("arguments") or {}
-        if not isinstance(name, str) or not isinstance(given, dict):
-            raise Fault(-32602, "tools/call needs a `name` and an object of `arguments`")
+def server(root: Path) -> Server:
+    """The tools on `root`. One call at a time: the alarm that bounds a call is for the main thread."""
+
+    def tool(name: str, given: Mapping[str, Any], _: Call) -> Json:
         return call(root, name, given)
-    raise Fault(-32601, f"unknown method {method}")
 
-
-def respond(root: Path, line: bytes) -> Json | None:
-    """The answer to one line of input; None when it wants none."""
-    request = None
-    try:
-        message = _parse(line)
-        request, method, params = message.get("id"), message.get("method"), message.get("params") or {}
-        if request is None or not isinstance(method, str):
-            return None  # a notification, or an answer to something that we did not ask
-        if not isinstance(params, dict):
-            raise Fault(-32602, "`params` must be an object")
-        return {"jsonrpc": "2.0", "id": request, "result": answer(root, method, params)}
-    except Fault as fault:
-        return {"jsonrpc": "2.0", "id": request, "error": {"code": fault.code, "message": fault.message}}
-
-
-def _parse(line: bytes) -> Json:
-    try:
-        message = json.loads(line)
-    except (ValueError, RecursionError) as error:
-        raise Fault(-32700, "this is not JSON") from error
-    if not isinstance(message, dict):
-        raise Fault(-32600, "a message must be an object")
-    return message
-
-
-def _lines(source: BinaryIO) -> Iterator[bytes]:
-    """The lines of `source`; one that is too long comes as a text that is no JSON."""
-    while line := source.readline(LINE_BYTES):
-        if line.endswith(b"\n") or len(line) < LINE_BYTES:
-            yield line
-            continue
-        while line and not line.endswith(b"\n"):
-            line = source.readline(LINE_BYTES)
-        yield b"too long"
-
-
-def serve(root: Path, source: BinaryIO, sink: BinaryIO) -> None:
-    """Answer until `source` ends."""
-    for line in _lines(source):
-        reply = respond(root, line) if line.strip() else None
-        if reply is not None:
-            sink.write(json.dumps(reply, ensure_ascii=True).encode() + b"\n")
-            sink.flush()
+    return Server("workspace", DESCRIPTIONS, tool)
 
 
 def main(argv: list[str]) -> int:
@@ -362,7 +278,7 @@ def main(argv: list[str]) -> int:
     if not root.is_dir():
         sys.stderr.write(f"{root} is not a folder\n")
         return 2
-    serve(root, sys.stdin.buffer, sys.stdout.buffer)
+    serve_stdio(server(root))
     return 0
 
 
