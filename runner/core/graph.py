@@ -6,8 +6,9 @@ integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
 
@@ -153,20 +154,66 @@ class StepGraph:
         return {step.id: step for step in self.steps}
 
 
-@cache
-def _codec() -> Any:
-    from pydantic import TypeAdapter  # heavy: only when a graph is stored or read back
-
-    return TypeAdapter(StepGraph)
-
-
 def dump(graph: StepGraph) -> str:
-    """The graph as JSON text."""
-    text: str = _codec().dump_json(graph).decode()
-    return text
+    """The graph as JSON text. Fields that hold their default are left out, and policies that steps share are written once: a
+    step's own are most of what it takes, and hardly any step has some."""
+    policies = {_kind(step): [step.faults, step.origins] for step in graph.steps}
+    places = {kind: place for place, kind in enumerate(policies)}
+    steps = [_given(step, _SHARED) | {"policy": places[_kind(step)]} for step in graph.steps]
+    data = {**_given(graph), "steps": steps, "policies": list(policies.values())}
+    return json.dumps(data, default=_given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def load(text: str) -> StepGraph:
-    """The graph that `dump` wrote."""
-    graph: StepGraph = _codec().validate_json(text)
-    return graph
+    """The graph that `dump` wrote. Raises ValueError, KeyError or TypeError for any other text."""
+    data = json.loads(text)
+    policies = data.pop("policies", ())
+    return StepGraph(
+        **data
+        | {
+            "steps": tuple(_step(step, policies) for step in data["steps"]),
+            "inputs": {name: InputSpec(**spec) for name, spec in data.get("inputs", {}).items()},
+        }
+    )
+
+
+_SHARED = frozenset({"faults", "origins"})
+
+
+def _kind(step: GraphStep) -> tuple[int, int]:
+    return id(step.faults), id(step.origins)
+
+
+def _given(value: Any, without: frozenset[str] = frozenset()) -> dict[str, Json]:
+    """The fields of a value that do not hold their default."""
+    return {
+        name: found
+        for name, default in _defaults(value.__class__)
+        if name not in without and (found := getattr(value, name)) != default
+    }
+
+
+@cache
+def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
+    return tuple((f.name, {} if f.default_factory is dict else f.default) for f in fields(kind))
+
+
+def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json]]) -> GraphStep:
+    if "policy" in data:
+        data["faults"], data["origins"] = policies[data.pop("policy")]
+    if data.get("fan"):
+        data["fan"] = Fan(**data["fan"])
+    data["bodies"] = tuple(_body(body) for body in data["bodies"])
+    data["edges"] = tuple(Edge(**edge) for edge in data.get("edges", ()))
+    for name in ("own_retry_errors", "files"):
+        data[name] = tuple(data.get(name, ()))
+    return GraphStep(**data)
+
+
+def _body(data: dict[str, Json]) -> Body:
+    data["checks"] = tuple(Check(**check) for check in data.get("checks", ()))
+    if data.get("repair"):
+        data["repair"] = Repair(**data["repair"])
+    if data.get("errors") is not None:
+        data["errors"] = tuple(data["errors"])
+    return Body(**data)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +100,7 @@ def test_a_graph_survives_being_stored() -> None:
     """
     graph = graph_of(text, file="m.yaml", lines={"a": 7})
     assert load(dump(graph)) == graph
+    assert load(json.dumps(asdict(graph))) == graph, "with every default and every step's policies, as once written"
     assert graph.inputs["n"].schema == {"type": "integer", "minimum": 1}
     assert (graph.inputs["n"].default, graph.inputs["n"].required, graph.inputs["n"].description) == (
         2,
@@ -253,3 +256,10 @@ def test_ten_thousand_steps_compile_within_two_seconds() -> None:
     assert problems == []
     assert graph is not None
     assert len(graph.steps) == 10_000
+
+
+def test_a_stored_graph_names_shared_policies_once() -> None:
+    steps = "".join(f"s{i}: {{run: [x], effects: none}}, " for i in range(100))
+    text = dump(graph_of(f"{{steps: {{{steps} own: {{run: [x], effects: none, faults: {{retry: {{max: 9}}}}}}}}}}"))
+    assert text.count("retry.max_delay") == 2 * 3, "those below every step, and those of `own`, in three modes"
+    assert len({id(step.faults) for step in load(text).steps}) == 2
