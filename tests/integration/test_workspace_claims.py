@@ -72,7 +72,7 @@ async def test_runs_of_one_process_share_one_workspace(connect: Connect) -> None
 
 
 async def test_a_kill_while_a_once_step_waits_for_the_workspace_leaves_no_unknown(connect: Connect) -> None:
-    script = gated("a")
+    script = gated("a", "edit", "b")
     async with desk(connect(), script, owner=gone("first")) as d:
         killed = await d.start(BESIDE)
         await d.watch.until("attempt_succeeded", "own")
