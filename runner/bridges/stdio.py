@@ -159,14 +159,16 @@ class Peer:
             thread.start()
 
     def _answer(self, request: str | int, name: str, given: Mapping[str, Any], call: Call) -> None:
+        reply = _refusal(request, Fault(-32603, "the server failed; its stderr says how"))
         try:
-            reply: Json = {"jsonrpc": "2.0", "id": request, "result": self._server.call(name, given, call)}
+            reply = {"jsonrpc": "2.0", "id": request, "result": self._server.call(name, given, call)}
         except Fault as fault:
             reply = _refusal(request, fault)
-        with self._lock:
-            self._calls.pop(request, None)
-        if not call.cancelled:  # the protocol wants no answer to what was cancelled
-            self.send(reply)
+        finally:  # also after a mistake of ours: a call without an answer would wait for ever
+            with self._lock:
+                self._calls.pop(request, None)
+            if not call.cancelled:  # the protocol wants no answer to what was cancelled
+                self.send(reply)
 
 
 def answer(server: Server, method: str, params: Mapping[str, Any]) -> Json:
