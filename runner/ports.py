@@ -6,8 +6,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from typing import Any, Literal, Protocol
 
+from runner.core.circuits import Circuit
 from runner.core.events import Event, Recorded
+from runner.core.learning import Sample
 from runner.core.messages import Note, Outcome, StepTask
+from runner.core.modes import ModeState
 
 # ---------------------------------------------------------------- store: values
 
@@ -184,7 +187,9 @@ class Store(Protocol):
     Every write method may raise (or its awaitable may raise) the StoreError family; a lease that was taken over raises Fenced.
     """
 
-    def begin(self, run: NewRun, manifest: NewManifest, owner: OwnerId, *, supersede: Sequence[str] = ()) -> Awaitable[int]:
+    def begin(
+        self, run: NewRun, manifest: NewManifest, owner: OwnerId, *, supersede: Sequence[str] = ()
+    ) -> Awaitable[int]:
         """Create a root run, take its lease, and end the unfinished runs `supersede` of the same task as `superseded`, in one
         transaction. Returns the epoch. Raises StoreBusy when a live owner drives an unfinished run of the same task, NeedsPerson
         when one of those holds an unknown `once` step."""
@@ -266,6 +271,120 @@ class Store(Protocol):
     def blob(self, digest: str) -> bytes: ...
 
     def close(self) -> None: ...
+
+
+# ---------------------------------------------------------------- modes, circuits, money: shared by all processes on the database
+
+
+@dataclass(frozen=True, slots=True)
+class ModeRow:
+    """A mode that was entered. `epoch` counts from 1; 0 = none was ever recorded."""
+
+    epoch: int
+    state: ModeState
+
+
+@dataclass(frozen=True, slots=True)
+class CircuitRow:
+    """A subject's circuit. `epoch` counts its changes; 0 = none was ever recorded."""
+
+    epoch: int
+    circuit: Circuit
+
+
+class Health(Protocol):
+    """Mode and circuits. A write names the epoch that its writer had read: None as answer = somebody was faster, so read again,
+    decide again, write again. Writes raise the StoreError family, like `Store`'s."""
+
+    def mode(self) -> ModeRow: ...
+
+    def mode_history(self, limit: int = 50) -> Sequence[ModeRow]:
+        """Newest first."""
+        ...
+
+    def set_mode(self, state: ModeState, epoch: int) -> Awaitable[int | None]:
+        """The new epoch, or None."""
+        ...
+
+    def circuits(self) -> Mapping[str, CircuitRow]:
+        """By subject; one that nothing ever happened to is not among them."""
+        ...
+
+    def set_circuit(self, subject: str, circuit: Circuit, epoch: int) -> Awaitable[int | None]:
+        """The new epoch, or None."""
+        ...
+
+    def samples(self, names: Sequence[str], since: int, limit: int = 2000) -> Sequence[Sample]:
+        """The newest ended attempts by executors or models of these names, in runs made since then."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """What may have a cap: a root run (`run`, its id), a step of it (`step`, `RUN/STEP`), a day (`day`, `2026-11-22` in the
+    config's time zone). `cap` in micro-USD; None = no cap, money is only counted. Settle with the scopes of the reservation: an
+    attempt belongs to the day on which it started."""
+
+    kind: Literal["run", "step", "day"]
+    id: str
+    cap: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """The money of a scope, micro-USD. `held`: reserved by attempts in flight."""
+
+    cap: int | None
+    held: int
+    spent: int
+
+
+@dataclass(frozen=True, slots=True)
+class OverCap:
+    """A reservation that was refused. `waits`: there would be room if the reservations in flight came back."""
+
+    scope: Scope
+    standing: Standing
+    waits: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Spending:
+    """A line of `runner cost`, micro-USD. `assumed`: the part of `cost` that nobody billed (an unknown price, a lost attempt)."""
+
+    key: str
+    cost: int
+    assumed: int
+    attempts: int
+
+
+class Ledger(Protocol):
+    """Money: reserved before an attempt, settled after it. Each write is one transaction, and doing it twice is doing it once."""
+
+    def reserve(self, attempt: str, amount: int, scopes: Sequence[Scope]) -> Awaitable[OverCap | None]:
+        """Hold `amount` in all scopes, or in none: then the first one without room. Nothing at all always fits. Reserving
+        anew replaces what the attempt held."""
+        ...
+
+    def settle(self, attempt: str, spent: int, source: str, scopes: Sequence[Scope]) -> Awaitable[None]:
+        """The attempt has cost `spent`, whatever it had reserved. `source` says who knows (`billed`, `priced`, `assumed`)."""
+        ...
+
+    def release(self, attempt: str, scopes: Sequence[Scope]) -> Awaitable[None]:
+        """The attempt never started. What is settled stays."""
+        ...
+
+    def standing(self, scope: Scope) -> Standing: ...
+
+    def spending(
+        self, by: Literal["step", "executor", "model"], *, root: str | None = None, since: int | None = None
+    ) -> Sequence[Spending]:
+        """What recorded attempts have cost, the dearest first: of one tree, or started since then. A step's key is `MANIFEST/STEP`."""
+        ...
+
+    def days(self, first: str = "") -> Sequence[Spending]:
+        """What was settled by day, oldest first, from a day on. Removed runs count on."""
+        ...
 
 
 # ---------------------------------------------------------------- transport, executors, sinks

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from math import fsum
 
 from runner.core.roster import Kind
-from runner.core.router import Rank
 
 HALF_LIFE_MS = 7 * 86_400_000
 """An attempt counts half after a week."""
@@ -44,6 +43,14 @@ class Score:
     reliability: float
     ms: int | None
     cost: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """What was learned of an entry: the lower the value, the earlier its turn."""
+
+    value: float
+    text: str
 
 
 def learn(samples: Iterable[Sample], kind: Kind, now: int, half_life: int = HALF_LIFE_MS) -> Mapping[str, Score]:

@@ -14,6 +14,7 @@ from typing import Literal
 
 from runner.core.circuits import Admission, Circuit, admit
 from runner.core.graph import Body, Json
+from runner.core.learning import Rank
 from runner.core.messages import Candidate, Hidden, NoCandidate
 from runner.core.policy import OperatorPolicy
 from runner.core.roster import Entry, Kind, Roster, Rule
@@ -42,14 +43,6 @@ class Want:
     free_only: bool = False
     deny_unpriced: bool = False
     """`unpriced: deny`: a paid model must have a declared price."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rank:
-    """What was learned of an entry: the lower the value, the earlier its turn."""
-
-    value: float
-    text: str
 
 
 @dataclass(frozen=True, slots=True)
