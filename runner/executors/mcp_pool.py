@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -128,6 +129,10 @@ class Slot:
         except CannotOpen as error:
             self._failure = error.with_traceback(None)  # it is kept, and must keep nothing alive
             return error
+        except Exception as error:  # noqa: BLE001  of the border of one attempt: left "closed", it would be opened for ever
+            self._heard(self.masked("".join(traceback.format_exception(error))))
+            self._failure = CannotOpen(self.masked(f"internal error: {type(error).__name__}: {error}"))
+            return self._failure
         finally:
             self._opening = None
 

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import pytest_asyncio
@@ -270,6 +271,30 @@ async def test_a_failure_that_ensure_met_answers_the_next_call_without_another_s
     assert (await call(servers, "t")).error_class == "unavailable"
     assert len(started) == 2
     await servers.close()
+
+
+@pytest.mark.parametrize(
+    ("told", "message"), [("on_process", "internal error: LookupError"), ("on_tools", "handshake")]
+)
+async def test_a_defect_while_a_session_is_opened_is_a_failure_of_those_who_need_it(told: str, message: str) -> None:
+    started: list[ProcessId] = []
+
+    def defect(server: str, what: object) -> None:
+        raise LookupError("a defect of ours")
+
+    heard: dict[str, Any] = {"on_process": lambda server, process: started.append(process), told: defect}
+    servers = McpServers({"s": spec("talker")}, **heard)
+    opened = asyncio.Event()
+    servers.ensure("s", opened.set)
+    async with asyncio.timeout(PATIENCE_S):
+        await opened.wait()
+    assert servers.status("s") == "failed", "or whoever waits for it would ask again for ever"
+    for _ in range(2):  # what `ensure` met, and another try
+        result = await call(servers, "echo")
+        assert (result.error_class, result.effect) == ("unavailable", "none")
+        assert message in result.message
+    await servers.close()
+    assert [process for process in started if lives(process.pid)] == []
 
 
 async def test_a_new_tool_is_known_after_the_server_says_that_its_list_changed(talker: McpServers) -> None:
