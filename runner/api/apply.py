@@ -249,6 +249,8 @@ def _has(app: App, row: RunRow, node: str) -> bool:
 
 def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     steps = {step.node: step for step in app.store.steps(row.run)}
+    if node not in steps and node in dict(app.store.written(row.manifest)):
+        raise UsageError(f"step {node} of run {row.run} has not begun: it waits for nobody")
     if node not in steps:
         raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
     step = steps[node]

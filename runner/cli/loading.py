@@ -37,5 +37,7 @@ def print_found(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *
 
 def say_empty(paths: Sequence[str], files: int) -> None:
     """A folder without manifests is no mistake, but never silent."""
-    what = f"{files} YAML file(s), none with a top-level key `ares`" if files else "no .yaml or .yml files"
+    what = "no .yaml or .yml files"
+    if files:
+        what = f"YAML files: {files}; a manifest has the keys `ares`, `name` and `steps`"
     err(f"no manifests in {', '.join(paths)} ({what})\n  help: `runner init` makes a first one")

@@ -26,10 +26,14 @@ MOST_ITEMS = 20
 
 
 def run_reason(store: Store, row: RunRow) -> str:
-    """Why a run is as it is: what its suspended steps wait for, else what was recorded."""
-    if row.state == "suspended":
+    """Why a run is as it is: what its suspended steps wait for, else what was recorded. (What is recorded of a run that goes on is
+    why it began.)"""
+    state = shown_state(row)
+    if state == "suspended":
         return ", ".join(suspension_reasons(store, row.run)) or row.reason
-    return row.reason
+    if state == "interrupted":
+        return "its runner ended before the run did"
+    return "" if state in ("running", "pending") else row.reason
 
 
 def state_word(state: str, paint: Paint) -> str:

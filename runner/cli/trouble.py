@@ -91,8 +91,10 @@ def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
     """What to do about a run that has not succeeded."""
     if state in ("failed", "cancelled"):
         yield f"next: runner resume {run} tries again what has not succeeded"
-    elif state in ("interrupted", "running", "pending"):
+    elif state == "interrupted":
         yield f"next: the same command, or runner resume {run}, goes on where it was"
+    elif state in ("running", "pending"):
+        yield f"next: its runner is at work; runner logs {run} -f follows it, runner cancel {run} ends it"
     elif state == "suspended" and "approval" in reasons:
         yield f"next: once that is approved, runner resume {run} goes on"
     elif state == "suspended" and "unknown" in reasons:

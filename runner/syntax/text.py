@@ -56,7 +56,7 @@ class Text:
 def decode(data: bytes, file: str, limits: Limits) -> Text | list[Diagnostic]:
     """The text of a file, or why it has none."""
     if len(data) > limits.file_bytes:
-        message = f"the file has {len(data):,} bytes; the limit `file_bytes` is {limits.file_bytes:,}"
+        message = f"the file has more bytes than the limit `file_bytes`: {limits.file_bytes:,}"
         return [
             Diagnostic(
                 file, None, "error", "limit", "", message, "split the file, or raise `limits.file_bytes` in config"

@@ -15,7 +15,7 @@ Examples:
   runner cancel 3f9a2c       a unique prefix of the run's id
   runner cancel fix-issue    the latest run of a manifest
 
-A runner that drives it right now is told; else it is ended here. Its `finally` steps run.
+A runner that drives it right now is told; else it is ended here. Its `finally` steps run; to cancel those, too, say it again.
 
 \b
 Exit codes: 0 ok, 2 no such run or it has ended already, 7 state database.

@@ -18,6 +18,7 @@ Examples:
   runner schema --write schemas/v1           all of them, one file each
   runner schema --check --write schemas/v1   are the files there as this release would write them?
 
+\b
 An editor with a YAML language server checks and completes a manifest whose first line is
   # yaml-language-server: $schema=../schemas/v1/manifest.schema.json
 

@@ -1,0 +1,54 @@
+"""What a stranger is told: each line is true, and says what can be done."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from apply_project import Gate
+from cli_project import Project
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    return Project(tmp_path, capsys)
+
+
+def test_a_run_that_goes_on_is_not_advised_to_be_resumed(project: Project) -> None:
+    gate = Gate(project.root)
+    project.write(
+        "m.yaml",
+        f"ares: v1\nname: m\nsteps: {{a: {{run: '{gate.script}', effects: none}}, b: {{set: {{x: 1}}, needs: [a]}}}}\n",
+    )
+    running = project.begin("apply", "m.yaml")
+    (project.root / "gate.begun").read_text()
+    shown, listed = project.cli("show", "m"), project.cli("status")
+    early = project.cli("resolve", "m", "b", "--redo")
+    gate.let_through()
+    running.communicate(timeout=60)
+    assert "its runner is at work" in shown.out
+    assert "goes on where it was" not in shown.out
+    assert "no earlier run" not in shown.out + listed.out
+    assert "step b" in early.err
+    assert "has not begun" in early.err or "is pending" in early.err
+
+
+def test_an_interrupted_run_says_why_it_stands_still(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {run: 'kill -9 $PPID', effects: none}}\n")
+    project.program("apply", "m.yaml")
+    assert "its runner ended before the run did" in project.cli("status").out
+    shown = project.cli("show", "m").out
+    assert "its runner ended before the run did" in shown
+    assert "goes on where it was" in shown
+
+
+def test_a_file_that_is_no_manifest_is_told_what_one_has(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\ndefaults: {timeout: 5s}\n")
+    assert "a manifest has the keys `ares`, `name` and `steps`" in project.cli("validate", "m.yaml").err
+
+
+def test_the_size_of_a_file_that_was_not_read_to_its_end_is_not_claimed(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\ndescription: " + "y" * 1_100_000 + "\nsteps: {a: {set: {x: 1}}}\n")
+    found = project.cli("validate", "m.yaml")
+    assert "more bytes than the limit `file_bytes`: 1,048,576" in found.err + found.out
