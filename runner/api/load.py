@@ -91,11 +91,15 @@ class _Reading:
     seen: set[Path] = field(default_factory=set)
     files: int = 0
     looks: list[Look] = field(default_factory=list)
+    contents: Mapping[Path, bytes] = field(default_factory=dict)
 
 
-def load(paths: Sequence[str | Path], settings: Settings) -> Loaded:
-    """Read, check and compile everything under `paths`. Raises UsageError when a path does not exist."""
-    reading = _Reading(settings)
+def load(paths: Sequence[str | Path], settings: Settings, *, contents: Mapping[Path, bytes] | None = None) -> Loaded:
+    """Read, check and compile everything under `paths`, and `contents`: files that are still to be written. Raises UsageError when
+    a path does not exist."""
+    reading = _Reading(settings, contents=contents or {})
+    for path in reading.contents:
+        _read_file(reading, path, named=True)
     for path, named in find(paths):
         _read_file(reading, path, named)
     _read_callees(reading)
@@ -121,17 +125,23 @@ def _read_file(reading: _Reading, path: Path, named: bool) -> None:
     reading.seen.add(resolved)
     file = str(path)
     limits = _limits(reading.settings)
-    try:
-        with path.open("rb") as handle:
-            data = handle.read(limits.file_bytes + 1)  # one more than allowed: enough to say that it is too large
-    except OSError as error:
-        raise UsageError(f"{file}: {error.strerror or error}") from error
+    data = reading.contents.get(path)
+    if data is None:
+        data = _bytes(path, limits.file_bytes + 1)  # one more than allowed: enough to say that it is too large
     reading.files += 1
     reading.sources[file] = data.decode("utf-8", "replace")
     documents, diagnostics = read(data, file, limits)
     reading.diagnostics += _softened(diagnostics, data, named)
     for document in documents:
         _read_document(reading, document, path, named, alone=not diagnostics)
+
+
+def _bytes(path: Path, most: int) -> bytes:
+    try:
+        with path.open("rb") as handle:
+            return handle.read(most)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from error
 
 
 def _limits(settings: Settings) -> Limits:
