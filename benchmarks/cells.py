@@ -18,6 +18,7 @@ from anchors import HERE, commits_per_second
 from inprocess import app_at, compiled, drive, peak_mib, settings_at, workload
 
 import manifests
+from runner.__main__ import collect_seldom
 
 Figures = dict[str, float]
 Cell = Callable[[Path], Figures]
@@ -28,6 +29,7 @@ def steps(text: str, count: int, *, runs: int = 1, at_once: int = 16) -> Cell:
 
     def cell(root: Path) -> Figures:
         gc.collect()
+        gc.freeze()  # as `runner apply` does
         cost = workload(text, root, runs=runs, at_once=at_once)
         return {
             "per_s": count / cost.wall,
@@ -204,6 +206,7 @@ CELLS: dict[str, Cell] = {
 def main() -> None:
     """Measure the anchor, the cell, and the anchor again: the disk may have changed its mind meanwhile."""
     name, folder_ = sys.argv[1], Path(sys.argv[2])
+    collect_seldom()  # as the program does
     before = commits_per_second(folder_)
     figures = CELLS[name](folder_)
     print(json.dumps({"a": (before + commits_per_second(folder_)) / 2, **figures}))

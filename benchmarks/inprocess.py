@@ -15,12 +15,14 @@ from pathlib import Path
 
 from runner.api.app import App, open_store
 from runner.api.load import load
+from runner.api.secrets import SecretSource
 from runner.api.settings import Settings, load_config
 from runner.clock import SystemClock
 from runner.core.graph import StepGraph
 from runner.core.messages import Note, Outcome, StepTask
 from runner.core.prepare import Preparer
 from runner.core.slots import Slots
+from runner.engine.attempt import Attempts, Places
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine
 from runner.engine.world import EngineWorld
@@ -72,6 +74,14 @@ async def app_at(settings: Settings, at_once: int) -> AsyncIterator[App]:
         store=store, transport=transport, slots=slots, blobs=blobs, clock=clock, owner=this_process(), sinks=()
     )
     state = settings.state_path.parent
+    secrets = SecretSource(settings.config, {})
+    attempts = Attempts(  # only for what it forgets at a run's end: `nothing` stands in for its work
+        executors={},
+        places=Places(settings.workspace, state / "runs", state / "logs"),
+        secrets=secrets.get,
+        redactor=secrets.redactor(),
+        blobs=blobs.keep,
+    )
     world = EngineWorld(
         store=store,
         blobs=blobs,
@@ -84,7 +94,7 @@ async def app_at(settings: Settings, at_once: int) -> AsyncIterator[App]:
     )
     try:
         async with engine:
-            yield App(settings, store, engine, slots, Preparer(world), clock)
+            yield App(settings, store, engine, slots, Preparer(world), attempts, clock)
     finally:
         store.close()
 

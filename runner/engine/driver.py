@@ -77,6 +77,8 @@ class Engine:
         self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
         self._clock, self._owner, self._sinks = clock, owner, list(sinks)
         self._driven: dict[str, Driven] = {}
+        self._dropped: dict[str, Driven] = {}
+        """Trees that are no longer ours to drive, while attempts of theirs still end."""
         self._root_of: dict[str, str] = {}
         self._places: dict[str, tuple[str, str, int]] = {}
         self._seen: set[int] = set()
@@ -297,11 +299,11 @@ class Engine:
     def _act(self, driven: Driven, commands: Sequence[Command]) -> None:
         if driven.root not in self._driven:
             return
+        if tasks := [command.task for command in commands if isinstance(command, Start)]:
+            self._places.update((task.key, (task.run, task.node, task.attempt)) for task in tasks)
+            self._spawn(self._submit(driven, tasks), driven)
         for command in commands:
             match command:
-                case Start(task):
-                    self._places[task.key] = (task.run, task.node, task.attempt)
-                    self._spawn(self._submit(driven, task), driven)
                 case Cancel(_, key):
                     self._spawn(self._transport.cancel(key), driven)
                 case Wake(run, at):
@@ -309,14 +311,15 @@ class Engine:
                 case Finish(run, state, _):
                     self._let_go(driven, RunEnd(run, state))
 
-    async def _submit(self, driven: Driven, task: StepTask) -> None:
+    async def _submit(self, driven: Driven, tasks: Sequence[StepTask]) -> None:
         if self._clock.now() - self._beat > HALF_LEASE_MS:  # we slept, or the disk did: is the run still ours?
             try:
                 await self._store.commit(Unit(driven.root, driven.epoch))
             except StoreError as error:
                 self._give_up(driven, error)
                 return
-        await self._transport.submit(task)
+        for task in tasks:
+            await self._transport.submit(task)
 
     def _spawn(self, work: Awaitable[Any], driven: Driven | None = None) -> None:
         """Do `work` beside the turns; when it fails, so does the drive of `driven`."""
@@ -355,6 +358,11 @@ class Engine:
     def _let_go(self, driven: Driven, end: RunEnd) -> None:
         if not self._drop(driven):
             return
+        if self._running(driven.root):  # nobody else may have it while commands of it are still dying
+            self._given_up.append((driven.root, driven.epoch))
+            if not driven.done.done():
+                driven.done.set_result(end)
+            return
 
         async def release() -> None:
             try:
@@ -369,9 +377,8 @@ class Engine:
         """The kernel is ahead of the record: nothing that it decided since may happen."""
         if self._drop(driven):
             self._given_up.append((driven.root, driven.epoch))
-            for key, (run, _, _) in list(self._places.items()):
-                if self._root_of.get(run) == driven.root:
-                    self._spawn(self._transport.cancel(key))
+            for key in self._running(driven.root):
+                self._spawn(self._transport.cancel(key))
             if not driven.done.done():
                 driven.done.set_exception(error)
 
@@ -380,9 +387,19 @@ class Engine:
             return False
         for timer in driven.timers.values():
             timer.cancel()
-        driven.tree.release()
-        asyncio.get_running_loop().call_soon(self._wake_waiting)
+        self._dropped[driven.root] = driven
+        self._free(driven.root)
         return True
+
+    def _running(self, root: str) -> list[str]:
+        """Keys of the attempts of a tree that the transport still has."""
+        return [key for key, (run, _, _) in self._places.items() if self._root_of.get(run) == root]
+
+    def _free(self, root: str) -> None:
+        """What a dropped tree held is free once nothing of it runs any more."""
+        if root in self._dropped and not self._running(root):
+            self._dropped.pop(root).tree.release()
+            asyncio.get_running_loop().call_soon(self._wake_waiting)
 
     # ------------------------------------------------------------ what goes on beside the turns
 
@@ -394,6 +411,7 @@ class Engine:
             run, node, attempt = place
             if isinstance(happened, Outcome):
                 del self._places[key]
+                self._free(self._root_of.get(run, ""))
             kind = "note" if isinstance(happened, Note) else "outcome"
             self.put(run, (kind, node, attempt, happened))
 

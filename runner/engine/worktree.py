@@ -228,6 +228,8 @@ class Worktrees:
     async def forget(self, run: str) -> None:
         """The run has ended: remove what was only kept for a next attempt, or was left by one that was killed or cancelled."""
         folder = log_path(self._folder, run, "", 0).parent
+        if not folder.exists():  # a run without worktrees, as most are: no thread need look
+            return
         async with self._one:
             for tree in await asyncio.to_thread(_recorded, folder):
                 if tree.state == "running" or (tree.keep == "never" and tree.state == "failed"):
