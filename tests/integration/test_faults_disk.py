@@ -7,7 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from functools import cache
 from pathlib import Path
@@ -23,6 +23,7 @@ from runner.ports import Unit
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 
+Figure = Callable[[str, object], None]
 STEPS = 24
 MANY = "ares: v1\nname: many\nsteps:\n" + "".join(
     f"  s{n:02}: {{run: 'echo s{n:02} >> ledger; head -c 40000 /dev/urandom | base64', effects: idempotent"
@@ -287,11 +288,14 @@ def test_a_run_that_is_killed_at_a_write_ends_as_if_nothing_had_happened(
 
 
 @pytest.mark.slow
-def test_a_run_that_is_killed_at_any_write_ends_as_if_nothing_had_happened(recover: Project, strace: None) -> None:
+def test_a_run_that_is_killed_at_any_write_ends_as_if_nothing_had_happened(
+    recover: Project, strace: None, record_property: Figure
+) -> None:
     nth = 1
     while killed_at(recover, nth):
         nth += 1
     assert nth > 100
+    record_property("kills", nth - 1)
 
 
 # ---------------------------------------------------------------- flipped bits
@@ -316,7 +320,9 @@ def read_all(path: Path) -> None:
 
 
 @pytest.mark.parametrize("part", ["header", "pages"])
-def test_a_flipped_bit_is_noticed_or_harmless_and_never_a_crash(tmp_path: Path, part: str) -> None:
+def test_a_flipped_bit_is_noticed_or_harmless_and_never_a_crash(
+    tmp_path: Path, part: str, record_property: Figure
+) -> None:
     path = tmp_path / "state.db"
     good = filled(path)
     rng = random.Random(part)
@@ -334,6 +340,8 @@ def test_a_flipped_bit_is_noticed_or_harmless_and_never_a_crash(tmp_path: Path, 
             assert error.hint
             assert path.read_bytes() == bytes(bad), "what is damaged is left alone"
     assert noticed > len(places) // 10
+    record_property("flips", len(places))
+    record_property("noticed", noticed)
 
 
 def test_a_flipped_bit_in_the_log_loses_the_end_of_it_and_no_more(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import signal
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -120,7 +121,9 @@ async def test_a_run_in_flight_goes_on_after_a_migration(left: Left) -> None:
         assert {row.name: row.state for row in old.runs()}["story"] == "running"
 
 
-def test_a_migration_that_is_killed_at_any_write_has_happened_or_not(left: Left) -> None:
+def test_a_migration_that_is_killed_at_any_write_has_happened_or_not(
+    left: Left, record_property: Callable[[str, object], None]
+) -> None:
     before = events(left.state)
     version, seen, kept = 1, set(), left.state.read_bytes()
     for nth in range(1, 1_000):
@@ -145,6 +148,7 @@ def test_a_migration_that_is_killed_at_any_write_has_happened_or_not(left: Left)
                 path.unlink()
         left.state.write_bytes(kept)
     assert (ended, version, seen) == (None, 2, {1, 2})
+    record_property("kills", nth - 1)
     with pytest.raises(StoreError, match="version 2"):
         SqliteStore.open(left.state, clock=SystemClock())
 

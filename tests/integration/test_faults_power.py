@@ -19,6 +19,8 @@ from runner.store.opening import Durability
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 
+Figure = Callable[[str, object], None]
+"""Notes a figure for the table of faults (tests/faults.py)."""
 STEPS = 12
 
 
@@ -61,7 +63,7 @@ def recorded(path: Path) -> int | None:
 
 @pytest.mark.parametrize("durability", ["full", "process"])
 def test_whichever_write_is_the_last_of_a_killed_process_what_it_acknowledged_is_there(
-    tmp_path: Path, durability: Durability
+    tmp_path: Path, durability: Durability, record_property: Figure
 ) -> None:
     for nth in range(1, 2_000):
         path = tmp_path / str(nth) / "state.db"
@@ -73,6 +75,7 @@ def test_whichever_write_is_the_last_of_a_killed_process_what_it_acknowledged_is
         assert ended == signal.SIGKILL
     assert ended is None
     assert nth > 150, "a run writes that often"
+    record_property("kills", nth - 1)
 
 
 def log_of(path: Path, durability: Durability, padding: int = 300) -> list[Change]:
@@ -107,17 +110,22 @@ def survivors(
 
 
 @pytest.mark.parametrize("seed", [None, 1, 2, 3], ids=["all is lost", "some is kept", "some other", "yet another"])
-def test_whenever_the_power_fails_what_was_acknowledged_is_there(tmp_path: Path, seed: int | None) -> None:
+def test_whenever_the_power_fails_what_was_acknowledged_is_there(
+    tmp_path: Path, seed: int | None, record_property: Figure
+) -> None:
     log = log_of(tmp_path / "run" / "state.db", "full")
     found = survivors(log, tmp_path / "left", seed)
     assert [(at, said, there) for at, (said, there) in enumerate(found) if there < said] == []
     assert found[-1][1] == 2 + 2 * STEPS
+    record_property("power cuts", len(found))
     if seed is None:
         assert all(there <= said + 2 for said, there in found), "the disk of this test really loses what is not synced"
 
 
 @pytest.mark.parametrize("seed", [None, 1])
-def test_a_power_cut_while_the_log_is_brought_into_the_file_loses_nothing(tmp_path: Path, seed: int | None) -> None:
+def test_a_power_cut_while_the_log_is_brought_into_the_file_loses_nothing(
+    tmp_path: Path, seed: int | None, record_property: Figure
+) -> None:
     log = log_of(tmp_path / "run" / "state.db", "full", padding=450_000)
     made = next(at for at, change in enumerate(log) if change.kind == "said")
     closing_ = next(at for at, change in enumerate(log) if change.name == str(2 + 2 * STEPS))
@@ -126,9 +134,10 @@ def test_a_power_cut_while_the_log_is_brought_into_the_file_loses_nothing(tmp_pa
     moments = [*inside[:: len(inside) // 12], inside[-1], inside[-1] + 1, inside[-1] + 2]
     found = survivors(log, tmp_path / "left", seed, moments)
     assert [(said, there) for said, there in found if there < said] == []
+    record_property("power cuts", len(found))
 
 
-def test_a_file_whose_making_was_cut_short_reads_as_an_empty_record(tmp_path: Path) -> None:
+def test_a_file_whose_making_was_cut_short_reads_as_an_empty_record(tmp_path: Path, record_property: Figure) -> None:
     log = log_of(tmp_path / "run" / "state.db", "full")
     made = next(at for at, change in enumerate(log) if change.name == "state.db-journal" and change.kind == "delete")
     for at in range(made):
@@ -140,11 +149,15 @@ def test_a_file_whose_making_was_cut_short_reads_as_an_empty_record(tmp_path: Pa
         with closing(SqliteStore.open(place / "state.db", clock=SystemClock(), read_only=True)) as store:
             assert store.runs() == []
         assert {path.name: path.read_bytes() for path in place.iterdir()} == before
+    record_property("power cuts", made)
 
 
 @pytest.mark.parametrize("seed", [None, 1])
-def test_with_durability_process_a_power_cut_loses_the_end_and_nothing_else(tmp_path: Path, seed: int | None) -> None:
+def test_with_durability_process_a_power_cut_loses_the_end_and_nothing_else(
+    tmp_path: Path, seed: int | None, record_property: Figure
+) -> None:
     log = log_of(tmp_path / "run" / "state.db", "process")
     found = survivors(log, tmp_path / "left", seed)  # each of them is a whole record up to some event
+    record_property("power cuts", len(found))
     if seed is None:
         assert any(there < said for said, there in found), "or it would not be worth a choice"
