@@ -62,6 +62,7 @@ def drive(
     """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code."""
     sinks = _sinks(events, graphs or {}, settings)
     control = Control(warn=lambda text: err(f"warning: {safe(text)}"))
+    gc.freeze()  # what has been imported stays: walking it again and again took a tenth of a run
     try:
         result = asyncio.run(_with_signals(work, sinks, control))
     finally:
