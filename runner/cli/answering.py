@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from runner.cli.context import settings_of, user
 from runner.cli.output import out, safe
+
+if TYPE_CHECKING:
+    from runner.api.results import RunResult
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,8 +40,15 @@ def give(run: str, step: str, *, approve: bool, by: str | None, comment: str) ->
     if any(each.state == "suspended" and each.reason == "approval" for each in _named(end.steps, step)):
         out(f"{end.manifest} {end.run}: the runner that drives it was told that {step} is {word} by {safe(name)}")
     else:
-        out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; go on with `runner resume {end.run}`")
+        out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; {what_next(end)}")
     return 0
+
+
+def what_next(end: RunResult) -> str:
+    """What is left to do once a person has answered: nothing, when the run is over by that."""
+    if end.state in ("succeeded", "failed", "cancelled"):
+        return f"the run has {end.state}" if end.state != "cancelled" else "the run is cancelled"
+    return f"go on with `runner resume {end.run}`"
 
 
 def _named(steps: Any, node: str) -> list[Any]:

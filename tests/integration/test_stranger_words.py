@@ -52,3 +52,20 @@ def test_the_size_of_a_file_that_was_not_read_to_its_end_is_not_claimed(project:
     project.write("m.yaml", "ares: v1\nname: m\ndescription: " + "y" * 1_100_000 + "\nsteps: {a: {set: {x: 1}}}\n")
     found = project.cli("validate", "m.yaml")
     assert "more bytes than the limit `file_bytes`: 1,048,576" in found.err + found.out
+
+
+def test_who_rejects_the_last_step_is_not_sent_to_ask_again(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {gate: {approve: Go?}, a: {set: {x: 1}, needs: [gate]}}\n")
+    assert project.cli("apply", "m.yaml").code == 3
+    rejected = project.cli("reject", "m", "gate", "--as", "me")
+    assert rejected.out.endswith("gate rejected by me; the run has failed\n")
+    assert project.cli("status", "--json").json["runs"][0]["state"] == "failed"
+
+
+def test_who_answers_before_other_steps_is_told_how_the_run_goes_on(project: Project) -> None:
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps: {gate: {approve: Go?}, a: {run: [echo, x], needs: [gate], effects: none}}\n",
+    )
+    assert project.cli("apply", "m.yaml").code == 3
+    assert "go on with `runner resume" in project.cli("approve", "m", "gate").out

@@ -8,6 +8,7 @@ from typing import Any
 
 import click
 
+from runner.cli.answering import what_next
 from runner.cli.context import settings_of, user
 from runner.cli.output import out
 from runner.cli.shared import verb
@@ -43,7 +44,7 @@ def command(run: str, step: str, done: str | None, redo: bool) -> int:
     result = asyncio.run(resolve(run, settings_of(), step, by=user(), done=output, redo=redo))
     end = result.runs[0]
     word = "will run again" if redo else "is recorded as done"
-    out(f"{end.manifest} {end.run}: {step} {word}; go on with `runner resume {end.run}`")
+    out(f"{end.manifest} {end.run}: {step} {word}; {what_next(end)}")
     return 0
 
 
