@@ -253,6 +253,10 @@ class Store(Protocol):
 
     def events(self, run: str, after: int = 0) -> Sequence[Recorded]: ...
 
+    def newest(self, run: str, kind: str) -> Recorded | None:
+        """The newest event of this kind; no other one is decoded."""
+        ...
+
     def manifest(self, digest: str) -> NewManifest | None: ...
 
     def written(self, digest: str) -> Sequence[tuple[str, bool]]:

@@ -112,10 +112,8 @@ def suspension_reasons(store: Store, run: str) -> tuple[str, ...]:
 
 def run_outputs(store: Store, run: str) -> Any:
     """The outputs that the run's end recorded, else none."""
-    for recorded in reversed(store.events(run)):
-        if recorded.event.kind == "run_finished":
-            return recorded.event.data.get("outputs")
-    return None
+    end = store.newest(run, "run_finished")
+    return end.event.data.get("outputs") if end is not None else None
 
 
 def questions(store: Store, run: str, rows: Sequence[StepRow]) -> dict[str, Mapping[str, Any]]:

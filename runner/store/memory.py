@@ -343,6 +343,9 @@ class MemoryStore:
             if seq > after
         ]
 
+    def newest(self, run: str, kind: str) -> Recorded | None:
+        return next((event for event in reversed(self.events(run)) if event.event.kind == kind), None)
+
     def manifest(self, digest: str) -> NewManifest | None:
         return self._manifests.get(digest)
 

@@ -169,6 +169,12 @@ select r.run, e.id & 4294967295, e.at, e.kind, e.node, e.data from runs r
 join events e on e.id between (r.n << 32) + ?2 + 1 and (r.n << 32) + 4294967295
 where r.run = ?1 order by e.id
 
+-- name: newest_event
+-- The last event of a kind in the record of a run.
+select e.id & 4294967295, e.at, e.node, e.data from runs r
+join events e on e.id between r.n << 32 and (r.n << 32) + 4294967295
+where r.run = ?1 and e.kind = ?2 order by e.id desc limit 1
+
 -- name: steps
 -- Steps with the event that holds their result.
 select r.run, s.node, s.state, s.attempt, s.tries, s.lost, s.key, s.producer, s.reason, s.until, s.item_key, s.cost,

@@ -221,6 +221,11 @@ class SqliteStore:
             found = self._read("events", (run, after))
             return [Recorded(run, seq, at, Event(kind, node, decode(data))) for run, seq, at, kind, node, data in found]
 
+    def newest(self, run: str, kind: str) -> Recorded | None:
+        with self._reading():
+            found = self._read("newest_event", (run, kind))
+            return next((Recorded(run, seq, at, Event(kind, node, decode(data))) for seq, at, node, data in found), None)
+
     def manifest(self, digest: str) -> NewManifest | None:
         found = self._read("manifest", (digest,))
         return NewManifest(*found[0]) if found else None

@@ -82,6 +82,9 @@ async def test_events_come_back_as_they_were_given(store: Store) -> None:
     await store.commit(unit(epoch, *events))
     assert store.events("r1") == events
     assert store.events("r1", after=2) == events[2:]
+    assert store.newest("r1", "attempt_started") == events[1]
+    assert store.newest("r1", "run_finished") is None
+    assert store.newest("r0", "attempt_started") is None
     [record] = store.load("r1")
     assert record.events == [recorded.event for recorded in events]
     assert record.graph == GRAPH
