@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 from runner.api.app import App, open_app
@@ -95,8 +96,9 @@ async def _converge(
 
 
 def ended(app: App, end: RunEnd, action: str) -> RunResult:
-    """How a run that we drove stands now."""
-    return run_result(app.store, end.run, action)
+    """How a run that we drove stands now. One that we let go is ours until all that it started is gone, but goes on no more."""
+    result = run_result(app.store, end.run, action)
+    return replace(result, state="interrupted") if end.state == "interrupted" and result.exit_code == 130 else result
 
 
 async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Request) -> RunEnd:
