@@ -260,8 +260,8 @@ class Store(Protocol):
     def manifest(self, digest: str) -> NewManifest | None: ...
 
     def written(self, digest: str) -> Sequence[tuple[str, bool]]:
-        """The steps of a manifest, in its order: (id, is it optional?); none when it is not known. The graph itself takes fifty
-        times as long to read."""
+        """The steps of a manifest, in its order: (id, is it optional?); none when it is not known. The graph itself takes
+        longer to read."""
         ...
 
     def reusable(self, name: str, key: str) -> Reusable | None:

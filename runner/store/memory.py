@@ -351,8 +351,7 @@ class MemoryStore:
 
     def written(self, digest: str) -> Sequence[tuple[str, bool]]:
         kept = self._manifests.get(digest)
-        steps = decode(kept.graph).get("steps", ()) if kept is not None else ()
-        return [(step["id"], bool(step.get("optional"))) for step in steps]
+        return rows.written(kept.graph) if kept is not None else []
 
     def reusable(self, name: str, key: str) -> Reusable | None:
         if (name, key) not in self._reuse:

@@ -202,11 +202,6 @@ where r.run = ? and a.node = ? order by a.id
 -- A compiled manifest.
 select digest, name, graph, source from manifests where digest = ?
 
--- name: written
--- The steps of a manifest, in its order.
-select json_extract(s.value, '$.id'), coalesce(json_extract(s.value, '$.optional'), 0)
-from manifests m, json_each(case when json_valid(m.graph) then m.graph else '{}' end, '$.steps') s where m.digest = ?
-
 -- name: reusable
 -- The newest success of a key: its step, with the event that holds the result.
 select r.run, s.node, s.state, s.attempt, s.key, s.producer, e.data, e.at

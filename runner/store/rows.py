@@ -57,6 +57,14 @@ def reusable(row: tuple[Any, ...]) -> Reusable:
     return Reusable(key, source, data["result"], data.get("products") or {}, at)
 
 
+def written(graph: str) -> list[tuple[str, bool]]:
+    """(id, is it optional?) of the steps of a graph as text; none of what is no graph. `json_each` takes five times as long."""
+    try:
+        return [(step["id"], bool(step.get("optional"))) for step in decode(graph).get("steps", ())]
+    except ValueError:
+        return []
+
+
 def in_order(rows: Iterable[StepRow]) -> list[StepRow]:
     """Steps by id, the items of a fan-out by number behind it; a fan-out costs what its items cost."""
     ordered = sorted(rows, key=lambda row: place(row.node))

@@ -231,7 +231,8 @@ class SqliteStore:
         return NewManifest(*found[0]) if found else None
 
     def written(self, digest: str) -> Sequence[tuple[str, bool]]:
-        return [(id, bool(optional)) for id, optional in self._read("written", (digest,))]
+        found = self._read("graph", (digest,))
+        return rows.written(found[0][0]) if found else []
 
     def reusable(self, name: str, key: str) -> Reusable | None:
         with self._reading():
