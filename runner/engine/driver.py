@@ -30,6 +30,8 @@ _LOG = logging.getLogger(__name__)
 
 HEARTBEAT_S = 5.0
 INBOX_S = 0.15
+DYING_S = 10.0
+"""The longest that a dropped run waits for its attempts to end; executors take less."""
 HALF_LEASE_MS = 15_000
 """Past this without a heartbeat we ask whether the run is still ours before we start anything."""
 
@@ -57,6 +59,8 @@ class Driven:
     """Graphs that the next commit stores: those that a later `call` may need after a restart."""
     scheduled: bool = False
     commits: int = 0
+    end: RunEnd | BaseException | None = None
+    """How driving it ended, once it has."""
     timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
 
 
@@ -101,6 +105,8 @@ class Engine:
         for driven in list(self._driven.values()):
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
         await self._transport.close()
+        for driven in list(self._dropped.values()):
+            self._bury(driven)
         with contextlib.suppress(StoreError):  # what we gave up may be taken over, now that nothing of it runs any more
             for root, epoch in self._given_up:
                 await self._store.release(root, epoch)
@@ -300,7 +306,6 @@ class Engine:
         if driven.root not in self._driven:
             return
         if tasks := [command.task for command in commands if isinstance(command, Start)]:
-            self._places.update((task.key, (task.run, task.node, task.attempt)) for task in tasks)
             self._spawn(self._submit(driven, tasks), driven)
         for command in commands:
             match command:
@@ -319,6 +324,9 @@ class Engine:
                 self._give_up(driven, error)
                 return
         for task in tasks:
+            if driven.root not in self._driven:
+                return
+            self._places[task.key] = (task.run, task.node, task.attempt)
             await self._transport.submit(task)
 
     def _spawn(self, work: Awaitable[Any], driven: Driven | None = None) -> None:
@@ -356,38 +364,25 @@ class Engine:
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
 
     def _let_go(self, driven: Driven, end: RunEnd) -> None:
-        if not self._drop(driven):
-            return
-        if self._running(driven.root):  # nobody else may have it while commands of it are still dying
-            self._given_up.append((driven.root, driven.epoch))
-            if not driven.done.done():
-                driven.done.set_result(end)
-            return
-
-        async def release() -> None:
-            try:
-                await self._store.release(driven.root, driven.epoch)
-            finally:
-                if not driven.done.done():
-                    driven.done.set_result(end)
-
-        self._spawn(release())
+        """Drive it no more. Whoever waits is told once nothing of it runs any more and its lease is given back."""
+        self._drop(driven, end)
 
     def _give_up(self, driven: Driven, error: BaseException) -> None:
         """The kernel is ahead of the record: nothing that it decided since may happen."""
-        if self._drop(driven):
+        if self._drop(driven, error):
             self._given_up.append((driven.root, driven.epoch))
-            for key in self._running(driven.root):
-                self._spawn(self._transport.cancel(key))
-            if not driven.done.done():
-                driven.done.set_exception(error)
 
-    def _drop(self, driven: Driven) -> bool:
+    def _drop(self, driven: Driven, end: RunEnd | BaseException) -> bool:
         if self._driven.pop(driven.root, None) is None:
             return False
         for timer in driven.timers.values():
             timer.cancel()
+        driven.end = end
         self._dropped[driven.root] = driven
+        if running := self._running(driven.root):
+            for key in running:
+                self._spawn(self._transport.cancel(key))
+            asyncio.get_running_loop().call_later(DYING_S, self._bury, driven)
         self._free(driven.root)
         return True
 
@@ -396,10 +391,26 @@ class Engine:
         return [key for key, (run, _, _) in self._places.items() if self._root_of.get(run) == root]
 
     def _free(self, root: str) -> None:
-        """What a dropped tree held is free once nothing of it runs any more."""
         if root in self._dropped and not self._running(root):
-            self._dropped.pop(root).tree.release()
-            asyncio.get_running_loop().call_soon(self._wake_waiting)
+            self._bury(self._dropped[root])
+
+    def _bury(self, driven: Driven) -> None:
+        """Nothing of a dropped tree runs any more, or it had its time: what it held is free, and whoever waits is told."""
+        if self._dropped.pop(driven.root, None) is None:
+            return
+        driven.tree.release()
+        asyncio.get_running_loop().call_soon(self._wake_waiting)
+        if isinstance(driven.end, RunEnd):
+            self._spawn(self._release(driven, driven.end))
+        elif driven.end is not None and not driven.done.done():
+            driven.done.set_exception(driven.end)
+
+    async def _release(self, driven: Driven, end: RunEnd) -> None:
+        try:
+            await self._store.release(driven.root, driven.epoch)
+        finally:
+            if not driven.done.done():
+                driven.done.set_result(end)
 
     # ------------------------------------------------------------ what goes on beside the turns
 
