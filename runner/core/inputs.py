@@ -47,7 +47,8 @@ def parse_input(spec: InputSpec, text: str) -> Json:
             return _PARSE[kind](text)
         except ValueError:
             continue
-    raise BindError("invalid", f"expected {' or '.join(kinds)}, not {short(text)}")
+    form = " as JSON" if {"array", "object"} & set(kinds) else ""
+    raise BindError("invalid", f"expected {' or '.join(kinds)}{form}, not {short(text)}")
 
 
 def _json_or_text(text: str) -> Json:

@@ -103,7 +103,7 @@ class Preparer:
         try:
             return self._prepare(run, node, step, now)
         except TemplateError as error:
-            return Broken("invalid", f"{step.id}: {error.message}")
+            return Broken("invalid", f"{step.id}: {error.message}" + (f"; {error.fix}" if error.fix else ""))
         except bind.BindError as error:
             return Broken(error.error_class, f"{step.id}: {error.message}")
 

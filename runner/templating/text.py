@@ -72,7 +72,7 @@ def none_error(expression: str, offset: int, length: int) -> TemplateError:
         f"`{brief(expression)}` is none, which has no text",
         offset,
         length,
-        f"`{{{{ {expression} | default('', true) }}}}`",
+        f"write `{{{{ {expression} | default('', true) }}}}`",
     )
 
 

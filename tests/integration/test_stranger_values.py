@@ -102,3 +102,25 @@ def test_a_manifest_s_name_comes_before_the_start_of_another_run_s_id(project: P
     project.write(f"{name}.yaml", f"ares: v1\nname: {name}\nsteps: {{a: {{set: {{n: 1}}}}}}\n")
     project.cli("apply", f"{name}.yaml")
     assert project.cli("show", name, "--json").json["manifest"] == name
+
+
+def test_a_value_that_is_none_inside_text_is_refused_with_what_to_write(project: Project) -> None:
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\ninputs: {note?: string}\nsteps: {a: {set: {x: 'note {{ inputs.note }}'}}}\n",
+    )
+    refused = project.cli("apply", "m.yaml")
+    assert refused.code == 1
+    assert "`inputs.note` is none, which has no text; write `{{ inputs.note | default('', true) }}`" in refused.out
+
+
+def test_the_reference_s_example_of_an_optional_input_works(project: Project) -> None:
+    reference = (Path(__file__).parents[2] / "docs" / "manifest-reference.md").read_text(encoding="utf-8")
+    [argument] = [line for line in reference.splitlines() if line.lstrip().startswith("say: {run: [echo,")]
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\ninputs: {issue: {type: integer, default: 1}, note?: string}\n"
+        f"vars: {{label: x}}\nsteps:\n{argument}\n",
+    )
+    assert project.cli("apply", "m.yaml").code == 0
+    assert "no note" in project.cli("logs", "m").out
