@@ -1,0 +1,348 @@
+"""One task through the HTTP gateway of OpenClaw: chat completions, streamed, in a session of ours; and the cold start of Moltworker.
+
+`http.client` and a thread a task: no library to load, and closing the socket is how the gateway learns that a run is cancelled.
+Redirects are answers here, never followed: the one that Cloudflare Access sends leads to a login page. Not here: what an answer
+means for the contract beyond its HTTP status (`task`)."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import socket
+import ssl
+import threading
+import time
+import uuid
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+from runner.bridges.stdio import Call, Json
+from runner.bridges.task import Answer, Problem, Task
+
+CONNECT_S = 15.0
+SILENCE_S = 3600.0
+"""No socket waits longer for the next byte, whatever the task's own time is."""
+BODY_BYTES = 32 * 1024 * 1024
+_SAID_CHARS = 500
+_STATUSES = {
+    400: "invalid",
+    401: "auth",
+    402: "quota",
+    403: "auth",
+    408: "timeout",
+    413: "context_overflow",
+    429: "rate_limit",
+}
+_TYPES = {
+    "unauthorized": "auth",
+    "forbidden": "auth",
+    "authentication_error": "auth",
+    "rate_limit_error": "rate_limit",
+    "insufficient_quota": "quota",
+    "billing_error": "quota",
+    "invalid_request_error": "invalid",
+    "overloaded_error": "unavailable",
+    "timeout": "timeout",
+    "timeout_error": "timeout",
+}
+"""`error.type` of a JSON error: says more than the HTTP status, and is all there is in a stream that has begun."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """Where the gateway is. `probe`: path that tells when a sleeping one has started; `start_s`: how long that may take."""
+
+    url: str
+    token: str | None = field(default=None, repr=False)
+    headers: Mapping[str, str] = field(default_factory=dict, repr=False)
+    agent: str = "openclaw/default"
+    probe: str | None = None
+    probe_every_s: float = 2.0
+    start_s: float = 200.0
+
+
+class Failed(Exception):
+    """The task ends with this problem."""
+
+    def __init__(self, problem: Problem) -> None:
+        super().__init__(problem.message)
+        self.problem = problem
+
+
+class Exchange:
+    """One task: at most one connection at a time, which `stop` closes from any thread."""
+
+    def __init__(self, gateway: Gateway, task: Task, call: Call) -> None:
+        self._gateway, self._task, self._call = gateway, task, call
+        self._until = None if task.timeout_s is None else time.monotonic() + task.timeout_s
+        self._stopped = threading.Event()
+        self._lock = threading.Lock()
+        self._socket: socket.socket | None = None
+        self.session = task.session or f"ares-{task.idempotency_key or uuid.uuid4()}"
+        self.text = ""
+        self.usage: dict[str, int] = {}
+
+    def answer(self) -> Answer:
+        """Do the task."""
+        self._call.on_cancel(self.stop)
+        timer = None
+        if self._task.timeout_s is not None:
+            timer = threading.Timer(min(self._task.timeout_s, threading.TIMEOUT_MAX), self.stop)
+            timer.daemon = True
+            timer.start()
+        try:
+            if self._gateway.probe is not None:
+                self._wake(self._gateway.probe)
+            self._call.progress(f"session: {self.session}", session=self.session)
+            self._chat()
+        except Failed as failed:
+            return self._answer(failed.problem)
+        except (OSError, http.client.HTTPException) as error:
+            return self._answer(self._broken(error))
+        finally:
+            if timer is not None:
+                timer.cancel()
+        return self._answer(None)
+
+    def stop(self) -> None:
+        """Close the connection: the gateway then ends the run."""
+        self._stopped.set()
+        with self._lock:
+            if self._socket is not None:
+                with suppress(OSError):  # it has just been closed by its other end
+                    self._socket.shutdown(socket.SHUT_RDWR)
+
+    def _answer(self, problem: Problem | None) -> Answer:
+        if self._call.cancelled:
+            problem = Problem("cancelled", "the call was cancelled")
+        elif self._stopped.is_set():
+            problem = Problem("timeout", f"no result within {self._task.timeout_s:g} s")
+        return Answer(
+            text=self.text,
+            session_id=self.session,
+            turns=1 if problem is None else 0,
+            usage=self.usage,
+            problem=problem,
+        )
+
+    def _broken(self, error: Exception) -> Problem:
+        where = self._gateway.url
+        if isinstance(error, TimeoutError):
+            return Problem("timeout", f"{where} is silent")
+        if isinstance(error, ConnectionRefusedError | socket.gaierror | ssl.SSLError):
+            return Problem("unavailable", f"cannot reach {where}: {error}")
+        return Problem("crash" if self.text else "unavailable", f"the connection to {where} broke: {error!r}")
+
+    # ------------------------------------------------------------ a sleeping gateway
+
+    def _wake(self, path: str) -> None:
+        """Until the probe says that the gateway is up. Asking is what starts it."""
+        until = time.monotonic() + self._gateway.start_s
+        while (state := self._probed(path)) != "running":
+            if time.monotonic() > until:
+                raise Failed(
+                    Problem(
+                        "unavailable", f"{self._gateway.url} did not start within {self._gateway.start_s:g} s ({state})"
+                    )
+                )
+            self._call.progress(f"starting: {state}")
+            if self._stopped.wait(self._gateway.probe_every_s):
+                raise Failed(Problem("timeout", "it was still starting"))
+
+    def _probed(self, path: str) -> str:
+        """`running`, or what there is instead."""
+        try:
+            reply = self._request("GET", path, None, CONNECT_S)
+            if _is_html(reply):
+                return "loading page"
+            self._refuse_redirect(reply)
+            body = _json(reply.read(BODY_BYTES))
+        except (OSError, http.client.HTTPException) as error:
+            return f"no answer ({error!r})"
+        finally:
+            self._hang_up()
+        if reply.status in (401, 403):
+            raise Failed(_problem(reply, body))
+        if reply.status >= 400 or not isinstance(body, dict):
+            return f"HTTP {reply.status}"
+        state = body.get("status")
+        return (
+            "running" if body.get("ok") is True and state in (None, "running", "ok") else str(state or "not ready")[:80]
+        )
+
+    # ------------------------------------------------------------ the run
+
+    def _chat(self) -> None:
+        try:
+            reply = self._request("POST", "/v1/chat/completions", self._body(), SILENCE_S)
+            self._refuse_redirect(reply)
+            if _is_html(reply):
+                raise Failed(
+                    Problem("unavailable", f"{self._gateway.url} shows a loading page: it is starting", reply.status)
+                )
+            if reply.status != 200:
+                raise Failed(_problem(reply, _json(reply.read(BODY_BYTES))))
+            if "text/event-stream" in (reply.getheader("content-type") or ""):
+                self._stream(reply)
+            else:
+                self._whole(_json(reply.read(BODY_BYTES)))
+        finally:
+            self._hang_up()
+
+    def _body(self) -> Json:
+        prompt = self._task.prompt
+        if self._task.output_schema is not None:
+            prompt += "\n\nAnswer with JSON alone, without any other text, that fits this JSON Schema:\n"
+            prompt += json.dumps(self._task.output_schema)
+        return {
+            "model": self._gateway.agent,
+            "messages": [{"role": "user", "content": prompt}],
+            "user": self.session,
+            "stream": True,
+            "stream_options": {"include_usage": True},
+        }
+
+    def _stream(self, reply: http.client.HTTPResponse) -> None:
+        done, size = False, 0
+        for data in _events(reply):
+            size += len(data)
+            if size > BODY_BYTES:
+                raise Failed(Problem("bad_output", f"the answer is longer than {BODY_BYTES} bytes"))
+            if data == b"[DONE]":
+                done = True
+                break
+            chunk = _json(data)
+            if not isinstance(chunk, dict):
+                raise Failed(Problem("bad_output", "an event of the stream is not JSON"))
+            self._chunk(chunk)
+        if not done:
+            raise Failed(Problem("crash", f"the stream of {self._gateway.url} ended in the middle"))
+
+    def _chunk(self, chunk: Json) -> None:
+        if chunk.get("error"):
+            raise Failed(_said(chunk, None))
+        self._take_usage(chunk)
+        for choice in _choices(chunk):
+            delta = choice.get("delta")
+            said = delta.get("content") if isinstance(delta, dict) else None
+            if isinstance(said, str) and said:
+                self.text += said
+                self._call.progress(f"{len(self.text)} characters")
+            else:
+                self._call.progress("works")
+
+    def _whole(self, body: Any) -> None:
+        """An answer that is not streamed, though it was asked for."""
+        if not isinstance(body, dict) or not _choices(body):
+            raise Failed(Problem("bad_output", "the answer is not a chat completion"))
+        self._take_usage(body)
+        message = _choices(body)[0].get("message")
+        said = message.get("content") if isinstance(message, dict) else None
+        self.text = said if isinstance(said, str) else ""
+
+    def _take_usage(self, body: Json) -> None:
+        raw = body.get("usage")
+        if isinstance(raw, dict):
+            names = {"in": "prompt_tokens", "out": "completion_tokens"}
+            self.usage = {ours: raw[theirs] for ours, theirs in names.items() if isinstance(raw.get(theirs), int)}
+
+    # ------------------------------------------------------------ HTTP
+
+    def _request(self, method: str, path: str, body: Json | None, silence_s: float) -> http.client.HTTPResponse:
+        """Send it and read the head of the answer. Raises OSError, HTTPException, and Failed when it is no longer wanted."""
+        parts = urlsplit(self._gateway.url)
+        kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+        connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_S)
+        connection.connect()
+        with self._lock:
+            self._socket = connection.sock
+        if self._stopped.is_set():
+            raise Failed(Problem("timeout", "no time was left"))
+        connection.sock.settimeout(silence_s)
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+            **self._gateway.headers,
+        }
+        if self._gateway.token:
+            headers["authorization"] = f"Bearer {self._gateway.token}"
+        if body is not None and self._task.model:
+            headers["x-openclaw-model"] = self._task.model
+        if body is not None and self._task.idempotency_key:
+            headers["idempotency-key"] = self._task.idempotency_key
+        connection.request(method, parts.path.rstrip("/") + path, None if body is None else json.dumps(body), headers)
+        return connection.getresponse()
+
+    def _hang_up(self) -> None:
+        with self._lock:
+            if self._socket is not None:
+                with suppress(OSError):  # the answer holds the socket open, too: closing it alone would hang nothing up
+                    self._socket.shutdown(socket.SHUT_RDWR)
+                self._socket.close()
+                self._socket = None
+
+    def _refuse_redirect(self, reply: http.client.HTTPResponse) -> None:
+        if 300 <= reply.status < 400:
+            where = urlsplit(reply.getheader("location") or "").hostname or "another page"
+            hint = (
+                "set CF-Access-Client-Id and CF-Access-Client-Secret"
+                if "cloudflareaccess" in where
+                else "check the URL"
+            )
+            raise Failed(Problem("auth", f"{self._gateway.url} redirects to {where}: {hint}", reply.status))
+
+
+def _events(reply: http.client.HTTPResponse) -> Iterator[bytes]:
+    """The data of each event. OpenClaw writes one line an event."""
+    while line := reply.readline(BODY_BYTES):
+        if line.startswith(b"data:"):
+            yield line[5:].strip()
+
+
+def _is_html(reply: http.client.HTTPResponse) -> bool:
+    return "text/html" in (reply.getheader("content-type") or "")
+
+
+def _json(data: bytes) -> Any:
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return data.decode(errors="replace")
+
+
+def _choices(body: Json) -> list[Json]:
+    choices = body.get("choices")
+    return [choice for choice in choices if isinstance(choice, dict)] if isinstance(choices, list) else []
+
+
+def _problem(reply: http.client.HTTPResponse, body: Any) -> Problem:
+    """What an HTTP error means."""
+    after = reply.getheader("retry-after") or ""
+    wait = float(after) if after.isdigit() else None
+    if isinstance(body, dict):
+        return _said(body, reply.status, wait)
+    return Problem(
+        _by_status(reply.status), f"HTTP {reply.status}: {str(body)[:_SAID_CHARS]}", reply.status, None, wait
+    )
+
+
+def _said(body: Json, status: int | None, retry_after_s: float | None = None) -> Problem:
+    """What a JSON error says: OpenClaw's `{error: {message, type, code}}`, the Worker's `{error, hint}`."""
+    error = body.get("error")
+    fields = error if isinstance(error, dict) else {"message": error or body.get("message") or "no reason given"}
+    kind = _TYPES.get(str(fields.get("type")))
+    if kind is None or (kind == "invalid" and status is not None):
+        kind = _by_status(status)
+    head = f"HTTP {status}: " if status is not None else ""
+    hint = f" ({body['hint']})" if isinstance(body.get("hint"), str) else ""
+    message = f"{head}{str(fields.get('message'))[:_SAID_CHARS]}{hint}"
+    return Problem(kind, message, status, retry_after_s=retry_after_s)
+
+
+def _by_status(status: int | None) -> str:
+    if status is None:
+        return "tool_error"
+    return _STATUSES.get(status) or ("unavailable" if status >= 500 or status == 404 else "invalid")

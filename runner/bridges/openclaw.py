@@ -1,0 +1,221 @@
+"""The bundled MCP server `openclaw`: the tool `run_task`, done by OpenClaw; with `--moltworker` by one behind a Cloudflare Worker.
+
+Stand-alone: `python -P -m runner.bridges.openclaw [--url URL [--moltworker]] [--agent NAME] [--command PATH] [--config PATH]`.
+With a URL it asks that gateway (`gateway`); without one it starts `openclaw agent exec` for each task, the prompt on stdin.
+Secrets come from the environment: OPENCLAW_GATEWAY_TOKEN, and OPENCLAW_GATEWAY_HEADERS (a JSON object of more headers).
+
+Measured with 2026.9.6: `agent exec` takes 9–15 s for a task of one turn, says nothing until its end, and cannot resume a session.
+Neither way takes a list of tools or a spend cap, and a gateway works in a folder of its own: these arguments are not offered."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import sys
+import threading
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import urlsplit
+
+from runner.bridges.child import CANNOT_RUN, Child
+from runner.bridges.gateway import Exchange, Gateway
+from runner.bridges.stdio import Call, Json, serve_stdio
+from runner.bridges.task import Answer, Problem, Run, Task, agent_server
+
+BY_GATEWAY = ("prompt", "model", "session", "timeout_s", "output_schema", "idempotency_key")
+BY_EXEC = ("prompt", "cwd", "model", "timeout_s", "output_schema", "idempotency_key")
+TOKEN, HEADERS = "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_HEADERS"
+PROBE = "/api/status"
+"""Of Moltworker; public, and asking it starts the gateway."""
+OWN_DEADLINE_S = 86_400
+"""`agent exec` has one of 10 minutes unless it is told; ours is the one that counts."""
+_HTTP = re.compile(r"\bHTTP (\d{3})\b")
+_STATUSES = {401: "auth", 402: "quota", 403: "auth", 408: "timeout", 413: "context_overflow", 429: "rate_limit"}
+_WORDS = (
+    (r"(?i)context (window|length)|prompt is too long|too many tokens", "context_overflow"),
+    (r"(?i)authentication|unauthorized|no api key|missing api key|no credentials|not logged in", "auth"),
+    (r"(?i)rate.?limit|too many requests", "rate_limit"),
+    (r"(?i)billing|quota|insufficient (credits|balance|funds)", "quota"),
+    (r"(?i)overloaded|unavailable|ECONNREFUSED|ENOTFOUND|connection (error|refused)|network", "unavailable"),
+    (r"(?i)timed? ?out", "timeout"),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the operator fixed for all tasks. `gateway` None = `agent exec`."""
+
+    gateway: Gateway | None
+    command: str
+    config: str | None
+
+
+def run(options: Options, task: Task, call: Call) -> Answer:
+    """Do one task."""
+    if options.gateway is not None:
+        return Exchange(options.gateway, task, call).answer()
+    return _exec(options, task, call)
+
+
+# ---------------------------------------------------------------- openclaw agent exec
+
+
+def command_line(options: Options, task: Task) -> list[str]:
+    """The arguments of `openclaw`; the prompt is read from stdin."""
+    line = [
+        options.command,
+        "agent",
+        "exec",
+        "--json",
+        "--message-file=-",
+        f"--cwd={task.cwd}",
+        f"--timeout={OWN_DEADLINE_S}",
+    ]
+    named = {"--config": options.config, "--model": task.model}
+    return line + [f"{name}={value}" for name, value in named.items() if value is not None]
+
+
+def _exec(options: Options, task: Task, call: Call) -> Answer:
+    prompt = task.prompt
+    if task.output_schema is not None:
+        prompt += "\n\nAnswer with JSON alone, without any other text, that fits this JSON Schema:\n"
+        prompt += json.dumps(task.output_schema)
+    try:
+        child = Child(command_line(options, task), os.environ, task.cwd, prompt)
+    except (OSError, ValueError) as error:
+        return Answer(problem=Problem("unavailable", f"cannot start {options.command}: {error}"))
+    call.on_cancel(child.stop)
+    late = threading.Event()
+
+    def end() -> None:
+        late.set()
+        child.stop()
+
+    timer = threading.Timer(min(task.timeout_s or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX), end)
+    timer.daemon = True
+    timer.start()
+    call.progress("started")
+    try:
+        said = b"".join(child.lines())
+    finally:
+        timer.cancel()
+        code = child.code()
+    if call.cancelled:
+        return Answer(problem=Problem("cancelled", "the call was cancelled"))
+    if late.is_set():
+        return Answer(problem=Problem("timeout", f"no result within {task.timeout_s:g} s"))
+    return envelope(said, options.command, code, child.tail())
+
+
+def envelope(said: bytes, command: str, code: int, tail: str) -> Answer:
+    """The answer in the JSON envelope of `agent exec`. Pure."""
+    try:
+        body: Any = json.loads(said)
+    except (ValueError, RecursionError):
+        body = None
+    if not isinstance(body, dict) or "status" not in body:
+        return Answer(problem=_unanswered(command, code, tail))
+    answer = Answer(
+        text=str(body.get("final") or ""),
+        turns=_count(body.get("assistantTurns")),
+        usage=_usage(body.get("usage")),
+        cost_usd=_number(body.get("costUsd")),
+        tool_calls=_count(_dict(body.get("toolSummary")).get("calls")),
+    )
+    if body.get("ok") is True and body["status"] == "ok":
+        return answer
+    return Answer(turns=answer.turns, usage=answer.usage, cost_usd=answer.cost_usd, problem=_problem(body, tail))
+
+
+def _problem(body: Json, tail: str) -> Problem:
+    error = _dict(body.get("error"))
+    said = str(error.get("message") or body.get("final") or tail or "it failed without a word")
+    if body.get("status") == "timeout":
+        return Problem("timeout", said)
+    found = _HTTP.search(said)
+    status = int(found[1]) if found else None
+    if status is not None and (kind := _STATUSES.get(status) or ("unavailable" if status >= 500 else "")):
+        return Problem(kind, said, status)
+    return Problem(next((kind for words, kind in _WORDS if re.search(words, said)), "tool_error"), said, status)
+
+
+def _unanswered(command: str, code: int, tail: str) -> Problem:
+    last = f"; its last output:\n{tail}" if tail else ""
+    if code == CANNOT_RUN:
+        hint = "install it with `npm install -g openclaw` (Node 24.16 or later), or name it with --command"
+        return Problem("unavailable", f"cannot run {command}: {hint}{last}")
+    if "requires Node" in tail:
+        return Problem("unavailable", f"{command} does not run with this Node{last}")
+    return Problem("crash", f"{command} ended with status {code} and no result{last}")
+
+
+def _usage(raw: Any) -> dict[str, int]:
+    names = {"in": "input", "out": "output", "cache_read": "cacheRead", "cache_write": "cacheWrite"}
+    usage = _dict(raw)
+    return {ours: usage[theirs] for ours, theirs in names.items() if isinstance(usage.get(theirs), int)}
+
+
+def _dict(value: Any) -> Json:
+    return value if isinstance(value, dict) else {}
+
+
+def _count(value: Any) -> int:
+    return value if isinstance(value, int) and value > 0 else 0
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+# ---------------------------------------------------------------- the program
+
+
+def parse(argv: list[str], env: Mapping[str, str]) -> Options:
+    """The options in arguments and environment. Exits with status 2 when they make no sense."""
+    parser = argparse.ArgumentParser(prog="python -P -m runner.bridges.openclaw", allow_abbrev=False)
+    parser.add_argument("--url", help="of the gateway; without it `openclaw agent exec` is started")
+    parser.add_argument("--agent", default="openclaw/default", help="which agent of the gateway")
+    parser.add_argument("--moltworker", action="store_true", help="it sleeps: ask /api/status until it has started")
+    parser.add_argument("--start-s", type=float, default=200.0, help="how long that may take")
+    parser.add_argument("--probe-every-s", type=float, default=2.0)
+    parser.add_argument("--command", default="openclaw", help="the openclaw program")
+    parser.add_argument("--config", help="configuration of `agent exec`")
+    given = parser.parse_args(argv)
+    if given.url is None:
+        if given.moltworker:
+            parser.error("--moltworker needs --url")
+        return Options(None, given.command, given.config)
+    parts = urlsplit(given.url)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+        parser.error("--url must be http(s)://host[:port][/path]; the token belongs into the environment")
+    try:
+        headers = json.loads(env.get(HEADERS) or "{}")
+    except ValueError:
+        headers = None
+    if not isinstance(headers, dict) or not all(isinstance(value, str) for value in headers.values()):
+        parser.error(f"{HEADERS} must be a JSON object of texts")
+    gateway = Gateway(
+        given.url,
+        env.get(TOKEN) or None,
+        headers,
+        given.agent,
+        PROBE if given.moltworker else None,
+        given.probe_every_s,
+        given.start_s,
+    )
+    return Options(gateway, given.command, given.config)
+
+
+def main(argv: list[str]) -> int:
+    options = parse(argv, os.environ)
+    honoured = BY_EXEC if options.gateway is None else BY_GATEWAY
+    does: Run = lambda task, call: run(options, task, call)  # noqa: E731
+    serve_stdio(agent_server("moltworker" if "--moltworker" in argv else "openclaw", "OpenClaw", honoured, does))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
