@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import re
 import socket
 import ssl
 import threading
@@ -48,7 +49,19 @@ _TYPES = {
     "timeout": "timeout",
     "timeout_error": "timeout",
 }
-"""`error.type` of a JSON error: says more than the HTTP status, and is all there is in a stream that has begun."""
+"""`error.type` of a JSON error: says more than the HTTP status, and is all there is in a stream that has begun. OpenClaw's own
+failures all have `api_error`: their words must do."""
+_HTTP = re.compile(r"\bHTTP (\d{3})\b|^(\d{3})[: ]")
+_COOLS = re.compile(r"temporarily disabled after a provider auth/billing failure.*?(\d+) minute", re.DOTALL)
+"""For a minute after a provider refused a key, OpenClaw does not use it."""
+_WORDS = (
+    (r"(?i)context (window|length)|prompt is too long|too many tokens", "context_overflow"),
+    (r"(?i)authentication|unauthorized|no api key|missing api key|no credentials|not logged in", "auth"),
+    (r"(?i)rate.?limit|too many requests", "rate_limit"),
+    (r"(?i)billing|quota|insufficient (credits|balance|funds)", "quota"),
+    (r"(?i)overloaded|unavailable|ECONNREFUSED|ENOTFOUND|connection (error|refused)|network", "unavailable"),
+    (r"(?i)timed? ?out", "timeout"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -333,16 +346,27 @@ def _said(body: Json, status: int | None, retry_after_s: float | None = None) ->
     """What a JSON error says: OpenClaw's `{error: {message, type, code}}`, the Worker's `{error, hint}`."""
     error = body.get("error")
     fields = error if isinstance(error, dict) else {"message": error or body.get("message") or "no reason given"}
-    kind = _TYPES.get(str(fields.get("type")))
-    if kind is None or (kind == "invalid" and status is not None):
-        kind = _by_status(status)
+    said = str(fields.get("message"))[:_SAID_CHARS]
+    kind = _TYPES.get(str(fields.get("type"))) or kind_of(said) or _by_status(status)
+    if retry_after_s is None and (found := _COOLS.search(said)):
+        kind, retry_after_s = "auth", 60.0 * int(found[1])
     head = f"HTTP {status}: " if status is not None else ""
     hint = f" ({body['hint']})" if isinstance(body.get("hint"), str) else ""
-    message = f"{head}{str(fields.get('message'))[:_SAID_CHARS]}{hint}"
-    return Problem(kind, message, status, retry_after_s=retry_after_s)
+    return Problem(kind, f"{head}{said}{hint}", status, retry_after_s=retry_after_s)
+
+
+def kind_of(said: str) -> str:
+    """The kind of failure that the words of OpenClaw mean; "" when they do not say. They may hold the HTTP status of the provider."""
+    found = _HTTP.search(said)
+    status = int(found[1] or found[2]) if found else None
+    if status in _STATUSES and status != 400:
+        return _STATUSES[status]
+    if status is not None and status >= 500:
+        return "unavailable"
+    return next((kind for words, kind in _WORDS if re.search(words, said)), "")
 
 
 def _by_status(status: int | None) -> str:
     if status is None:
-        return "tool_error"
+        return "unavailable"  # a run that broke off in the middle of a stream
     return _STATUSES.get(status) or ("unavailable" if status >= 500 or status == 404 else "invalid")

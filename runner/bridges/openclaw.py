@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import re
 import sys
 import threading
 from collections.abc import Mapping
@@ -21,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner.bridges.child import CANNOT_RUN, Child
-from runner.bridges.gateway import Exchange, Gateway
+from runner.bridges.gateway import Exchange, Gateway, kind_of
 from runner.bridges.stdio import Call, Json, serve_stdio
 from runner.bridges.task import Answer, Problem, Run, Task, agent_server
 
@@ -32,16 +31,6 @@ PROBE = "/api/status"
 """Of Moltworker; public, and asking it starts the gateway."""
 OWN_DEADLINE_S = 86_400
 """`agent exec` has one of 10 minutes unless it is told; ours is the one that counts."""
-_HTTP = re.compile(r"\bHTTP (\d{3})\b")
-_STATUSES = {401: "auth", 402: "quota", 403: "auth", 408: "timeout", 413: "context_overflow", 429: "rate_limit"}
-_WORDS = (
-    (r"(?i)context (window|length)|prompt is too long|too many tokens", "context_overflow"),
-    (r"(?i)authentication|unauthorized|no api key|missing api key|no credentials|not logged in", "auth"),
-    (r"(?i)rate.?limit|too many requests", "rate_limit"),
-    (r"(?i)billing|quota|insufficient (credits|balance|funds)", "quota"),
-    (r"(?i)overloaded|unavailable|ECONNREFUSED|ENOTFOUND|connection (error|refused)|network", "unavailable"),
-    (r"(?i)timed? ?out", "timeout"),
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,11 +124,7 @@ def _problem(body: Json, tail: str) -> Problem:
     said = str(error.get("message") or body.get("final") or tail or "it failed without a word")
     if body.get("status") == "timeout":
         return Problem("timeout", said)
-    found = _HTTP.search(said)
-    status = int(found[1]) if found else None
-    if status is not None and (kind := _STATUSES.get(status) or ("unavailable" if status >= 500 else "")):
-        return Problem(kind, said, status)
-    return Problem(next((kind for words, kind in _WORDS if re.search(words, said)), "tool_error"), said, status)
+    return Problem(kind_of(said) or "tool_error", said)
 
 
 def _unanswered(command: str, code: int, tail: str) -> Problem:

@@ -77,7 +77,7 @@ class FakeAnthropic:
         self.gone.set()
         handler.close_connection = True
 
-    def _handler(api) -> type[BaseHTTPRequestHandler]:  # noqa: N805
+    def _handler(api) -> type[BaseHTTPRequestHandler]:
         class Handler(BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
 
@@ -152,7 +152,10 @@ def _block(turn: Turn) -> Json:
 def _stream(turn: Turn, body: Json) -> bytes:
     block = _block(turn)
     if turn.tool:
-        start, delta = {**block, "input": {}}, {"type": "input_json_delta", "partial_json": json.dumps(dict(turn.given))}
+        start, delta = (
+            {**block, "input": {}},
+            {"type": "input_json_delta", "partial_json": json.dumps(dict(turn.given))},
+        )
     else:
         start, delta = {"type": "text", "text": ""}, {"type": "text_delta", "text": turn.text}
     events = [
@@ -160,7 +163,10 @@ def _stream(turn: Turn, body: Json) -> bytes:
         ("content_block_start", {"index": 0, "content_block": start}),
         ("content_block_delta", {"index": 0, "delta": delta}),
         ("content_block_stop", {"index": 0}),
-        ("message_delta", {"delta": {"stop_reason": _stop(turn), "stop_sequence": None}, "usage": {"output_tokens": 5}}),
+        (
+            "message_delta",
+            {"delta": {"stop_reason": _stop(turn), "stop_sequence": None}, "usage": {"output_tokens": 5}},
+        ),
         ("message_stop", {}),
     ]
     return "".join(f"event: {name}\ndata: {json.dumps({'type': name, **data})}\n\n" for name, data in events).encode()
