@@ -49,6 +49,8 @@ class Generation:
     out: Path
     index_text: str | None
     """What is to stand in the index; None when it stands there already."""
+    row_of: Mapping[str, int]
+    """The file of each manifest, as diagnostics name it → the number of its row."""
 
     def paths(self, *actions: str) -> list[str]:
         """The paths with one of these actions."""
@@ -90,7 +92,8 @@ def generation(wish: Wish, settings: Settings) -> Generation:
     made_of = indexing.Set({}, digest_bytes(template_text.encode()), rows_digest)
     after = indexing.updated(known, source, made_of, changes)
     index_text = indexing.text_of(after) if after != known else None
-    return Generation(tuple(changes), loaded, wish.out, index_text)
+    row_of = {str(wish.out / path): number for number, path in enumerate(wanted, 1)}
+    return Generation(tuple(changes), loaded, wish.out, index_text, row_of)
 
 
 def write(done: Generation) -> None:

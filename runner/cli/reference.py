@@ -17,7 +17,7 @@ EXIT_CODES: Mapping[int, str] = {
     3: "a run waits for a person: a step's outcome is unknown (`runner resolve`)",
     4: "a run is suspended by its budget",
     5: "a run is suspended by the mode, a quota, or because every way to do a step was tried",
-    6: "`plan --detailed-exitcode`, `schema --check`: there are changes",
+    6: "`plan --detailed-exitcode`, `schema --check`, `generate --check`, `fmt --check`: there are changes",
     7: "the state database: busy (another runner drives the run), corrupt, full, newer, not ours",
     8: "internal error: a report file is written, the state is safe; also a result that cannot be written",
     130: "Ctrl-C: the state is saved, the same command goes on",
