@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from runner.core.recover import CLASSES
+from runner.digest import digest_bytes
 
 State = Literal["closed", "open", "half_open"]
 SignKind = Literal["failed", "answered", "dropped", "probe_failed", "probe_passed", "asked"]
@@ -204,12 +205,12 @@ def _stale(c: Circuit, sign: Sign) -> bool:
 @dataclass(frozen=True, slots=True)
 class Admission:
     """`trial`: yes, once; say so with `begin_trial` before the call. `until`: when a no may become a yes, if that is known.
-    `refused`: its credential was refused, so waiting is no use."""
+    `cause`: why it cools, if it does; after `auth` waiting is no use."""
 
     answer: Literal["yes", "trial", "no"]
     reason: str = ""
     until: int | None = None
-    refused: bool = False
+    cause: Cause | None = None
 
 
 YES = Admission("yes")
@@ -237,10 +238,15 @@ def _cooling(c: Circuit, now: int, credential: str) -> Admission | None:
     if c.cool_until is None or now >= c.cool_until:
         return None
     if c.cause != "auth":
-        return Admission("no", f"cools after {c.cause}", c.cool_until)
+        return Admission("no", f"cools after {c.cause}", c.cool_until, c.cause)
     if credential != c.credential:
         return None
-    return Admission("no", f"its credential was refused ({c.reason})", c.cool_until, refused=True)
+    return Admission("no", f"its credential was refused ({c.reason})", c.cool_until, c.cause)
+
+
+def fingerprint(secret: str) -> str:
+    """Tells one credential from another: 32 bits of a digest, too few to say what it was."""
+    return digest_bytes(f"credential\0{secret}".encode())[:8] if secret else ""
 
 
 def begin_trial(circuit: Circuit, now: int, lasts: int) -> Circuit:

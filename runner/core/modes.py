@@ -60,15 +60,17 @@ def leads(kinds: Mapping[str, str], backups: frozenset[str]) -> frozenset[str]:
 
 
 def wanted(endpoints: Sequence[CloudEndpoint], circuits: Mapping[str, Circuit]) -> tuple[Mode, str]:
-    """The mode that the circuits (by endpoint name; none = closed) ask for, and why. A half open circuit has not recovered yet."""
+    """The mode that the circuits (by subject, `endpoint:NAME`; none = closed) ask for, and why. A half open circuit has not
+    recovered yet."""
     if not endpoints:
         return "normal", "no cloud endpoint is configured"
-    well = [endpoint for endpoint in endpoints if circuits.get(endpoint.name, Circuit()).state == "closed"]
+    seen = {endpoint: circuits.get(f"endpoint:{endpoint.name}", Circuit()) for endpoint in endpoints}
+    well = [endpoint for endpoint in endpoints if seen[endpoint].state == "closed"]
     lead = next((endpoint for endpoint in well if endpoint.lead), None)
     if lead is not None:
         return "normal", f"{lead.name} is well"
     down = ", ".join(
-        f"{endpoint.name} ({circuits[endpoint.name].reason or circuits[endpoint.name].state})"
+        f"{endpoint.name} ({seen[endpoint].reason or seen[endpoint].state})"
         for endpoint in endpoints
         if endpoint not in well and (endpoint.lead or not well)
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from difflib import get_close_matches
 from typing import Literal
 
-from runner.core.circuits import Admission, Circuit, admit
+from runner.core.circuits import Admission, Cause, Circuit, admit
 from runner.core.graph import Body, Json
 from runner.core.learning import Rank
 from runner.core.messages import Candidate, Hidden, NoCandidate
@@ -80,7 +80,8 @@ class Verdict:
     until: int | None = None
     entry: Entry | None = None
     """None = config has no such entry."""
-    credential_refused: bool = False
+    cause: Cause | None = None
+    """Why it cools, when that is what hides it (`auth`: refuses it)."""
 
     @property
     def shown(self) -> bool:
@@ -119,6 +120,11 @@ class Routed:
         moments = [v.until for v in self.verdicts if v.stand == "hidden" and v.label not in failed]
         return min((moment for moment in moments if moment is not None), default=None)
 
+    def suspension(self, failed: Collection[str] = ()) -> Literal["mode", "quota"]:
+        """What a step waits for when `pick` says Hidden: `quota` when nothing else stands in the way."""
+        hidden = [v.cause for v in self.verdicts if v.stand == "hidden" and v.label not in failed]
+        return "quota" if hidden and all(cause == "quota" for cause in hidden) else "mode"
+
     def candidates(self, failed: str = "") -> tuple[Candidate, ...]:
         """The chain as `recover` asks for it, what is refused left out. `failed`: the entry whose attempt has just failed; larger
         contexts are larger than its."""
@@ -135,7 +141,7 @@ class Routed:
             return NoCandidate("invalid", self.trouble)
         if not left:
             return NoCandidate("unavailable", f"every {_NOUN[self.kind]} of the chain has failed already")
-        error_class = "unavailable" if any(verdict.credential_refused for verdict in left) else "invalid"
+        error_class = "unavailable" if any(verdict.cause == "auth" for verdict in left) else "invalid"
         return NoCandidate(error_class, f"no {_NOUN[self.kind]} can do this: {_listed(left)}")
 
 
@@ -334,16 +340,16 @@ def _sight(entry: Entry, outlook: Outlook, reason: str) -> Verdict:
     credential = outlook.credentials.get(entry.holder, "")
     subjects = dict.fromkeys((f"credential:{entry.holder}", entry.single, entry.place))
     answers = [admit(outlook.circuits.get(subject, Circuit()), outlook.now, credential) for subject in subjects]
-    refused = next((answer for answer in answers if answer.refused), None)
+    refused = next((answer for answer in answers if answer.cause == "auth"), None)
     if refused is not None:
-        return Verdict(entry.name, "refused", refused.reason, refused.until, entry, credential_refused=True)
+        return Verdict(entry.name, "refused", refused.reason, refused.until, entry, refused.cause)
     no = next((answer for answer in answers if answer.answer == "no"), None)
     trial = no is None and any(answer.answer == "trial" for answer in answers)
     veiled = _veiled(entry, outlook, trial)
     if veiled is not None:
         return Verdict(entry.name, "hidden", veiled if no is None else f"{veiled}; {no.reason}", None, entry)
     if no is not None:
-        return Verdict(entry.name, "hidden", no.reason, no.until, entry)
+        return Verdict(entry.name, "hidden", no.reason, no.until, entry, no.cause)
     stand: Stand = "trial" if trial else "taken"
     return Verdict(entry.name, stand, f"{reason}; {_reason(answers)}" if trial else reason, entry=entry)
 

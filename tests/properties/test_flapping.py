@@ -13,7 +13,7 @@ from runner.core.modes import CloudEndpoint, ModeState, advance, change_at, is_w
 from runner.manifest.vocabulary import MODES
 
 CLOUD = (CloudEndpoint("proxy", lead=True), CloudEndpoint("backup", lead=False))
-NAMES = tuple(endpoint.name for endpoint in CLOUD)
+NAMES = tuple(f"endpoint:{endpoint.name}" for endpoint in CLOUD)
 
 LIMITS = st.builds(
     Limits,

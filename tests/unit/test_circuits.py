@@ -25,6 +25,7 @@ from runner.core.circuits import (
     consequences,
     cool,
     feed,
+    fingerprint,
     sign_of,
     warm,
 )
@@ -223,9 +224,16 @@ def test_a_shorter_cooling_does_not_end_a_longer_one() -> None:
 
 def test_a_refused_credential_is_disabled_until_another_one_takes_its_place() -> None:
     circuit = cool(Circuit(), "auth", NOW + 500, "401", credential="k1")
-    assert admit(circuit, NOW, "k1").refused
+    assert admit(circuit, NOW, "k1").cause == "auth"
     assert admit(circuit, NOW, "k2").answer == "yes"
     assert admit(circuit, NOW + 500, "k1").answer == "yes"
+
+
+def test_a_fingerprint_tells_credentials_apart_and_not_what_they_are() -> None:
+    one, other = fingerprint("sk-secret-1"), fingerprint("sk-secret-2")
+    assert one != other
+    assert len(one) == 8
+    assert fingerprint("") == ""
 
 
 def test_a_person_can_end_a_cooling() -> None:

@@ -27,7 +27,7 @@ DWELL = 30_000
 
 
 def circuits(**states: State) -> Mapping[str, Circuit]:
-    return {name: Circuit(state, reason="refused") for name, state in states.items()}
+    return {f"endpoint:{name}": Circuit(state, reason="refused") for name, state in states.items()}
 
 
 def test_the_moves_are_between_all_modes() -> None:

@@ -393,6 +393,16 @@ def test_a_model_that_cools_makes_no_trial_call() -> None:
     assert stands(model(at=Outlook(LATER, mode="degraded", circuits=circuits)))["smart"] == "hidden"
 
 
+def test_what_only_a_quota_hides_waits_for_the_quota_and_anything_else_for_the_mode() -> None:
+    used_up = {f"model:{name}": cool(Circuit(), "quota", NOW + 9, "used up") for name in ("fast-free", "smart")}
+    chain = {"models": ["fast-free", "smart"]}
+    assert model(hints=chain, at=Outlook(NOW, circuits=used_up)).suspension() == "quota"
+    limited = {**used_up, "model:smart": cool(Circuit(), "rate_limit", NOW + 5, "429")}
+    routed = model(hints=chain, at=Outlook(NOW, circuits=limited))
+    assert (routed.suspension(), routed.suspension({"smart"}), routed.wake_at()) == ("mode", "quota", NOW + 5)
+    assert model("brainstem", hints=chain, at=Outlook(NOW, mode="brainstem", circuits=used_up)).suspension() == "mode"
+
+
 def test_a_refused_credential_refuses_all_that_carry_it() -> None:
     circuits = {"credential:proxy": cool(Circuit(), "auth", NOW + 500, "401 of the proxy", credential="k1")}
     chain = {"models": ["fast-free", "smart"]}
