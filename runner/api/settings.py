@@ -23,7 +23,7 @@ from runner.manifest.problems import check
 from runner.manifest.references import SENSITIVE, names
 from runner.manifest.types import duration_text, is_duration_field
 from runner.redact import MASK
-from runner.syntax import place
+from runner.syntax import arrange, place
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ def _placed(problems: list[Problem], given: list[Override], file: ConfigFile | N
             severity = RULES[problem.rule].severity
             place_ = path_text(problem.loc)
             elsewhere.append(Diagnostic(origin, None, severity, problem.rule, place_, problem.message, problem.fix))
-    return elsewhere + (place(in_file, [file.document]) if file and file.document else [])
+    return elsewhere + (arrange(place(in_file, [file.document])) if file and file.document else [])
 
 
 def _override(loc: Loc, given: list[Override], file: ConfigFile | None) -> Override | None:

@@ -29,10 +29,15 @@ def load_all(paths: Sequence[str], settings: Settings) -> Loaded:
 
 
 def print_found(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, even_quiet: bool) -> None:
-    """What was found in manifests, on stderr; notes are for `--verbose`."""
-    shown = [d for d in diagnostics if d.severity != "note" or options().get("verbose")]
+    """What was found in manifests, on stderr."""
+    shown = worth_showing(diagnostics)
     if shown and (even_quiet or not options().get("quiet")):
         print_diagnostics(shown, sources)
+
+
+def worth_showing(diagnostics: Sequence[Diagnostic]) -> list[Diagnostic]:
+    """All but the notes, which are for `--verbose`; that there is more than what is shown is always said."""
+    return [d for d in diagnostics if d.severity != "note" or d.rule == "too-many" or options().get("verbose")]
 
 
 def say_empty(paths: Sequence[str], files: int) -> None:

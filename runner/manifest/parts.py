@@ -249,7 +249,7 @@ class Foreach(Frozen):
     """A template of each item's key, such as `"{{ item.id }}"` (default: the index)."""
 
 
-FOREACH_SHORT = Short((((str, list), "in"),), ({"type": "array"}, TEMPLATE_SCHEMA))
+FOREACH_SHORT = Short((((str, list, int, float), "in"),), ({"type": "array"}, TEMPLATE_SCHEMA))
 TIMEOUT_SHORT = Short((((str, int, float), "total"),), (TEMPLATED_DURATION_SCHEMA,))
 SAVE_SHORT = Short(((str, "path"),), ({"type": "string", "minLength": 1, "pattern": INNER_PATH_PATTERN},))
 

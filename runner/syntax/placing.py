@@ -15,7 +15,8 @@ _GRAVITY = {"error": 0, "warning": 1, "note": 2}
 
 def place(problems: Iterable[Problem], documents: Sequence[Document]) -> list[Diagnostic]:
     """Diagnostics for problems found in merged data. `documents` are the manifest, then the partials it extends, the
-    winning one first. Silences warnings by `# runner: ignore[rule]` on their line."""
+    winning one first. Silences warnings by `# runner: ignore[rule]` on their line. All of them, each
+    once: `arrange` says which are shown."""
     found = []
     for problem in problems:
         document = next((one for one in documents if one.has(problem.loc)), documents[0])
@@ -27,7 +28,7 @@ def place(problems: Iterable[Problem], documents: Sequence[Document]) -> list[Di
             continue
         path = path_text(problem.loc)
         found.append(Diagnostic(document.file, span, severity, problem.rule, path, problem.message, problem.fix))
-    return arrange(found)
+    return sorted(dict.fromkeys(found), key=_where)
 
 
 def arrange(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -37,6 +38,9 @@ def arrange(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
         files.setdefault(diagnostic.file, []).append(diagnostic)
     shown: list[Diagnostic] = []
     for file, found in files.items():
+        if found[-1].rule == "too-many":  # arranged before: the note counts what is not here
+            shown += found
+            continue
         found.sort(key=_where)
         kept = sorted(found, key=lambda one: _GRAVITY[one.severity])[:MOST_SHOWN]
         shown += sorted(kept, key=_where)

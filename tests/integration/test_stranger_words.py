@@ -69,3 +69,16 @@ def test_who_answers_before_other_steps_is_told_how_the_run_goes_on(project: Pro
     )
     assert project.cli("apply", "m.yaml").code == 3
     assert "go on with `runner resume" in project.cli("approve", "m", "gate").out
+
+
+@pytest.mark.parametrize("verb", ["validate", "apply"])
+def test_that_more_mistakes_are_there_than_shown_is_said_without_being_asked(project: Project, verb: str) -> None:
+    steps = "".join(f"  s{n}: {{nothing: 1}}\n" for n in range(60))
+    project.write("m.yaml", f"ares: v1\nname: m\nsteps:\n{steps}")
+    found = project.cli(verb, "m.yaml")
+    assert "10 more mistakes in this file are not shown" in found.out + found.err
+
+
+def test_a_fan_out_over_no_list_is_told_that_it_needs_one(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {foreach: 5, set: {x: 1}}}\n")
+    assert "expected a list, or a template that gives one, not 5" in project.cli("validate", "m.yaml").out

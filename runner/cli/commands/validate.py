@@ -10,6 +10,7 @@ import click
 
 from runner.api.checking import Checked, checked_of
 from runner.cli.context import memory_of, settings_of, warn_of_config
+from runner.cli.loading import say_empty, worth_showing
 from runner.cli.output import err, options, out, out_json, print_diagnostics
 from runner.cli.shared import verb
 from runner.diagnostics.model import Diagnostic
@@ -52,8 +53,7 @@ def command(paths: tuple[str, ...], format_: str) -> int:
     if format_ == "json":
         out_json(to_json(checked.diagnostics, checked.files))
         return 2 if checked.failed else 0
-    shown = [d for d in checked.diagnostics if d.severity != "note" or options().get("verbose")]
-    _write(format_, shown, checked.sources)
+    _write(format_, worth_showing(checked.diagnostics), checked.sources)
     if format_ != "sarif" and not options().get("quiet"):
         _count_all(paths, checked)
     return 2 if checked.failed else 0
@@ -98,8 +98,6 @@ def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]
 
 
 def _count_all(paths: Sequence[str], checked: Checked) -> None:
-    from runner.cli.loading import say_empty
-
     found = checked.diagnostics
     errors, warnings = (sum(d.severity == severity for d in found) for severity in ("error", "warning"))
     good = len(checked.heads)
