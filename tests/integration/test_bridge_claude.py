@@ -155,7 +155,7 @@ def test_no_process_is_left_of_a_task_however_it_ends(script: Script, ending: st
         "SIGKILL": lambda: claude.process.send_signal(signal.SIGKILL),
     }
     with bridge(script) as claude:
-        request = claude.begin(**({"timeout_s": 1.0} if ending == "timeout" else {}))
+        request = claude.begin(**({"timeout_s": 2.5} if ending == "timeout" else {}))
         pids = [int(pid) for pid in claude.told("pids: ").split()[1:]]
         ways[ending]()
         assert all(map(ends, pids))
