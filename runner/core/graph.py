@@ -7,7 +7,7 @@ integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
 from typing import Any, Literal
@@ -28,7 +28,7 @@ class Edge:
     """
 
     to: str
-    kind: EdgeKind
+    kind: EdgeKind = "data"
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +157,9 @@ class StepGraph:
 def dump(graph: StepGraph) -> str:
     """The graph as JSON text. Fields that hold their default are left out, and policies that steps share are written once: a
     step's own are most of what it takes, and hardly any step has some."""
-    policies = {_kind(step): [step.faults, step.origins] for step in graph.steps}
+    policies = {tuple(map(id, _shared(step))): _shared(step) for step in graph.steps}
     places = {kind: place for place, kind in enumerate(policies)}
-    steps = [_given(step, _SHARED) | {"policy": places[_kind(step)]} for step in graph.steps]
+    steps = [_step_json(step, places[tuple(map(id, _shared(step)))]) for step in graph.steps]
     data = {**_given(graph), "steps": steps, "policies": list(policies.values())}
     return json.dumps(data, default=_given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
@@ -177,14 +177,17 @@ def load(text: str) -> StepGraph:
     )
 
 
-_SHARED = frozenset({"faults", "origins"})
+def _shared(step: GraphStep) -> tuple[Json, Json, Json]:
+    return step.faults, step.origins, step.bodies[0].route
 
 
-def _kind(step: GraphStep) -> tuple[int, int]:
-    return id(step.faults), id(step.origins)
+def _step_json(step: GraphStep, policy: int) -> dict[str, Json]:
+    first, *others = step.bodies
+    bodies = [_given(first, without=("route",)), *others]
+    return _given(step, without=("faults", "origins")) | {"bodies": bodies} | ({"policy": policy} if policy else {})
 
 
-def _given(value: Any, without: frozenset[str] = frozenset()) -> dict[str, Json]:
+def _given(value: Any, without: Container[str] = ()) -> dict[str, Json]:
     """The fields of a value that do not hold their default."""
     return {
         name: found
@@ -198,9 +201,9 @@ def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
     return tuple((f.name, {} if f.default_factory is dict else f.default) for f in fields(kind))
 
 
-def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json]]) -> GraphStep:
-    if "policy" in data:
-        data["faults"], data["origins"] = policies[data.pop("policy")]
+def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json, Json]]) -> GraphStep:
+    if policies:
+        data["faults"], data["origins"], data["bodies"][0]["route"] = policies[data.pop("policy", 0)]
     if data.get("fan"):
         data["fan"] = Fan(**data["fan"])
     data["bodies"] = tuple(_body(body) for body in data["bodies"])
