@@ -232,21 +232,23 @@ async def _answer(
 
 
 def _holder(app: App, row: RunRow, node: str) -> RunRow:
-    """The run, or the only sub-run below it, that has a step of this id."""
+    """The run, or the only sub-run below it, that has a step of this id, or the only one where that waits."""
     if _has(app, row, node):
         return row
     below = list(app.store.children(row.run))
     for run in below:
         below += app.store.children(run.run)
     having = [run for run in below if _has(app, run, node)]
+    waiting = [run for run in having if _has(app, run, node, "suspended")]
+    having = waiting if len(waiting) == 1 else having
     if len(having) > 1:
         names = ", ".join(run.run for run in having)
         raise UsageError(f"several sub-runs of {row.run} have a step {node!r}", hint=f"name the sub-run: {names}")
     return having[0] if having else row
 
 
-def _has(app: App, row: RunRow, node: str) -> bool:
-    return any(step.node == node for step in app.store.steps(row.run))
+def _has(app: App, row: RunRow, node: str, state: str | None = None) -> bool:
+    return any(step.node == node and state in (None, step.state) for step in app.store.steps(row.run))
 
 
 def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:

@@ -17,7 +17,7 @@ from runner.api.queries import (
 )
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import MILD, advice, moment, question, remedy
+from runner.cli.trouble import MILD, advice, moment, question, remedy, says_more
 from runner.engine.logs import log_path
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
@@ -167,7 +167,7 @@ def _step_head(step: StepRow, paint: Paint, optional: bool) -> list[str]:
 def _why(step: StepRow) -> str:
     if step.error and step.state in ("failed", "suspended"):
         error = f"{step.error.get('class')}: {step.error.get('message')}"
-        return one_line(f"{step.reason}: {error}" if step.state == "suspended" else error, 200)
+        return one_line(f"{step.reason}: {error}" if says_more(step) else error, 200)
     return one_line(step.reason, 120) if step.state != "succeeded" or step.reused else ""
 
 

@@ -52,7 +52,7 @@ def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool) -> Iterato
     what = f"{error.get('class')}: {error.get('message')}" if error else step.reason
     sign = paint(f"{SIGNS[step.state]} {name}", COLORS[step.state])
     sign += f"  {MILD}" if optional and step.state == "failed" else ""
-    why = f"{step.reason}: {what}" if step.state == "suspended" and error and step.reason else what
+    why = f"{step.reason}: {what}" if error and step.reason and says_more(step) else what
     tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
     yield f"{sign}  {one_line(why, 300)}{tries}"
     log = log_path(logs, step.run, step.node, step.attempt)
@@ -60,6 +60,11 @@ def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool) -> Iterato
         yield f"  log: {near(log)}"
     if step.state == "suspended":
         yield f"  {remedy(step)}"
+
+
+def says_more(step: StepRow) -> bool:
+    """Is the step's reason more than how its last attempt failed: why it waits, or that nobody knows what it did?"""
+    return step.state == "suspended" or step.reason == "unknown"
 
 
 def question(ask: Mapping[str, Any] | None) -> Iterator[str]:

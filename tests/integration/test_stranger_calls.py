@@ -63,3 +63,37 @@ def test_a_step_that_its_run_s_timeout_ended_says_so(project: Project) -> None:
     done = project.cli("apply", "m.yaml")
     assert done.code == 1
     assert "a  timeout: the run's timeout is over" in done.out
+
+
+LOST = """
+ares: v1
+name: lost
+inputs: {p: string}
+steps: {send: {run: 'test "$P" != b || kill -9 $$', env: {P: "{{ inputs.p }}"}, effects: once}}
+"""
+
+
+def test_the_one_sub_run_that_waits_is_found_by_the_name_of_its_step(project: Project) -> None:
+    project.write("lost.yaml", LOST)
+    project.write(
+        "m.yaml", "ares: v1\nname: m\nsteps: {fan: {foreach: [a, b, c], call: lost, with: {p: '{{ item }}'}}}\n"
+    )
+    assert project.cli("apply", "m.yaml").code == 3
+    assert project.cli("resolve", "m", "send", "--done", "1").code == 0
+    assert project.cli("resume", "m").code == 0
+
+
+def test_the_logs_of_a_run_say_that_its_sub_runs_have_some(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {call: callee, with: {path: x}}}\n")
+    project.cli("apply", "m.yaml")
+    assert "its sub-runs have logs of their own, such as `runner logs" in project.cli("logs", "m").err
+
+
+def test_a_clean_up_whose_outcome_nobody_knows_is_said_to_be_unknown(project: Project) -> None:
+    project.write(
+        "m.yaml", "ares: v1\nname: m\nsteps: {a: {set: {x: 1}}}\nfinally: {f: {run: 'kill -9 $$', effects: once}}\n"
+    )
+    done = project.cli("apply", "m.yaml")
+    assert done.code == 1
+    assert "f  unknown: crash" in done.out
+    assert "unknown: crash" in project.cli("show", "m").out

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -52,6 +53,7 @@ def command(run: str, step: str | None, follow: bool) -> int:
         if follow:
             return _follow(store, row, step, settings.state_path.parent / "logs")
         attempts = chosen(store, row, step)
+        below = [child.run for child in store.children(row.run)] if step is None else []
     wrote = False
     for attempt in attempts:
         log = log_path(settings.state_path.parent / "logs", attempt.run, attempt.node, attempt.n)
@@ -63,6 +65,8 @@ def command(run: str, step: str | None, follow: bool) -> int:
     if not wrote and not options().get("quiet"):
         what = f"{one_line(step)} of run {row.run}" if step else f"run {row.run}"
         err(f"{what}: {len(attempts)} attempt{'' if len(attempts) == 1 else 's'}, none wrote anything")
+    if below and not options().get("quiet"):
+        err(f"  help: its sub-runs have logs of their own, such as `runner logs {shlex.quote(below[0])}`")
     return 0
 
 
