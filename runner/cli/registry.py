@@ -30,6 +30,7 @@ VERBS: dict[str, Verb] = {
     "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
     "generate": Verb("runner.cli.commands.generate", "Make manifests from a template and rows of data."),
+    "fmt": Verb("runner.cli.commands.fmt", "Write manifests in their usual form."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),
     "explain": Verb("runner.cli.commands.explain", "Explain a key, a rule, an error class or an exit code."),
     "executors": Verb("runner.cli.commands.executors", "List everything that can do work."),
