@@ -433,6 +433,8 @@ class Request:
     """Callable[[Note], None]."""
     progress: Callable[[str], None] | None = None
     """Told how far the call is (`3/10 message`, one line, safe for a terminal): for who watches, never recorded."""
+    returns: Mapping[str, Any] | None = None
+    """JSON Schema of the answer, for who can ask for it (`model`, `agent`). Whether the answer keeps it is not the executor's to say."""
 
 
 @dataclass(frozen=True, slots=True)

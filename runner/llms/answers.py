@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
+from urllib.parse import urlsplit
 
 from runner.llms.exchange import Answer, Bill, Fault
 
@@ -21,14 +23,15 @@ def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
 
 
-def completion(data: Any, usd: float | None) -> Answer | Fault:
-    """A decoded chat completion. `usd`: the price that the endpoint named beside it."""
+def completion(data: Any, usd: float | None, guess: float | None = None) -> Answer | Fault:
+    """A decoded chat completion. `usd`: the price that the endpoint named beside it; `guess`: the client's own idea of it."""
     if not isinstance(data, Mapping):
         return Fault("the answer is not a completion", sign="not_json")
-    bill = Bill(tokens_of(data.get("usage")), usd)
+    bill = Bill(tokens_of(data.get("usage")), usd, guess)
     if data.get("error"):  # some gateways send it with status 200
         code, said = error_object(data)
-        return Fault(shown(said), status=_status(data["error"]), code=code, said=said, bill=bill)
+        status = _status(data["error"])
+        return Fault(shown(said), sign=None if status else "not_json", status=status, code=code, said=said, bill=bill)
     choices = data.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, Mapping):
@@ -64,8 +67,8 @@ def tokens_of(usage: Any) -> dict[str, int]:
     if not isinstance(usage, Mapping):
         return {}
     prompt, answer = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(answer, int) or prompt < 0 or answer < 0:
-        return {}
+    if not isinstance(prompt, int) or not isinstance(answer, int) or prompt < 1 or answer < 0:
+        return {}  # no prompt has 0 tokens: LiteLLM writes 0 for what nobody counted
     return {"in": prompt, "out": answer}
 
 
@@ -92,9 +95,30 @@ def error_object(data: Any) -> tuple[str, str]:
     return code, str(said)
 
 
+def refusal(status: int, headers: Mapping[str, str], text: str, kinds: frozenset[str] = frozenset()) -> Fault:
+    """An answer whose HTTP status is no success, with its body."""
+    headers = {name.lower(): value for name, value in headers.items()}
+    try:
+        code, said = error_object(json.loads(text))
+    except (ValueError, RecursionError):
+        code, said = "", "" if looks_like_page(text) else text
+    said = said or _where(headers.get("location", ""))
+    message = f"HTTP {status}{f': {shown(said)}' if said else ''}"
+    return Fault(message, status=status, kinds=kinds, code=code, said=said, headers=headers)
+
+
+def _where(location: str) -> str:
+    """Where a redirect leads: the host alone, a path may hold secrets."""
+    try:
+        target = urlsplit(location).hostname
+    except ValueError:
+        target = None
+    return f"it leads to {target}, and redirects are not followed" if target else ""
+
+
 def _status(error: Any) -> int | None:
-    code = error.get("code") if isinstance(error, Mapping) else None
-    return int(code) if str(code).isdigit() and 400 <= int(str(code)) <= 599 else None
+    code = str(error.get("code")) if isinstance(error, Mapping) else ""
+    return int(code) if re.fullmatch(r"[45]\d\d", code, re.ASCII) else None
 
 
 def looks_like_page(text: str) -> bool:

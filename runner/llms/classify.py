@@ -13,6 +13,7 @@ from email.utils import parsedate_to_datetime
 from typing import Final, Literal
 
 from runner.llms.exchange import Fault, Sign
+from runner.llms.signs import KINDS
 from runner.manifest.vocabulary import ErrorClass
 
 
@@ -104,44 +105,6 @@ def _fits(row: Row, fault: Fault, wait: int | None) -> bool:
     if row.patient is not None and row.patient != (wait is not None and wait <= SOON_MS):
         return False
     return not row.marks or _PATTERNS[row.name].search(" ".join((fault.code, *fault.kinds, fault.said))) is not None
-
-
-# ---------------------------------------------------------------- what an exception says of the call
-
-
-KINDS: Final[tuple[tuple[Sign, frozenset[str]], ...]] = (
-    ("dns", frozenset({"gaierror", "ClientConnectorDNSError"})),
-    ("tls", frozenset({"SSLError", "SSLCertVerificationError", "ClientConnectorSSLError", "ClientConnectorCertificateError"})),
-    ("refused", frozenset({"ConnectionRefusedError", "ConnectError", "ClientConnectorError"})),
-    ("connect_timeout", frozenset({"ConnectTimeout", "ConnectionTimeoutError", "PoolTimeout"})),
-    ("deadline", frozenset({"TimeoutError", "Timeout", "APITimeoutError", "ReadTimeout", "WriteTimeout", "SocketTimeoutError"})),
-    ("reset", frozenset({
-        "RemoteProtocolError", "ReadError", "WriteError", "ConnectionResetError", "BrokenPipeError", "ClientOSError",
-        "ServerDisconnectedError", "ClientPayloadError", "LocalProtocolError", "ConnectionAbortedError",
-    })),
-    ("not_json", frozenset({"JSONDecodeError", "APIResponseValidationError", "DecodingError", "UnicodeDecodeError"})),
-)  # fmt: skip
-"""Names of exception classes, so that no HTTP library has to be imported to know its own. The first sign that is found anywhere in
-the chain wins: LiteLLM wraps a refused connection three times, and the outermost says "500"."""
-
-
-def chain(error: BaseException) -> list[BaseException]:
-    """The error and all that led to it, by cause and by context, groups opened; the outermost first."""
-    found: list[BaseException] = []
-    todo: list[BaseException | None] = [error]
-    while todo:
-        one = todo.pop(0)
-        if one is None or any(one is known for known in found):
-            continue
-        found.append(one)
-        todo += [one.__cause__, one.__context__, *(one.exceptions if isinstance(one, BaseExceptionGroup) else ())]
-    return found
-
-
-def sign_of(error: BaseException) -> Sign | None:
-    """How far the call came, by the first of `KINDS` that its exceptions name."""
-    names = {kind.__name__ for one in chain(error) for kind in type(one).__mro__}
-    return next((sign for sign, kinds in KINDS if names & kinds), None)
 
 
 # ---------------------------------------------------------------- when to come back

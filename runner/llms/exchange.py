@@ -26,6 +26,9 @@ DEADLINE_S = 600.0
 """Of a call whose request gives none."""
 ANSWER_BYTES = 16 * 1024 * 1024
 """The longest answer that is read: no model writes as much."""
+CONNECT_S = 10.0
+KEEP_ALIVE_S = 4.0
+"""Shorter than the 5 s of most servers: a connection that they close as we write to it would put the call in doubt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,12 @@ class Ask:
 
 @dataclass(frozen=True, slots=True)
 class Bill:
-    """What the endpoint said of the work. `tokens`: {"in", "out"}, empty when it did not say. `usd` None = it named no price."""
+    """What the endpoint said of the work. `tokens`: {"in", "out"}, empty when it did not say. `usd` None = it named no price.
+    `guess`: the price by a list of well-known models, for an endpoint that named none; the weakest source."""
 
     tokens: Mapping[str, int] = field(default_factory=dict)
     usd: float | None = None
+    guess: float | None = None
 
 
 NO_BILL = Bill()
@@ -73,6 +78,11 @@ class Fault:
     said: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     bill: Bill = NO_BILL
+
+
+def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
+    """Not `strict`: that would refuse fields that are optional. The answer is verified by whoever asked."""
+    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
 
 
 class Client(Protocol):

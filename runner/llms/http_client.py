@@ -6,25 +6,16 @@ they may hold secrets. Imports `httpx2`: load this module on use only."""
 from __future__ import annotations
 
 import asyncio
-import errno
 import json
-import os
-import socket
-import ssl
-from collections.abc import Mapping
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import httpx2
 
-from runner.llms.answers import COST_HEADER, completion, error_object, looks_like_page, no_json, price, shown
-from runner.llms.classify import chain, sign_of
-from runner.llms.exchange import ANSWER_BYTES, Answer, Ask, Fault
+from runner.llms.answers import COST_HEADER, completion, no_json, price, refusal
+from runner.llms.exchange import ANSWER_BYTES, CONNECT_S, KEEP_ALIVE_S, Answer, Ask, Fault, response_format
+from runner.llms.signs import kinds_of, reason, sign_of
 from runner.llms.spec import EndpointSpec, ModelSpec
 
-CONNECT_S: Final = 10.0
-KEEP_ALIVE_S: Final = 4.0
-"""Shorter than the 5 s of most servers: a connection that they close as we write to it would put the call in doubt."""
 ERROR_BYTES: Final = 64 * 1024
 _HEADERS: Final = {"accept": "application/json", "accept-encoding": "identity", "user-agent": "omni-orchestrator"}
 """Answers come as they are: what a compressed one grows to is known too late."""
@@ -52,7 +43,7 @@ class HttpClient:
         except TimeoutError:
             return Fault(f"no answer within {ask.deadline_s:g} s", sign="deadline")
         except (httpx2.RequestError, httpx2.InvalidURL, OSError) as error:
-            return Fault(_reason(error), sign=sign_of(error), kinds=frozenset({type(error).__name__}))
+            return Fault(reason(error), sign=sign_of(error), kinds=kinds_of(error))
 
     async def _ask(self, model: ModelSpec, ask: Ask) -> Answer | Fault:
         body = json.dumps(_body(model, ask), ensure_ascii=False).encode("utf-8", "replace")
@@ -71,14 +62,7 @@ class HttpClient:
 
     async def _refused(self, response: httpx2.Response) -> Fault:
         text = (await _read(response, ERROR_BYTES) or b"").decode("utf-8", "replace")
-        try:
-            code, said = error_object(json.loads(text))
-        except (ValueError, RecursionError):
-            code, said = "", "" if looks_like_page(text) else text
-        said = said or _where(response)
-        status = response.status_code
-        message = f"HTTP {status}{f': {shown(said)}' if said else ''}"
-        return Fault(message, status=status, code=code, said=said, headers=dict(response.headers))
+        return refusal(response.status_code, response.headers, text)
 
     async def close(self) -> None:
         await self._client.aclose()
@@ -117,33 +101,3 @@ def _body(model: ModelSpec, ask: Ask) -> dict[str, Any]:
     if ask.schema is not None:
         body["response_format"] = response_format(ask.schema)
     return body
-
-
-def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:
-    """Not `strict`: that would refuse fields that are optional. The answer is verified by whoever asked."""
-    return {"type": "json_schema", "json_schema": {"name": "answer", "schema": dict(schema)}}
-
-
-def _where(response: httpx2.Response) -> str:
-    if not response.has_redirect_location:
-        return ""
-    target = urlsplit(response.headers["location"]).hostname
-    return f"redirects are not followed{f'; it leads to {target}' if target else ''}"
-
-
-def _reason(error: Exception) -> str:
-    """In words of ours: the library's may quote a header."""
-    for cause in chain(error):
-        if isinstance(cause, ssl.SSLCertVerificationError):
-            return f"its certificate is not accepted: {cause.verify_message}"
-        if isinstance(cause, socket.gaierror):
-            return "its name cannot be resolved"
-        if isinstance(cause, OSError) and cause.errno is not None and cause.errno in errno.errorcode:
-            return os.strerror(cause.errno).lower()
-    if isinstance(error, httpx2.ConnectTimeout):
-        return f"no connection within {CONNECT_S:g} s"
-    kinds = {
-        httpx2.RemoteProtocolError: "it ended the connection, or what it sent is no HTTP",
-        httpx2.ReadError: "it ended the connection",
-    }
-    return next((words for kind, words in kinds.items() if isinstance(error, kind)), type(error).__name__)

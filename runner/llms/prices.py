@@ -11,7 +11,7 @@ MICRO = 1_000_000
 
 
 def cost(model: ModelSpec, bill: Bill) -> tuple[int | None, str]:
-    """(micro-USD, where the figure comes from: `free`, `endpoint`, `declared`), or (None, "") when nobody knows.
+    """(micro-USD, where the figure comes from: `free`, `endpoint`, `declared`, `price_map`), or (None, "") when nobody knows.
 
     The declared tier comes first: an endpoint computes its price from a map of names, which cannot tell free from paid. For the
     same reason its 0 for a paid model means that the map does not know the model."""
@@ -20,7 +20,9 @@ def cost(model: ModelSpec, bill: Bill) -> tuple[int | None, str]:
     if bill.usd is not None and bill.usd > 0:
         return round(bill.usd * MICRO), "endpoint"
     estimate = declared(model, bill.tokens)
-    return (None, "") if estimate is None else (estimate, "declared")
+    if estimate is not None:
+        return estimate, "declared"
+    return (round(bill.guess * MICRO), "price_map") if bill.guess else (None, "")
 
 
 def declared(model: ModelSpec, tokens: Mapping[str, int]) -> int | None:
