@@ -1,7 +1,7 @@
 """`uv run python benchmarks/run.py`: start-up, loading, engine and memory as ratios to two anchors, against the goals of the design.
 
 Rows are interleaved: every row once, then every row again, so that a busy minute hits all of them. What is shown is the median of the
-ratios, each of a figure and the anchor measured beside it. Other engines are not measured here yet.
+ratios, each of a figure and the anchor measured beside it. `--peers` measures the rows against other engines instead.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from statistics import median
 from typing import Any
 
 from anchors import HERE, clean, commits_per_second, pass_cpu
+from peers.compare import PEER_ROWS
+from peers.venvs import REQUIRED, install
 from rows import ROWS, Row, Sample
 
 ROOT = HERE.parent
@@ -28,12 +30,14 @@ HEADINGS = ("what", "ours", "anchor", "ratio", "goal", "", "beside it")
 def main(argv: Sequence[str] | None = None) -> int:
     """Measure the chosen rows, print the table, write the samples as JSON."""
     options = _options(argv)
-    chosen = [row for row in ROWS if not options.only or row.id in options.only]
-    if unknown := set(options.only or ()) - {row.id for row in ROWS}:
-        print(f"no row {', '.join(sorted(unknown))}; rows: {', '.join(row.id for row in ROWS)}", file=sys.stderr)
+    rows = PEER_ROWS if options.peers else ROWS
+    chosen = [row for row in rows if not options.only or row.id in options.only]
+    if unknown := set(options.only or ()) - {row.id for row in rows}:
+        print(f"no row {', '.join(sorted(unknown))}; rows: {', '.join(row.id for row in rows)}", file=sys.stderr)
         return 2
     _compile_bytecode()
-    about = _about(options.dir)
+    peers = _peers() if options.peers else {}
+    about = _about(options.dir) | peers
     samples: dict[str, list[Sample]] = {row.id: [] for row in chosen}
     failures: dict[str, str] = {}
     for turn in range(options.repeat):
@@ -44,10 +48,18 @@ def main(argv: Sequence[str] | None = None) -> int:
     about["load_after"] = os.getloadavg()[0]
     print(_heading(about, options.repeat))
     print(_table(chosen, samples, failures))
-    options.json.write_text(
-        json.dumps(_document(about, chosen, samples, failures), indent=1, ensure_ascii=False) + "\n"
-    )
+    kept = options.json or HERE / ("results-peers.json" if options.peers else "results.json")
+    kept.write_text(json.dumps(_document(about, chosen, samples, failures), indent=1, ensure_ascii=False) + "\n")
     return 0
+
+
+def _peers() -> dict[str, Any]:
+    """Install the other engines, and tell on the spot which cannot be."""
+    reasons = {name: install(name) for name in REQUIRED}
+    for name, reason in reasons.items():
+        if reason:
+            print(f"without {name}: {reason}", file=sys.stderr)
+    return {"peers": [version for name in REQUIRED if not reasons[name] for version in REQUIRED[name]]}
 
 
 def _measure(row: Row, folder: Path, samples: list[Sample], failures: dict[str, str]) -> None:
@@ -61,9 +73,10 @@ def _measure(row: Row, folder: Path, samples: list[Sample], failures: dict[str, 
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--only", action="append", metavar="ROW", help="only this row (may be repeated)")
+    parser.add_argument("--peers", action="store_true", help="the rows against other engines, installed with pip")
     parser.add_argument("--repeat", type=int, default=5, metavar="N", help="samples of each row (default 5)")
     parser.add_argument(
-        "--json", type=Path, default=HERE / "results.json", metavar="FILE", help="where samples are kept"
+        "--json", type=Path, metavar="FILE", help="where samples are kept (results.json or results-peers.json here)"
     )
     parser.add_argument(
         "--dir",
@@ -117,6 +130,7 @@ def _heading(about: dict[str, Any], repeat: int) -> str:
         f"Python {about['python']}, {about['machine']}, {about['file_system']}, commit {about['commit']}; medians of {repeat}.\n"
         f"Load {about['load_before']:.1f} before, {about['load_after']:.1f} after. "
         f"a = {about['a_per_s']:.0f} commits/s, pass = {about['pass_ms']:.1f} ms CPU (each row has its own, measured beside it).\n"
+        + (f"{', '.join(about['peers'])}.\n" if "peers" in about else "")
     )
 
 
