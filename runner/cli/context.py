@@ -30,7 +30,7 @@ def settings_of(overrides: Mapping[str, Any] | None = None) -> Settings:
     config = options().get("config")
     settings = load_config(Path(config) if config else None, start=_here(), env=os.environ, overrides=overrides)
     if not settings.ok:
-        raise InvalidInput(f"{settings.file or 'the config'} has mistakes; nothing ran", settings.diagnostics)
+        raise InvalidInput("the configuration has mistakes; nothing ran", settings.diagnostics)
     warn_of_config(settings.diagnostics)
     return settings
 

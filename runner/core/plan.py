@@ -257,7 +257,9 @@ def _plan_items(
     total = len(node.items)
     if kept == total:
         node.state = "succeeded"
-        return PlannedStep(step.id, step.verb, "reuse" if total else "run", f"all {total} items are reused or skipped")
+        if all(child.state == "skipped" for child in node.items):
+            return PlannedStep(step.id, step.verb, "skip", "every item is skipped" if total else "there are no items")
+        return PlannedStep(step.id, step.verb, "reuse", f"all {total} items are reused or skipped")
     node.state = "unknown"
     return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run", _route(step))
 

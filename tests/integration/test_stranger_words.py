@@ -82,3 +82,26 @@ def test_that_more_mistakes_are_there_than_shown_is_said_without_being_asked(pro
 def test_a_fan_out_over_no_list_is_told_that_it_needs_one(project: Project) -> None:
     project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {foreach: 5, set: {x: 1}}}\n")
     assert "expected a list, or a template that gives one, not 5" in project.cli("validate", "m.yaml").out
+
+
+def test_a_mistake_in_the_environment_is_not_said_to_be_in_config_yaml(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("config.yaml", "concurrency: {steps: 2}\n")
+    monkeypatch.setenv("RUNNER_CONCURRENCY__STEPS", "abc")
+    refused = project.cli("status")
+    assert refused.code == 2
+    assert "environment RUNNER_CONCURRENCY__STEPS: error[count]" in refused.err
+    assert "config.yaml" not in refused.err
+
+
+def test_a_fan_out_that_does_nothing_is_not_planned_as_reused(project: Project) -> None:
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps:\n  none: {foreach: [], set: {x: 1}}\n  odd: {foreach: [1, 3], when: item > 5, set: {x: 1}}\n",
+    )
+    plan = project.cli("plan", "m.yaml").out
+    assert "there are no items" in plan
+    assert "every item is skipped" in plan
+    assert "reuse" not in plan
+    assert project.cli("apply", "m.yaml").code == 0
