@@ -4,7 +4,8 @@ Imports `openai`, `httpx` and a part of litellm: `litellm_client` loads it once 
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import httpx
@@ -23,6 +24,15 @@ class TooLarge(Exception):
     """A body over the cap."""
 
 
+@contextmanager
+def _single_shot() -> Iterator[None]:
+    """LiteLLM's Ollama handler sends again, over connections of its own, after exactly these two: so they get another name."""
+    try:
+        yield
+    except (httpx.RemoteProtocolError, httpx.ConnectError) as error:
+        raise httpx.NetworkError(str(error)) from error
+
+
 class _Capped(httpx.AsyncByteStream):
     """A body that ends with an error once it is longer than `cap`."""
 
@@ -31,11 +41,12 @@ class _Capped(httpx.AsyncByteStream):
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         size = 0
-        async for part in self._body:
-            size += len(part)
-            if size > self._cap:
-                raise TooLarge(f"the answer is over {self._cap} bytes")
-            yield part
+        with _single_shot():
+            async for part in self._body:
+                size += len(part)
+                if size > self._cap:
+                    raise TooLarge(f"the answer is over {self._cap} bytes")
+                yield part
 
     async def aclose(self) -> None:
         await self._body.aclose()
@@ -48,7 +59,8 @@ class _Transport(httpx.AsyncHTTPTransport):
         self._cap = cap
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        response = await super().handle_async_request(request)
+        with _single_shot():
+            response = await super().handle_async_request(request)
         response.stream = _Capped(response.stream, self._cap)
         return response
 

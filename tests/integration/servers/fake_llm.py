@@ -113,8 +113,9 @@ class FakeLlm:
         """As if the process had died: no connection outlives it. `start` brings it back on the same port."""
         self._server.close()
         tasks = list(self._open.values())
-        for writer in self._open:
+        for writer, task in self._open.items():
             writer.transport.abort()
+            task.cancel()
         if tasks:
             await asyncio.wait(tasks)
         await self._server.wait_closed()
