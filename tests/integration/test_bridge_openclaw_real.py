@@ -1,0 +1,126 @@
+"""The bundled server `openclaw` with the real OpenClaw, its gateway and its `agent exec`, in front of a loopback API that plays a
+script. `.ci/install-openclaw` installs it; else these tests skip with the reason."""
+
+from __future__ import annotations
+
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from bridge_calls import Bridge
+from servers.fake_anthropic import FakeAnthropic, Turn
+
+pytestmark = pytest.mark.slow
+
+INSTALL = Path(__file__).parents[2] / ".ci" / "install-openclaw"
+START_S = 120.0
+WRITE = Turn(tool="write", given={"path": "note.txt", "content": "hello\n"})
+
+
+@pytest.fixture(scope="session")
+def openclaw() -> str:
+    done = subprocess.run(["bash", str(INSTALL)], capture_output=True, text=True, timeout=900)
+    if done.returncode == 75:
+        pytest.skip(done.stderr.strip())
+    assert done.returncode == 0, done.stderr
+    return done.stdout.strip()
+
+
+def settings(api: FakeAnthropic, root: Path, **more: object) -> Path:
+    """A configuration whose only model is played by `api`; everything of it is below `root`."""
+    model = {"id": "m", "name": "m", "contextWindow": 200_000, "maxTokens": 4096}
+    provider = {"baseUrl": api.url, "api": "anthropic-messages", "apiKey": "sk-test", "models": [model]}
+    agents = {"defaults": {"model": "fake/m", "workspace": str(root / "work"), "skipBootstrap": True}}
+    file = root / ".openclaw" / "openclaw.json"
+    file.parent.mkdir()
+    (root / "work").mkdir()
+    file.write_text(
+        json.dumps({"models": {"mode": "replace", "providers": {"fake": provider}}, "agents": agents, **more})
+    )
+    return file
+
+
+@contextmanager
+def gateway(openclaw: str, api: FakeAnthropic, root: Path) -> Iterator[str]:
+    """A gateway with the endpoint switched on; its URL, once it says that it is ready."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    endpoint = {"endpoints": {"chatCompletions": {"enabled": True}}}
+    auth = {"mode": "token", "token": "tok"}
+    config = settings(
+        api, root, gateway={"mode": "local", "port": port, "bind": "loopback", "auth": auth, "http": endpoint}
+    )
+    process = subprocess.Popen(
+        [openclaw, "gateway", "run"],
+        env={"HOME": str(root), "PATH": os.environ["PATH"], "OPENCLAW_CONFIG_PATH": str(config)},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        stdin=subprocess.DEVNULL,
+        start_new_session=True,
+    )
+    assert process.stdout is not None
+    drain = threading.Thread(target=process.stdout.read)
+    try:
+        said = b""
+        while b"[gateway] ready" not in said:
+            assert select.select([process.stdout], [], [], START_S)[0], said.decode()
+            more = os.read(process.stdout.fileno(), 65_536)
+            assert more, said.decode()
+            said += more
+        drain.start()
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        if drain.ident is not None:
+            drain.join()
+        process.stdout.close()
+
+
+def bridge(url: str, token: str = "tok") -> Bridge:
+    return Bridge("openclaw", f"--url={url}", env={"OPENCLAW_GATEWAY_TOKEN": token})
+
+
+def test_a_gateway_does_tasks_in_one_session_cancels_when_we_hang_up_and_tells_its_own_401_from_the_providers(
+    openclaw: str, tmp_path: Path
+) -> None:
+    turns = [WRITE, Turn(text="written"), Turn(text="again"), Turn(hold=True), Turn(status=401, message="bad key")]
+    with FakeAnthropic(turns) as api, gateway(openclaw, api, tmp_path) as url:
+        with bridge(url, token="wrong") as claw:
+            error = claw.run()["error"]
+            assert (error["kind"], error["http_status"]) == ("auth", 401)
+        with bridge(url) as claw:
+            first = claw.run(prompt="write a note", idempotency_key="k")
+            assert (first["status"], first["text"], first["session_id"]) == ("ok", "written", "ares-k")
+            assert (tmp_path / "work" / "note.txt").read_text() == "hello\n"
+            again = claw.run(prompt="once more", session=first["session_id"])
+            assert (again["text"], again["usage"]) == ("again", {"in": 10, "out": 5})
+            assert "write a note" in json.dumps(api.asked[-1]["messages"])
+            request = claw.begin(prompt="think long")
+            assert api.reached.wait(60)
+            claw.cancel(request)
+            assert api.gone.wait(30)
+            refused, cooling = claw.run(), claw.run()
+    assert (refused["error"]["kind"], refused["error"]["http_status"]) == ("auth", None)
+    assert (cooling["error"]["kind"], cooling["error"]["retry_after_s"]) == ("auth", 60)
+
+
+def test_an_exec_does_a_task_in_the_folder_that_it_is_given(openclaw: str, tmp_path: Path) -> None:
+    folder = tmp_path / "elsewhere"
+    folder.mkdir()
+    with FakeAnthropic([WRITE, Turn(text="written"), Turn(status=401)]) as api:
+        config = settings(api, tmp_path)
+        with Bridge("openclaw", f"--command={openclaw}", f"--config={config}", env={"HOME": str(tmp_path)}) as claw:
+            told = claw.run(prompt="write a note", cwd=str(folder))
+            refused = claw.run(prompt="x", cwd=str(folder))
+    assert (told["status"], told["text"], told["turns"]) == ("ok", "written", 2)
+    assert (folder / "note.txt").read_text() == "hello\n"
+    assert refused["error"]["kind"] == "auth"
