@@ -258,6 +258,11 @@ def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     if node not in steps:
         raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
     step = steps[node]
+    if step.state == "failed" and step.reason == "unknown" and kind in ("resolve", "redo"):
+        raise UsageError(
+            f"run {row.run} has ended, with step {node} unknown",
+            hint=f"`runner resume {row.root}` takes it up again and waits for the answer",
+        )
     if step.state != "suspended":
         raise UsageError(f"step {node} of run {row.run} is {step.state}: it waits for nobody")
     if (step.reason == "approval") != (kind in ("approve", "reject")):

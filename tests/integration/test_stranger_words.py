@@ -105,3 +105,22 @@ def test_a_fan_out_that_does_nothing_is_not_planned_as_reused(project: Project) 
     assert "every item is skipped" in plan
     assert "reuse" not in plan
     assert project.cli("apply", "m.yaml").code == 0
+
+
+def test_an_unknown_outcome_of_a_cancelled_run_can_be_resolved_by_what_is_said(project: Project) -> None:
+    steps = (
+        "steps: {a: {run: 'test -e k || { touch k; kill -9 $$; }', effects: once}, b: {run: [echo, B1], needs: [a]}}\n"
+    )
+    project.write("m.yaml", f"ares: v1\nname: m\n{steps}")
+    assert project.cli("apply", "m.yaml").code == 3
+    assert project.cli("cancel", "m").code == 0
+    run = project.cli("status", "--json").json["runs"][0]["run"]
+    project.write("m.yaml", f"ares: v1\nname: m\n{steps.replace('B1', 'B2')}")
+    refused = project.cli("apply", "m.yaml")
+    assert refused.code == 3
+    assert f"runner resume {run}, and then runner resolve {run} a --done JSON, or --redo" in refused.out
+    early = project.cli("resolve", "m", "a", "--redo")
+    assert (early.code, f"`runner resume {run}`" in early.err) == (2, True)
+    assert project.cli("resume", run).code == 3
+    assert project.cli("resolve", run, "a", "--redo").code == 0
+    assert project.cli("apply", "m.yaml").code == 0
