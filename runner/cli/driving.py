@@ -57,9 +57,16 @@ def answered(json_: bool, events: bool) -> Iterator[None]:
 
 
 def drive(
-    work: Work, settings: Settings, *, json_: bool, events: bool, graphs: Mapping[str, StepGraph] | None = None
+    work: Work,
+    settings: Settings,
+    *,
+    json_: bool,
+    events: bool,
+    graphs: Mapping[str, StepGraph] | None = None,
+    ended: Callable[[ApplyResult], None] = lambda result: None,
 ) -> int:
-    """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code."""
+    """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code. `ended` is
+    told before."""
     sinks = _sinks(events, graphs or {}, settings)
     control = Control(warn=lambda text: err(f"warning: {safe(text)}"))
     gc.freeze()  # what has been imported stays: walking it again and again took a tenth of a run
@@ -68,6 +75,7 @@ def drive(
     finally:
         for sink in sinks:
             sink.close()
+    ended(result)
     return tell(result, settings, json_=json_, events=events)
 
 

@@ -18,6 +18,7 @@ from runner.cli.context import (
     warn_of_config,
 )
 from runner.cli.driving import answered, drive, driving_options, tell
+from runner.cli.reports import Reports, report_options
 from runner.cli.shared import verb
 from runner.errors import UsageError
 
@@ -36,6 +37,7 @@ Examples:
   runner apply manifests/quickstart/repository-report.yaml -i pause=0 -j 4
   runner apply manifests/ --json > result.json
   runner apply manifests/ --select state:failed
+  runner apply manifests/ --junit results.xml --summary summary.md
   runner apply plan.json           exactly what `runner plan --out plan.json` said, or nothing (exit code 2)
   runner apply manifests/ --events | jq 'select(.kind == "attempt_failed")'
 
@@ -53,6 +55,7 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 @inputs_options
 @driving_options
 @select_option
+@report_options
 @click.option("--force", is_flag=True, help="New runs that reuse nothing.")
 @click.option(
     "--on-pause",
@@ -62,16 +65,17 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 )
 def command(paths: tuple[str, ...], **options: Any) -> int:
     """Converge: run what is new or changed, resume what is unfinished, leave the rest. Or do a plan of `runner plan --out`."""
-    with answered(options["json_"], options["events"]):
+    reports = Reports(options)
+    with answered(options["json_"], options["events"]), reports.of_refusal():
         memory = memory_of(paths)
         if not ASKED.intersection(name for name, value in options.items() if value):
             known = memory.recall()
-            if known is not None and (code := _nothing_to_do(known, options)) is not None:
+            if known is not None and (code := _nothing_to_do(known, options, reports)) is not None:
                 return code
-        return _apply(paths, memory, options)
+        return _apply(paths, memory, options, reports)
 
 
-def _nothing_to_do(known: Checked, options: Mapping[str, Any]) -> int | None:
+def _nothing_to_do(known: Checked, options: Mapping[str, Any], reports: Reports) -> int | None:
     """Say so and return the exit code, when every manifest is as an earlier apply left it."""
     from runner.api.converged import converged
     from runner.cli.loading import print_found
@@ -80,10 +84,11 @@ def _nothing_to_do(known: Checked, options: Mapping[str, Any]) -> int | None:
         return None
     warn_of_config(known.config_diagnostics)
     print_found(known.diagnostics, known.sources, even_quiet=False)
+    reports.write(result, known)
     return tell(result, known, json_=options["json_"], events=options["events"])
 
 
-def _apply(paths: tuple[str, ...], memory: Memory, options: Mapping[str, Any]) -> int:
+def _apply(paths: tuple[str, ...], memory: Memory, options: Mapping[str, Any], reports: Reports) -> int:
     from runner.api.apply import apply
     from runner.api.checking import checked_of
     from runner.api.request import Request
@@ -111,6 +116,7 @@ def _apply(paths: tuple[str, ...], memory: Memory, options: Mapping[str, Any]) -
         json_=options["json_"],
         events=options["events"],
         graphs=loaded.graphs,
+        ended=lambda result: reports.write(result, settings),
     )
 
 

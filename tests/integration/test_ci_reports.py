@@ -1,0 +1,111 @@
+"""`apply --junit`, `apply --summary`, and the summary of a GitHub job."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from xml.etree import ElementTree
+
+import pytest
+from cli_project import HELLO, Project
+
+BAD = """
+ares: v1
+name: bad
+steps:
+  loud: {run: "printf '\\\\033[31mred\\\\000 \\\\033 <b>'; printf '@all | x \\\\033' >&2; exit 3", effects: none}
+  soft: {run: "exit 1", optional: true, effects: none}
+  after: {run: [x], needs: [loud]}
+  fan: {foreach: "{{ [1, 2] }}", join: settled, run: [test, "{{ item }}", "=", "1"], effects: none}
+  json: {set: {a: 1}}
+"""
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    monkeypatch.chdir(tmp_path)
+    for name in ("GITHUB_ACTIONS", "GITHUB_STEP_SUMMARY"):
+        monkeypatch.delenv(name, raising=False)
+    return Project(tmp_path, capsys)
+
+
+def cases(project: Project, name: str = "junit.xml") -> dict[str, str]:
+    """`classname/name` → what became of it."""
+    root = ElementTree.parse(project.root / name).getroot()
+    found = {}
+    for case in root.iter("testcase"):
+        verdicts = [child.tag for child in case if child.tag in ("failure", "error", "skipped")]
+        found[f"{case.get('classname')}/{case.get('name')}"] = verdicts[0] if verdicts else "passed"
+    return found
+
+
+def test_every_step_is_a_case_of_its_manifest(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    project.write("bad.yaml", BAD)
+    done = project.cli("apply", ".", "--junit", "junit.xml", "--summary", "page.md")
+    assert done.code == 1
+    assert cases(project) == {
+        "hello/greet": "passed",
+        "hello/shout": "passed",
+        "bad/loud": "failure",
+        "bad/soft": "skipped",
+        "bad/after": "skipped",
+        "bad/fan[0]": "passed",
+        "bad/fan[1]": "failure",
+        "bad/json": "passed",
+    }
+    root = ElementTree.parse(project.root / "junit.xml").getroot()
+    assert "HELLO WORLD" in [text.text for text in root.iter("system-out")]
+    assert all(float(case.get("time", "0")) < 60 for case in root.iter("testcase"))
+    page = (project.root / "page.md").read_text()
+    assert "### runner apply: exit code 1" in page
+    assert "| ✓ | <code>hello</code> | succeeded | 2/2 |" in page
+    assert "<code>HELLO WORLD</code>" in page
+    assert r"\@all \| x" in page
+
+
+def test_an_apply_with_nothing_to_do_writes_its_reports_too(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    project.cli("apply", "hello.yaml")
+    done = project.cli("apply", "hello.yaml", "--junit", "junit.xml", "--summary", "page.md")
+    assert done.code == 0
+    assert cases(project) == {"hello/greet": "passed", "hello/shout": "passed"}
+    assert "| = | <code>hello</code> | unchanged | 2/2 |" in (project.root / "page.md").read_text()
+
+
+def test_a_refused_apply_does_not_leave_the_report_of_an_earlier_one(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    project.cli("apply", "hello.yaml", "--junit", "junit.xml")
+    project.write("hello.yaml", HELLO + "oops: 1\n")
+    assert project.cli("apply", "hello.yaml", "--junit", "junit.xml").code == 2
+    assert cases(project) == {"runner/apply": "error"}
+
+
+def test_what_waits_is_an_error_unless_pauses_are_ok(project: Project) -> None:
+    project.write("gate.yaml", "ares: v1\nname: gate\nsteps:\n  ask: {approve: really?}\n")
+    assert project.cli("apply", "gate.yaml", "--junit", "junit.xml").code == 3
+    assert cases(project) == {"gate/ask": "error"}
+    assert project.cli("apply", "gate.yaml", "--junit", "junit.xml", "--on-pause", "ok").code == 0
+    assert cases(project) == {"gate/ask": "skipped"}
+
+
+def test_in_a_workflow_of_github_the_page_is_added_to_the_summary(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.write("hello.yaml", HELLO)
+    page = project.write("summary.md", "before\n")
+    monkeypatch.setenv("GITHUB_STEP_SUMMARY", str(page))
+    project.cli("apply", "hello.yaml")
+    assert page.read_text() == "before\n"
+    monkeypatch.setenv("GITHUB_ACTIONS", "true")
+    project.cli("apply", "hello.yaml")
+    assert page.read_text().startswith("before\n### runner apply: ok\n")
+
+
+@pytest.mark.parametrize("option", ["--junit", "--summary"])
+def test_a_report_that_cannot_be_written_is_told_before_anything_runs(project: Project, option: str) -> None:
+    project.write("hello.yaml", HELLO)
+    for place in ("none/x.xml", "."):
+        done = project.cli("apply", "hello.yaml", option, place)
+        assert done.code == 2
+        assert "no file can be written there" in done.err
+    assert project.cli("status", "--json").json["runs"] == []
