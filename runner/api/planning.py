@@ -10,7 +10,7 @@ from typing import Any, Literal
 from runner.api import select
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
-from runner.api.queries import latest_run, products_of, shown_state
+from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
 from runner.api.request import Request
 from runner.api.select import Part
 from runner.api.settings import Settings
@@ -116,6 +116,8 @@ def _plan_one(
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
     chosen = select.action(graph, files, part, earlier, force=request.force)
+    if steps and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
+        chosen = replace(chosen, reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved")
     if steps and chosen.action != "unchanged":
         chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row, part))
     return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part)

@@ -124,3 +124,12 @@ def test_an_unknown_outcome_of_a_cancelled_run_can_be_resolved_by_what_is_said(p
     assert project.cli("resume", run).code == 3
     assert project.cli("resolve", run, "a", "--redo").code == 0
     assert project.cli("apply", "m.yaml").code == 0
+
+
+def test_a_plan_says_that_apply_will_refuse_while_an_outcome_is_unknown(project: Project) -> None:
+    steps = "steps: {a: {run: 'kill -9 $$', effects: once}, b: {run: [echo, B1], needs: [a]}}\n"
+    project.write("m.yaml", f"ares: v1\nname: m\n{steps}")
+    assert project.cli("apply", "m.yaml").code == 3
+    project.write("m.yaml", f"ares: v1\nname: m\n{steps.replace('B1', 'B2')}")
+    assert "refused until the unknown outcome in the earlier run is resolved" in project.cli("plan", "m.yaml").out
+    assert project.cli("apply", "m.yaml").code == 3
