@@ -25,9 +25,13 @@ TAIL_LINES, TAIL_LINE_CHARS = 20, 400
 
 
 class Child:
-    """A running agent with `stdin` as its whole input. One thread reads `lines` to their end, then asks for `code`; any may `stop`."""
+    """A running agent with `stdin` as its whole input. One thread reads `lines` to their end, then asks for `code`; any may `stop`.
 
-    def __init__(self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: str) -> None:
+    `late` = it was stopped because `deadline_s` were over."""
+
+    def __init__(
+        self, argv: Sequence[str], env: Mapping[str, str], cwd: Path, stdin: str, deadline_s: float | None
+    ) -> None:
         """Start it. Raises OSError and ValueError as Popen does."""
         with tempfile.TemporaryFile() as file:  # an unlinked file: no thread to feed it, and nobody has to read it
             file.write(stdin.encode("utf-8", "replace"))
@@ -44,7 +48,12 @@ class Child:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._stderr = threading.Thread(target=self._listen, daemon=True)
         self._stderr.start()
+        self.late = False
         self._force: threading.Timer | None = None
+        self._deadline = threading.Timer(min(deadline_s or 0, threading.TIMEOUT_MAX), self._end_late)
+        self._deadline.daemon = True
+        if deadline_s is not None:
+            self._deadline.start()
 
     def lines(self) -> Iterator[bytes]:
         """Its stdout, to the end. A line over the cap is cut there."""
@@ -55,6 +64,7 @@ class Child:
     def code(self) -> int:
         """Exit status, 128 + the signal that ended it; waits."""
         code = self._popen.wait()
+        self._deadline.cancel()
         if self._force is not None:
             self._force.cancel()
         self._stderr.join()
@@ -74,6 +84,10 @@ class Child:
     def tail(self) -> str:
         """The last lines of its stderr."""
         return "\n".join(self._tail)
+
+    def _end_late(self) -> None:
+        self.late = True
+        self.stop()
 
     def _kill(self) -> None:
         if self._popen.poll() is None:

@@ -12,7 +12,6 @@ import argparse
 import json
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -64,7 +63,7 @@ def command_line(options: Options, task: Task) -> list[str]:
         "--model": task.model or options.model,
         "--permission-mode": options.permission_mode,
         "--setting-sources": options.setting_sources,
-        "--max-budget-usd": f"{min(caps):.6f}" if caps else None,
+        "--max-budget-usd": f"{min(caps):.9f}" if caps else None,
         "--resume": task.session,
         "--json-schema": json.dumps(task.output_schema) if task.output_schema is not None else None,
     }
@@ -78,49 +77,32 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
 
 
 class _Run:
-    """One task: the process, what was seen of it so far, and why it was ended if we ended it."""
+    """One task, and what was seen of it so far."""
 
     def __init__(self, options: Options, task: Task, call: Call) -> None:
         self._options, self._task, self._call = options, task, call
         self._seen = Seen(session=task.session)
-        self._late = threading.Event()
 
     def answer(self) -> Answer:
+        task, command = self._task, self._options.command
         try:
-            child = Child(
-                command_line(self._options, self._task), environment(os.environ), self._task.cwd, self._task.prompt
-            )
+            line = command_line(self._options, task)
+            child = Child(line, environment(os.environ), task.cwd, task.prompt, task.timeout_s)
         except (OSError, ValueError) as error:
-            return Answer(problem=Problem("unavailable", f"cannot start {self._options.command}: {error}"))
+            return Answer(problem=Problem("unavailable", f"cannot start {command}: {error}"))
         self._call.on_cancel(child.stop)
-        timer = self._timer(child)
         try:
-            for line in child.lines():
-                self._take(line)
+            for said in child.lines():
+                self._take(said)
         finally:
-            if timer is not None:
-                timer.cancel()
             code = child.code()
         if self._call.cancelled:
             return self._seen.ended(Problem("cancelled", "the call was cancelled"))
-        if self._late.is_set():
-            return self._seen.ended(Problem("timeout", f"no result within {self._task.timeout_s:g} s"))
-        if self._seen.result is not None:
+        if self._seen.result is not None:  # also when it was stopped for being late a moment after its last word
             return answered(self._seen.result, self._seen, child.tail())
-        return self._seen.ended(unanswered(self._options.command, code, child.tail()))
-
-    def _timer(self, child: Child) -> threading.Timer | None:
-        if self._task.timeout_s is None:
-            return None
-
-        def end() -> None:
-            self._late.set()
-            child.stop()
-
-        timer = threading.Timer(min(self._task.timeout_s, threading.TIMEOUT_MAX), end)
-        timer.daemon = True
-        timer.start()
-        return timer
+        if child.late:
+            return self._seen.ended(Problem("timeout", f"no result within {task.timeout_s:g} s"))
+        return self._seen.ended(unanswered(command, code, child.tail()))
 
     def _take(self, line: bytes) -> None:
         event = _event(line)

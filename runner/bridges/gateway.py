@@ -90,7 +90,6 @@ class Exchange:
 
     def __init__(self, gateway: Gateway, task: Task, call: Call) -> None:
         self._gateway, self._task, self._call = gateway, task, call
-        self._until = None if task.timeout_s is None else time.monotonic() + task.timeout_s
         self._stopped = threading.Event()
         self._lock = threading.Lock()
         self._socket: socket.socket | None = None
@@ -115,6 +114,8 @@ class Exchange:
             return self._answer(failed.problem)
         except (OSError, http.client.HTTPException) as error:
             return self._answer(self._broken(error))
+        except ValueError as error:  # a model or a key that no header can carry
+            return self._answer(Problem("invalid", f"it cannot be asked for: {error}"))
         finally:
             if timer is not None:
                 timer.cancel()
@@ -131,7 +132,7 @@ class Exchange:
     def _answer(self, problem: Problem | None) -> Answer:
         if self._call.cancelled:
             problem = Problem("cancelled", "the call was cancelled")
-        elif self._stopped.is_set():
+        elif problem is not None and self._stopped.is_set():
             problem = Problem("timeout", f"no result within {self._task.timeout_s:g} s")
         return Answer(
             text=self.text,
@@ -181,10 +182,10 @@ class Exchange:
             raise Failed(_problem(reply, body))
         if reply.status >= 400 or not isinstance(body, dict):
             return f"HTTP {reply.status}"
-        state = body.get("status")
-        return (
-            "running" if body.get("ok") is True and state in (None, "running", "ok") else str(state or "not ready")[:80]
-        )
+        if body.get("ok") is True:
+            return "running"
+        why = f": {body['error']}" if body.get("error") else ""
+        return f"{body.get('status') or 'not ready'}{why}"[:_SAID_CHARS]
 
     # ------------------------------------------------------------ the run
 
@@ -206,13 +207,9 @@ class Exchange:
             self._hang_up()
 
     def _body(self) -> Json:
-        prompt = self._task.prompt
-        if self._task.output_schema is not None:
-            prompt += "\n\nAnswer with JSON alone, without any other text, that fits this JSON Schema:\n"
-            prompt += json.dumps(self._task.output_schema)
         return {
             "model": self._gateway.agent,
-            "messages": [{"role": "user", "content": prompt}],
+            "messages": [{"role": "user", "content": worded(self._task)}],
             "user": self.session,
             "stream": True,
             "stream_options": {"include_usage": True},
@@ -308,6 +305,14 @@ class Exchange:
             raise Failed(Problem("auth", f"{self._gateway.url} redirects to {where}: {hint}", reply.status))
 
 
+def worded(task: Task) -> str:
+    """The prompt, with the schema of the answer in words: OpenClaw takes none."""
+    if task.output_schema is None:
+        return task.prompt
+    wish = "Answer with JSON alone, without any other text, that fits this JSON Schema:"
+    return f"{task.prompt}\n\n{wish}\n{json.dumps(task.output_schema)}"
+
+
 def _events(reply: http.client.HTTPResponse) -> Iterator[bytes]:
     """The data of each event. OpenClaw writes one line an event."""
     while line := reply.readline(BODY_BYTES):
@@ -343,7 +348,7 @@ def _problem(reply: http.client.HTTPResponse, body: Any) -> Problem:
 
 
 def _said(body: Json, status: int | None, retry_after_s: float | None = None) -> Problem:
-    """What a JSON error says: OpenClaw's `{error: {message, type, code}}`, the Worker's `{error, hint}`."""
+    """What a JSON error says: OpenClaw's `{error: {message, type, code}}`, the Worker's `{error, details, hint}`."""
     error = body.get("error")
     fields = error if isinstance(error, dict) else {"message": error or body.get("message") or "no reason given"}
     said = str(fields.get("message"))[:_SAID_CHARS]
@@ -351,8 +356,8 @@ def _said(body: Json, status: int | None, retry_after_s: float | None = None) ->
     if retry_after_s is None and (found := _COOLS.search(said)):
         kind, retry_after_s = "auth", 60.0 * int(found[1])
     head = f"HTTP {status}: " if status is not None else ""
-    hint = f" ({body['hint']})" if isinstance(body.get("hint"), str) else ""
-    return Problem(kind, f"{head}{said}{hint}", status, retry_after_s=retry_after_s)
+    more = "".join(f"; {body[name]}" for name in ("details", "hint") if isinstance(body.get(name), str))
+    return Problem(kind, f"{head}{said}{more[:_SAID_CHARS]}", status, retry_after_s=retry_after_s)
 
 
 def kind_of(said: str) -> str:

@@ -10,11 +10,15 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 NOTICE_CHARS = 400
 """A longer text is an answer that speaks of limits, not a notice of one."""
-_NOTICE = re.compile(
-    r"(?i)\b(usage|weekly|daily|monthly|session|spend(ing)?|opus|sonnet|fable|\d+[- ]?h(ou)?r)s? (usage )?limit "
-    r"(has been |is |was )?(reached|exceeded|hit)"
-    r"|\blimit reached\b.{0,8}\bresets?\b|\bhit your (\w+ ){0,3}limit\b|\bout of (extra )?(usage|credits?)\b"
+_LIMIT = (
+    r"(?:usage|weekly|daily|monthly|session|spend(?:ing)?|opus|sonnet|fable|\d+[- ]?h(?:ou)?r)s? (?:usage )?limit "
+    r"(?:has been |is |was )?(?:reached|exceeded|hit)(?=\s*(?:$|[|.,;:!·∙•(—-]|resets?\b))"
+    r"|limit reached\b.{0,8}\bresets?\b|hit your (?:\w+ ){0,3}limit\b|out of (?:extra )?(?:usage|credits?)\b"
     r"|credit balance is too low|insufficient[_ ]quota|exceeded your current quota"
+)
+_SPEAKS = re.compile(rf"(?i)\b(?:{_LIMIT})")
+_NOTICE = re.compile(
+    rf"(?i)\W*(?:(?:claude(?: ai| code)?|you(?:['’]ve| have)?|you(?:['’]re| are)|your|api error:?(?: \d+)?:?|error:)\s+)*(?:{_LIMIT})"
 )
 _EPOCH = re.compile(r"limit reached\s*\|\s*(\d{10})(\d{3})?\b")
 _ISO = re.compile(r"(?i)resets?\b.{0,12}?(\d{4}-\d\d-\d\d[T ]\d\d:\d\d(?::\d\d)?(?:\.\d+)?(?:Z|[+-]\d\d:?\d\d)?)")
@@ -27,8 +31,14 @@ _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct",
 
 
 def is_notice(text: str) -> bool:
-    """Is this short text the notice of a usage limit?"""
-    return len(text) <= NOTICE_CHARS and _NOTICE.search(text) is not None
+    """Is this short answer the notice of a usage limit, and nothing else? It has to begin with it: who has worked on limits speaks of
+    them."""
+    return len(text) <= NOTICE_CHARS and _NOTICE.match(text) is not None
+
+
+def speaks_of_limit(message: str) -> bool:
+    """Does this message of an error name a usage limit as its cause?"""
+    return _SPEAKS.search(message) is not None
 
 
 def resets_at(text: str, now: datetime) -> int | None:

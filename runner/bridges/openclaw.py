@@ -13,14 +13,13 @@ import argparse
 import json
 import os
 import sys
-import threading
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import urlsplit
 
 from runner.bridges.child import CANNOT_RUN, Child
-from runner.bridges.gateway import Exchange, Gateway, kind_of
+from runner.bridges.gateway import Exchange, Gateway, kind_of, worded
 from runner.bridges.stdio import Call, Json, serve_stdio
 from runner.bridges.task import Answer, Problem, Run, Task, agent_server
 
@@ -68,33 +67,19 @@ def command_line(options: Options, task: Task) -> list[str]:
 
 
 def _exec(options: Options, task: Task, call: Call) -> Answer:
-    prompt = task.prompt
-    if task.output_schema is not None:
-        prompt += "\n\nAnswer with JSON alone, without any other text, that fits this JSON Schema:\n"
-        prompt += json.dumps(task.output_schema)
     try:
-        child = Child(command_line(options, task), os.environ, task.cwd, prompt)
+        child = Child(command_line(options, task), os.environ, task.cwd, worded(task), task.timeout_s)
     except (OSError, ValueError) as error:
         return Answer(problem=Problem("unavailable", f"cannot start {options.command}: {error}"))
     call.on_cancel(child.stop)
-    late = threading.Event()
-
-    def end() -> None:
-        late.set()
-        child.stop()
-
-    timer = threading.Timer(min(task.timeout_s or threading.TIMEOUT_MAX, threading.TIMEOUT_MAX), end)
-    timer.daemon = True
-    timer.start()
     call.progress("started")
     try:
         said = b"".join(child.lines())
     finally:
-        timer.cancel()
         code = child.code()
     if call.cancelled:
         return Answer(problem=Problem("cancelled", "the call was cancelled"))
-    if late.is_set():
+    if child.late:
         return Answer(problem=Problem("timeout", f"no result within {task.timeout_s:g} s"))
     return envelope(said, options.command, code, child.tail())
 

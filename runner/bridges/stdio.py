@@ -52,7 +52,10 @@ class Call:
             return
         with self._lock:
             self._told += 1
-            params: Json = {"progressToken": self._token, "progress": self._told, "message": message}
+            whole = message.encode(
+                "utf-8", "replace"
+            ).decode()  # half a surrogate pair would cost the client the message
+            params: Json = {"progressToken": self._token, "progress": self._told, "message": whole}
         if session is not None:
             params["_meta"] = {SESSION_IN_META: session}
         self._send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})

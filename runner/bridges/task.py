@@ -5,6 +5,7 @@ driven (`claude_code`, `openclaw`)."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import threading
 from collections import OrderedDict
@@ -14,7 +15,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.bridges.limits import is_notice, resets_at
+from runner.bridges.limits import is_notice, resets_at, speaks_of_limit
 from runner.bridges.stdio import Call, Fault, Json, Server, described, failed
 
 Status = Literal["ok", "error", "timeout", "cancelled", "denied"]
@@ -193,7 +194,7 @@ def judged(answer: Answer, task: Task, now: datetime) -> Answer:
     """`answer` as it may be told: `ok` only when nothing speaks against it."""
     problem = answer.problem
     if problem is not None:
-        if problem.kind in ("rate_limit", "quota", "tool_error", "unavailable") and is_notice(problem.message):
+        if problem.kind in ("rate_limit", "quota", "tool_error", "unavailable") and speaks_of_limit(problem.message):
             problem = replace(problem, kind="quota", resets_at=problem.resets_at or resets_at(problem.message, now))
         return replace(answer, problem=problem)
     if is_notice(answer.text):
@@ -219,8 +220,18 @@ def _structured(answer: Answer, schema: Json) -> Answer:
             return replace(
                 answer, problem=Problem("bad_output", "the answer is not JSON, but `output_schema` was given")
             )
-    wrong = _mismatch(value, schema)
+    wrong = _mismatch(value, schema) if _finite(value) else "a number in the answer is one that JSON cannot hold"
+    value = None if wrong and not _finite(value) else value
     return replace(answer, structured=value, problem=Problem("bad_output", wrong) if wrong else None)
+
+
+def _finite(value: Any) -> bool:
+    """False when there is a NaN or an infinite number in it (`1e999`): no client could read that."""
+    try:
+        json.dumps(value, allow_nan=False)
+    except ValueError:
+        return False
+    return True
 
 
 def _unfenced(text: str) -> str:
@@ -304,10 +315,14 @@ def agent_server(name: str, agent: str, honoured: tuple[str, ...], run: Run) -> 
             task = read_task(given, honoured, call.key)
         except Refused as refused:
             return result(Answer(problem=Problem("invalid", str(refused))))
-        key = json.dumps([task.idempotency_key, given], sort_keys=True) if task.idempotency_key else None
+        key = _digest([task.idempotency_key, given]) if task.idempotency_key else None
         return result(memo.once(key, lambda: judged(run(task, call), task, datetime.now().astimezone()), call))
 
     return Server(name, (description(agent, honoured),), tool, parallel=True)
+
+
+def _digest(value: Any) -> str:
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def result(answer: Answer) -> Json:
@@ -322,19 +337,28 @@ def result(answer: Answer) -> Json:
             "retry_after_s": problem.retry_after_s,
             "session_unknown": problem.session_unknown,
         }
-    structured = {
-        "status": answer.status,
-        "text": answer.text,
-        "structured": answer.structured,
-        "session_id": answer.session_id,
-        "turns": answer.turns,
-        "usage": dict(answer.usage),
-        "cost_usd": answer.cost_usd,
-        "denials": list(answer.denials),
-        "tool_calls": answer.tool_calls,
-        "error": error,
-    }
-    if problem is None:
-        return {"content": [{"type": "text", "text": answer.text}], "structuredContent": structured}
-    said = f"{problem.kind}: {problem.message[:MESSAGE_CHARS]}"
-    return {**failed(f"{said}\n\n{answer.text}" if answer.text else said), "structuredContent": structured}
+    structured = _encodable(
+        {
+            "status": answer.status,
+            "text": answer.text,
+            "structured": answer.structured,
+            "session_id": answer.session_id,
+            "turns": answer.turns,
+            "usage": dict(answer.usage),
+            "cost_usd": answer.cost_usd,
+            "denials": list(answer.denials),
+            "tool_calls": answer.tool_calls,
+            "error": error,
+        }
+    )
+    text = structured["text"]
+    if structured["error"] is None:
+        return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
+    said = f"{structured['error']['kind']}: {structured['error']['message']}"
+    return {**failed(f"{said}\n\n{text}" if text else said), "structuredContent": structured}
+
+
+def _encodable(value: Json) -> Json:
+    """`value` with a question mark for each half of a surrogate pair: a client could not read a message that holds one."""
+    cleaned: Json = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
+    return cleaned

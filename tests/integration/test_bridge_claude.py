@@ -109,7 +109,7 @@ def test_the_prompt_goes_in_on_stdin_and_the_rest_as_options_that_no_value_can_e
         "--strict-mcp-config",
         "--model=--dangerous",
         "--permission-mode=acceptEdits",
-        "--max-budget-usd=1.000000",
+        "--max-budget-usd=1.000000000",
         "--resume=--continue",
         '--json-schema={"type": "object"}',
         "--allowedTools",

@@ -141,7 +141,8 @@ def test_a_gateway_that_is_not_there_is_unavailable() -> None:
 def test_a_sleeping_worker_is_waited_for_and_then_asked_once() -> None:
     states = [
         Reply(body=LOADING),
-        Reply(body={"ok": False, "status": "not_running"}),
+        Reply(body={"ok": False, "status": "starting", "restoreError": None}),
+        Reply(body={"ok": False, "status": "start_failed", "error": "no disk"}),
         Reply(body={"error": "starting"}, status=503),
         UP,
     ]
@@ -150,8 +151,8 @@ def test_a_sleeping_worker_is_waited_for_and_then_asked_once() -> None:
         with bridge(worker, "--moltworker", **access) as claw:
             assert claw.run()["text"] == "hello"
     told = [one["message"] for one in claw.progress]
-    assert told[:3] == ["starting: loading page", "starting: not_running", "starting: HTTP 503"]
-    assert [one.method for one in worker.asked] == ["GET", "GET", "GET", "GET", "POST"]
+    assert told[:3] == ["starting: loading page", "starting: starting", "starting: start_failed: no disk"]
+    assert [one.method for one in worker.asked] == ["GET"] * 5 + ["POST"]
     assert {one.headers["cf-access-client-id"] for one in worker.asked} == {"id"}
     assert worker.asked[0].path == "/api/status"
 
@@ -296,3 +297,16 @@ def test_options_that_make_no_sense_end_it_with_status_2(arguments: list[str]) -
 def test_headers_that_are_no_object_end_it_with_status_2() -> None:
     with Bridge("openclaw", "--url=http://x", env={"OPENCLAW_GATEWAY_HEADERS": "[1]"}) as claw:
         assert claw.process.wait(20) == 2
+
+
+def test_a_model_that_no_header_can_carry_is_invalid_and_half_a_character_costs_nobody_the_answer() -> None:
+    with FakeOpenClaw([Reply(said=("half \ud83d of it",))]) as gateway, bridge(gateway) as claw:
+        assert claw.run(model="a\r\nx-admin: 1")["error"]["kind"] == "invalid"
+        assert claw.run()["text"] == "half ? of it"
+    assert len(gateway.asked) == 1
+
+
+def test_a_number_that_json_cannot_hold_is_bad_output() -> None:
+    with FakeOpenClaw([Reply(said=('{"n": 1e999}',))]) as gateway, bridge(gateway) as claw:
+        told = claw.run(output_schema={"type": "object"})
+    assert (told["error"]["kind"], told["structured"]) == ("bad_output", None)

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from runner.bridges.limits import is_notice, resets_at
+from runner.bridges.limits import is_notice, resets_at, speaks_of_limit
 
 NOW = datetime(2026, 11, 22, 20, 0, tzinfo=UTC)
 
@@ -34,6 +34,8 @@ def test_a_notice_of_a_limit_is_known_as_one(text: str) -> None:
     [
         "I added a rate limit to the API and tests for it.",
         "The loop stops when the limit is reached.",
+        "Done: the API now answers 429 when the usage limit is exceeded.",
+        "Usage limit reached is now an error of its own.",
         "done",
         "",
         "I documented the message `usage limit reached`. " + "More words about it follow here. " * 20,
@@ -41,6 +43,11 @@ def test_a_notice_of_a_limit_is_known_as_one(text: str) -> None:
 )
 def test_an_answer_that_speaks_of_limits_is_no_notice(text: str) -> None:
     assert not is_notice(text)
+
+
+def test_an_error_may_name_the_limit_anywhere() -> None:
+    assert speaks_of_limit("API Error: Request rejected (429) · You have hit your limit · resets 3pm")
+    assert not speaks_of_limit("API Error: Request rejected (429) · slow down")
 
 
 @pytest.mark.parametrize(
