@@ -58,6 +58,8 @@ _RFC3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d:\d\d(?:\.\d+)?(?:[Zz]|[+-]
 def shown(value: object) -> str:
     """A value as it may stand in a message: short, on one line."""
     text = repr(value) if isinstance(value, str) else str(value)
+    if isinstance(value, bool):
+        text = text.lower()  # as YAML writes it
     if not isinstance(value, str | int | float):
         text = {"dict": "a map", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, "this value")
     return text if len(text) <= 40 else text[:37] + "…" + text[-1]

@@ -133,3 +133,8 @@ def test_a_plan_says_that_apply_will_refuse_while_an_outcome_is_unknown(project:
     project.write("m.yaml", f"ares: v1\nname: m\n{steps.replace('B1', 'B2')}")
     assert "refused until the unknown outcome in the earlier run is resolved" in project.cli("plan", "m.yaml").out
     assert project.cli("apply", "m.yaml").code == 3
+
+
+def test_a_value_is_shown_as_yaml_writes_it(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {run: [true]}}\n")
+    assert "expected text, not true" in project.cli("validate", "m.yaml").out
