@@ -185,7 +185,7 @@ _HEAD: Final = (
     "# How a model's failure is classified",
     "",
     "Generated from `runner/llms/classify.py` (`document()`); a test keeps it fresh. What follows from a class is in",
-    "[the class table](../docs/manifest-reference.md) and `runner/core/recover.py`.",
+    "the [manifest reference](manifest-reference.md) and `runner/core/recover.py`.",
     "",
     "The first row that fits decides. *effect* `maybe`: the question may have been worked on and billed although no answer came, so",
     "its cost is unknown; `none`: it was not, or the answer is known.",

@@ -5,6 +5,7 @@ All tests that import LiteLLM for real are here: it takes seconds, once."""
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import sys
 from collections.abc import AsyncIterator
@@ -15,13 +16,15 @@ import pytest
 
 from runner.llms.classify import classify
 from runner.llms.exchange import Answer, Ask, Client, Fault
+from runner.llms.executor import ModelCalls
 from runner.llms.http_client import HttpClient
 from runner.llms.litellm_client import LiteLlmClient
 from runner.llms.spec import EndpointSpec, ModelSpec
+from runner.ports import Request
 
-sys.path.insert(0, str(Path(__file__).parents[1] / "integration" / "servers"))
+sys.path.append(str(Path(__file__).parents[1] / "integration"))
 
-from fake_llm import FakeLlm
+from servers.fake_llm import FakeLlm
 
 CLIENTS = {"http": HttpClient, "litellm": LiteLlmClient}
 KINDS = ("litellm_proxy", "openai", "ollama")
@@ -287,3 +290,26 @@ async def test_a_body_is_read_up_to_a_cap(way: str, upstream: FakeLlm, kind: str
     verdict = classify(found, NOW)
     assert (verdict.row, verdict.error_class) == ("too-large", "bad_output"), found
     await client.close()
+
+
+# ---------------------------------------------------------------- LiteLLM alone
+
+
+async def test_the_executor_asks_through_litellm_where_it_is_told_to(
+    upstream: FakeLlm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / ".env").write_text("FROM_A_DOTENV=1\n")
+    calls = ModelCalls(
+        {name: model(upstream.url, name) for name in ("gpt-4o", "rate429")},
+        ways={"litellm_proxy": "litellm", "openai": "litellm", "ollama": "litellm"},
+    )
+    await calls.prefetch()
+    assert "litellm" in sys.modules
+    assert "FROM_A_DOTENV" not in os.environ
+    answer = await calls.call(Request("gpt-4o", "model", {"prompt": "hi"}, {}, "/", "k", PATIENCE))
+    assert (answer.text, answer.cost_source) == ("hello from gpt-4o", "price_map")
+    assert answer.cost
+    refused = await calls.call(Request("rate429", "model", {"prompt": "hi"}, {}, "/", "k", PATIENCE))
+    assert (refused.error_class, refused.retry_after_ms, refused.cost) == ("rate_limit", 7_000, 0)
+    await calls.close()
