@@ -52,7 +52,7 @@ def test_the_timeout_of_a_called_manifest_ends_its_sub_run(project: Project) -> 
         "ares: v1\nname: callee\ninputs: {t: {type: string, default: 200ms}}\ntimeout: '{{ inputs.t }}'\n"
         "steps: {a: {run: [sleep, '60'], effects: none}}\n",
     )
-    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {call: callee}}\n")
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {call: callee, faults: {retry: {max: 0}}}}\n")
     done = project.cli("apply", "m.yaml", "--json")
     assert done.code == 1, done.err
     assert done.json["runs"][0]["steps"]["a"]["error"]["class"] == "timeout"
