@@ -19,6 +19,7 @@ from runner.generate.problem import GenerateError
 from runner.generate.rows import ROWS_LIMIT, SUFFIXES, Form, Row, parse
 from runner.generate.template import Template, path_of
 from runner.paths import PathEscape, TooLarge, glob_inside, inside, read_inside, write_atomic
+from runner.syntax import read
 
 MOST_SHOWN = 10
 TEMPLATE_LIMIT = 1024 * 1024
@@ -219,8 +220,6 @@ def _wanted(template: Template, paths: Template | None, rows: Sequence[Row], sou
 
 
 def _name(text: str) -> str:
-    from runner.syntax import read
-
     documents, _ = read(text.encode(), "result")
     data = documents[0].data if documents else None
     name = data.get("name") if isinstance(data, dict) else None

@@ -11,6 +11,7 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import NoneType
 from typing import Any, Final
 
 from jinja2 import nodes
@@ -28,7 +29,7 @@ RESULT_LIMIT: Final = 1024 * 1024
 """Characters of one generated file, before its values are filled in."""
 _NAMES: Final = frozenset({"row", "number"})
 _MARKS: Final = "marks of this rendering"
-_ALLOWED: Final = (nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Expr, nodes.Keyword)
+_ALLOWED: Final = (nodes.Output, nodes.TemplateData, nodes.If, nodes.For, nodes.Assign, nodes.Expr, nodes.Helper)
 _REMEDY: Final = "a column by its name: [[ row.name ]] or [[ row['Name of it'] ]]"
 
 
@@ -58,6 +59,8 @@ def _mark(scope: Context, value: Any) -> str:
     """What Jinja puts out for an expression: never the value."""
     if isinstance(value, Undefined):
         raise AbsentRead(value)
+    if not isinstance(value, (str, int, float, list, dict, NoneType)):
+        raise TemplateError(f"{type(value).__name__} is no value: choose one of its parts")
     marks = scope.parent[_MARKS]
     return str(marks.add(value))
 

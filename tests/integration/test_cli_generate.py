@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import time
 from pathlib import Path
 
 import pytest
@@ -187,3 +189,28 @@ def test_requests_that_make_no_sense_are_refused(project: Project, args: tuple[s
     assert done.code == 2
     assert done.err
     assert "Traceback" not in done.err
+
+
+def test_a_thousand_rows_take_less_than_ten_seconds_and_the_second_time_writes_nothing(project: Project) -> None:
+    rows = "".join(f'x{n},"{{{{ secrets.N{n} }}}}: ""#"""\n' for n in range(1000))
+    project.write("rows.csv", f"name,note\n{rows}")
+    begin = time.monotonic()
+    assert project.cli(*ARGS, "-q").code == 0
+    assert time.monotonic() - begin < 10
+    before = tree(project)
+    assert len(before) == 1001
+    done = project.cli(*ARGS)
+    assert (done.code, done.err) == (0, "1000 unchanged\n")
+    assert tree(project) == before
+
+
+def test_the_recipe_does_what_it_says(project: Project) -> None:
+    page = (Path(__file__).parent.parent.parent / "docs" / "recipes" / "generate.md").read_text()
+    rows, template = re.findall(r"^```text\n((?:.*\n)*?)^```$", page, re.MULTILINE)
+    [(command, said)] = re.findall(r"^```console\n\$ runner (.*)\n((?:.*\n)*?)^```$", page, re.MULTILINE)
+    project.write("services.csv", rows)
+    project.write("templates/check.yaml", template)
+    done = project.cli(*command.split())
+    assert (done.code, done.out) == (0, said)
+    assert "Ada, on call" in (project.root / "manifests/checks/check-billing.yaml").read_text()
+    assert project.cli("fmt", "manifests", "--check").code == 0

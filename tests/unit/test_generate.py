@@ -109,6 +109,13 @@ def test_what_no_yaml_file_may_hold_is_refused_with_its_name(value: str) -> None
         ("[% include 'etc' %]", "include"),
         ("a: 1\n[% macro m() %][% endmacro %]", "macro"),
         ("[% set a %]x[% endset %]", "assignblock"),
+        ("[% for y in [1] %][[ loop ]][% endfor %]", "LoopContext is no value"),
+        ("a: [[ row.x | shout ]]", "shout"),
+        ("a: [[ 1 / 0 ]]", "cannot be computed"),
+        ("[% for y in 5 %][% endfor %]", "cannot be computed"),
+        ("[% filter upper %]x[% endfilter %]", "filterblock"),
+        ("[% extends 'x' %]", "extends"),
+        ("[% import 'x' as y %]", "import"),
         ("a: [[ row.x", "line 1"),
         ("a: 1\nb: [% if %]", "line 2"),
         ("a: [[ 'x' * 999999999 ]]", "cannot take"),
@@ -117,6 +124,12 @@ def test_what_no_yaml_file_may_hold_is_refused_with_its_name(value: str) -> None
 )
 def test_templates_are_small_and_safe(template: str, said: str) -> None:
     assert said in refused(template, x="v")
+
+
+def test_conditions_loops_and_variables_make_parts_for_some_rows() -> None:
+    template = "[% set n = row.x | length %]\nn: [[ n ]]\n[% if row.x != 'ab' and n > 1 %]\nbig: yes\n[% elif row.x is none %]\n[% else %]\nab: [[ {'k': n} ]]\n[% endif %]\nl:\n[% for c in row.l %]\n- [[ c ]]\n[% endfor %]\n[# gone #]\n"
+    assert data(made(template, x="ab", l=[1, "b"])) == {"n": 2, "ab": {"k": 2}, "l": [1, "b"]}
+    assert data(made(template, x="abc", l=[1])) == {"n": 3, "big": "yes", "l": [1]}
 
 
 def test_a_value_that_is_a_mark_is_a_value() -> None:
