@@ -49,7 +49,7 @@ REFUSED: Final = ((400, 499),)
 SOON_MS: Final = 15 * 60_000
 """Some APIs say "exceeded your current quota" for a minute's worth. Who names a time within this is not out of money."""
 
-_QUOTA = r"insufficient[ _](quota|credits?|funds|balance)|exceeded your (current|monthly) (quota|usage)|billing_hard_limit|payment.?required|credit balance is too low|budget.{0,20}exceeded|ExceededBudget|out of credits|usage limit (reached|exceeded)"
+_QUOTA = r"insufficient.(quota|credits?|funds|balance)|exceeded your (current|monthly) (quota|usage)|billing_hard_limit|payment.?required|credit balance is too low|budget.{0,20}exceeded|ExceededBudget|out of credits|usage limit (reached|exceeded)"
 _OVERFLOW = r"context_length_exceeded|ContextWindowExceeded|maximum context length|context (window|length|size).{0,40}(exceed|too)|(exceed|larger|longer).{0,60}context (window|length|size)|prompt is too long|input is too long|too many (input )?tokens|input token count.{0,40}exceeds|request_too_large|Request too large for model"
 _POLICY = r"content_policy|ContentPolicyViolation|content_filter|content management policy|ResponsibleAI|safety system|moderation_blocked|Guardrail|BlockedPii|RejectedRequest"
 _KEY = r"No connected db|invalid.?api.?key|api key not valid|API_KEY_INVALID|incorrect api key|authentication_error|no api key"

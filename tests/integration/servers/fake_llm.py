@@ -139,8 +139,8 @@ class FakeLlm:
                 self.seen.append(seen)
                 if not await self._answer(seen, writer):
                     break
-        except (OSError, asyncio.IncompleteReadError):
-            pass  # the other side went away
+        except (OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
+            pass  # the other side went away, or `stop` ends us: nobody else holds this task
         finally:
             del self._open[writer]
             writer.close()
