@@ -117,7 +117,9 @@ def _plan_one(
     earlier = _earlier(row, store, workspace) if row and store else None
     chosen = select.action(graph, files, part, earlier, force=request.force)
     if steps and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
-        chosen = replace(chosen, reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved")
+        chosen = replace(
+            chosen, reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
+        )
     if steps and chosen.action != "unchanged":
         chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row, part))
     return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part)
