@@ -114,18 +114,30 @@ def _problem(result: Json, seen: Seen, text: str, tail: str) -> Problem:
 
 
 def _kind(result: Json, status: int | None, failure: str, said: str) -> str:
-    if result.get("terminal_reason") == "prompt_too_long":
-        return "context_overflow"
-    if _UNKNOWN_SESSION.search(said):
-        return "invalid"
-    if failure == "billing_error" or (failure not in _WORDS and "not logged in" in said.lower()):
-        return "quota" if failure == "billing_error" else "auth"
+    special = _special(result, failure, said.lower())
+    if special:
+        return special
     if status is not None:
         return _STATUSES.get(status) or ("unavailable" if status >= 500 else "invalid")
     if result.get("api_error"):
         return "timeout" if "timeout" in str(result["api_error"]) else "unavailable"
     # Its own caps (turns, dollars) and whatever is new: a known answer that only the manifest can judge.
     return _WORDS.get(failure) or _SUBTYPES.get(str(result.get("subtype")), "tool_error")
+
+
+def _special(result: Json, failure: str, said: str) -> str:
+    """What counts before the status of the API; "" = nothing of it."""
+    if result.get("stop_reason") == "refusal":
+        return "denied"  # by the policy on content
+    if result.get("terminal_reason") == "prompt_too_long" or "context window limit" in said:
+        return "context_overflow"
+    if result.get("api_error") == "max_output_tokens":
+        return "bad_output"
+    if failure == "billing_error":
+        return "quota"
+    if _UNKNOWN_SESSION.search(said):
+        return "invalid"
+    return "auth" if failure not in _WORDS and "not logged in" in said else ""
 
 
 def unanswered(command: str, code: int, tail: str) -> Problem:

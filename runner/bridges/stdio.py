@@ -94,6 +94,7 @@ class Peer:
         self._server, self._sink = server, sink
         self._calls: dict[str | int, tuple[Call, threading.Thread | None]] = {}
         self._lock = threading.Lock()
+        self._writing = threading.Lock()  # of its own: a client that reads slowly must not hold up its own cancel
 
     def take(self, line: bytes) -> None:
         """Do what one line asks for."""
@@ -127,7 +128,7 @@ class Peer:
 
     def send(self, message: Json) -> None:
         data = json.dumps(message, ensure_ascii=True).encode() + b"\n"
-        with self._lock:
+        with self._writing:
             try:
                 self._sink.write(data)
                 self._sink.flush()

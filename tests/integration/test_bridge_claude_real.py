@@ -78,6 +78,22 @@ def test_a_refusal_of_the_api_has_its_class_and_its_status(
     assert (told["text"], told["turns"], told["cost_usd"]) == ("", 0, 0.0)
 
 
+@pytest.mark.parametrize(
+    ("stop", "status", "kind"),
+    [
+        ("refusal", "denied", "denied"),
+        ("max_tokens", "error", "bad_output"),
+        ("model_context_window_exceeded", "error", "context_overflow"),
+    ],
+)
+def test_an_answer_that_was_stopped_is_no_success(
+    stop: str, status: str, kind: str, claude: str, tmp_path: Path
+) -> None:
+    with FakeAnthropic([Turn(text="so far", stop=stop)]) as api, Agent(claude, api, tmp_path) as agent:
+        told = agent.run()
+    assert (told["status"], told["error"]["kind"]) == (status, kind)
+
+
 def test_without_a_login_it_is_auth_and_without_an_api_unavailable(claude: str, tmp_path: Path) -> None:
     with FakeAnthropic([Turn(text="x")]) as api:
         with Agent(claude, api, tmp_path, key="") as agent:

@@ -63,6 +63,8 @@ def line(**changes: Any) -> dict[str, Any]:
         ({"api_error_status": 400, "terminal_reason": "prompt_too_long"}, "invalid_request", "context_overflow"),
         ({"api_error_status": 400, "result": "Credit balance is too low"}, "billing_error", "quota"),
         ({"api_error": "connection_failed"}, "server_error", "unavailable"),
+        ({"api_error": "max_output_tokens"}, "max_output_tokens", "bad_output"),
+        ({"stop_reason": "refusal"}, "invalid_request", "denied"),
         ({"api_error": "request_timeout"}, "server_error", "timeout"),
         ({"result": "Not logged in · Please run /login"}, "", "auth"),
         (

@@ -27,6 +27,8 @@ class Turn:
     message: str = "as scripted"
     headers: Mapping[str, str] = field(default_factory=dict)
     hold: bool = False
+    stop: str = ""
+    """Why it stops, when not because it is done or wants to use the tool."""
 
 
 class FakeAnthropic:
@@ -140,7 +142,7 @@ def _message(turn: Turn, body: Json) -> Json:
 
 
 def _stop(turn: Turn) -> str:
-    return "tool_use" if turn.tool else "end_turn"
+    return turn.stop or ("tool_use" if turn.tool else "end_turn")
 
 
 def _block(turn: Turn) -> Json:
