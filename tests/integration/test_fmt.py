@@ -190,3 +190,14 @@ def test_odd_manifests_keep_their_data_whatever_happens_to_their_form(text: str,
     assert diagnostics == []
     assert [document.data for document in after] == before
     assert path.read_text(encoding="utf-8").count("#") == text.count("#")
+
+
+def test_a_comment_that_moves_is_where_it_stays(project: Project) -> None:
+    path = project.write(
+        "p.yaml",
+        "ares: v1\ndefaults:\n    env: {A: b}\n      # deeper than both\n    labels: {x: true}\n   # between\n",
+    )
+    assert project.cli("fmt", "p.yaml").code == 0
+    text = path.read_text()
+    assert project.cli("fmt", "p.yaml", "--check").code == 0
+    assert path.read_text() == text
