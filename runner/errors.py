@@ -1,13 +1,13 @@
 """What can go wrong with *us*: one tree, each error with its exit code and a hint. User mistakes are diagnostics instead.
 
-    RunnerError 8
-    ├── UsageError 2            a flag, path or selector that makes no sense
-    ├── InvalidInput 2          manifests or config with errors; carries the diagnostics
-    ├── NeedsPerson 3           refused until somebody resolves an unknown outcome
-    └── StoreError 7            the state database
-        ├── StoreBusy           another runner drives this run, or holds the database
-        ├── Fenced              our lease was taken over; the kernel must be rebuilt
-        ├── StoreFull · StoreReadOnly · StoreCorrupt · StoreForeign · StoreNewer
+RunnerError 8
+├── UsageError 2            a flag, path or selector that makes no sense
+├── InvalidInput 2          manifests or config with errors; carries the diagnostics
+├── NeedsPerson 3           refused until somebody resolves an unknown outcome
+└── StoreError 7            the state database
+    ├── StoreBusy           another runner drives this run, or holds the database
+    ├── Fenced              our lease was taken over; the kernel must be rebuilt
+    ├── StoreFull · StoreReadOnly · StoreCorrupt · StoreForeign · StoreNewer
 """
 
 from __future__ import annotations

@@ -17,7 +17,9 @@ def find_run(store: Store, reference: str) -> RunRow:
         raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
     if row := store.run(reference):
         return row
-    if named := store.runs(name=reference, limit=1):  # before prefixes: `cafe` is a name, and may begin the id of another run
+    if named := store.runs(
+        name=reference, limit=1
+    ):  # before prefixes: `cafe` is a name, and may begin the id of another run
         return named[0]
     found = store.find(reference)
     if len(found) == 1:

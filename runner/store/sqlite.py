@@ -224,7 +224,9 @@ class SqliteStore:
     def newest(self, run: str, kind: str) -> Recorded | None:
         with self._reading():
             found = self._read("newest_event", (run, kind))
-            return next((Recorded(run, seq, at, Event(kind, node, decode(data))) for seq, at, node, data in found), None)
+            return next(
+                (Recorded(run, seq, at, Event(kind, node, decode(data))) for seq, at, node, data in found), None
+            )
 
     def manifest(self, digest: str) -> NewManifest | None:
         found = self._read("manifest", (digest,))

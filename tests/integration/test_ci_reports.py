@@ -109,3 +109,18 @@ def test_a_report_that_cannot_be_written_is_told_before_anything_runs(project: P
         assert done.code == 2
         assert "no file can be written there" in done.err
     assert project.cli("status", "--json").json["runs"] == []
+
+
+def test_a_secret_is_in_no_report(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TOKEN", "correct-horse/battery+staple")
+    project.write("config.yaml", 'secrets: {TOKEN: "${TOKEN}"}\n')
+    project.write(
+        "leaky.yaml",
+        "ares: v1\nname: leaky\nsteps:\n"
+        '  say: {run: \'echo "$T <&"\', env: {T: "{{ secrets.TOKEN }}"}, effects: none}\n'
+        '  die: {run: \'echo "$T" >&2; exit 1\', env: {T: "{{ secrets.TOKEN }}"}, effects: none}\n',
+    )
+    assert project.cli("apply", "leaky.yaml", "--junit", "junit.xml", "--summary", "page.md").code == 1
+    whole = (project.root / "junit.xml").read_text() + (project.root / "page.md").read_text()
+    assert "*** &lt;&amp;" in whole
+    assert "battery" not in whole

@@ -61,7 +61,7 @@ def test_the_keys_of_config_that_everybody_knows_are_those_of_its_model() -> Non
 
 
 def test_the_default_config_is_what_validating_nothing_gives() -> None:
-    assert DEFAULT == Config.model_validate({})
+    assert Config.model_validate({}) == DEFAULT
     assert DEFAULT.model_dump() == Config().model_dump()
     bundled = complete(DEFAULT, "python").mcp_servers["workspace"]
     given = {"command": bundled.command, "args": list(bundled.args)}

@@ -120,7 +120,8 @@ def test_addresses_of_metadata_are_known_in_every_spelling(host: str, refused: b
 
 
 @pytest.mark.parametrize(
-    "url", ["", "s3cret", "file:///s3cret", "http://", "http://u:s3cret@host/", "http://host:s3cret/", "http://[s3cret/"]
+    "url",
+    ["", "s3cret", "file:///s3cret", "http://", "http://u:s3cret@host/", "http://host:s3cret/", "http://[s3cret/"],
 )
 def test_what_is_no_url_is_refused_and_not_shown(url: str) -> None:
     problem = spec_problem(ServerSpec("s", url=url))

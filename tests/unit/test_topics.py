@@ -10,10 +10,9 @@ from runner.cli.reference import EXIT_CODES
 from runner.core.recover import CLASSES
 from runner.diagnostics.rules import RULES
 from runner.errors import UsageError
-from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.manifest.manifest import Manifest
 from runner.manifest.steps import STEP_KEYS
-from runner.manifest.vocabulary import ERROR_CLASSES, VERBS
+from runner.manifest.vocabulary import CONFIG_KEYS, ERROR_CLASSES, VERBS
 
 
 def names(word: str) -> list[tuple[str, str]]:
