@@ -71,14 +71,14 @@ def load_config(
     merged, problems = merge(data, given)
     found = list(file.diagnostics) if file else []
     if file and file.unusable:
-        return Settings(complete(DEFAULT, sys.executable), file.path, project_root(start), {}, tuple(found))
+        return Settings(complete(DEFAULT, sys.executable), file.path, project_root(start), {}, tuple(arrange(found)))
     config, refused = check(Config, merged) if merged else (DEFAULT, [])
     problems += refused or (cross_check(config) if config else [])
     found += _placed(problems, given, file)
     usable = config if config and not any(one.severity == "error" for one in found) else DEFAULT
     origins = {path_text(loc): origin for loc, origin in _origins(merged, given, file)}
     completed = complete(usable, sys.executable)
-    return Settings(completed, file.path if file else None, project_root(start), origins, tuple(found), merged)
+    return Settings(completed, file.path if file else None, project_root(start), origins, tuple(arrange(found)), merged)
 
 
 def _placed(problems: list[Problem], given: list[Override], file: ConfigFile | None) -> list[Diagnostic]:
@@ -93,7 +93,7 @@ def _placed(problems: list[Problem], given: list[Override], file: ConfigFile | N
             severity = RULES[problem.rule].severity
             place_ = path_text(problem.loc)
             elsewhere.append(Diagnostic(origin, None, severity, problem.rule, place_, problem.message, problem.fix))
-    return elsewhere + (arrange(place(in_file, [file.document])) if file and file.document else [])
+    return elsewhere + (place(in_file, [file.document]) if file and file.document else [])
 
 
 def _override(loc: Loc, given: list[Override], file: ConfigFile | None) -> Override | None:

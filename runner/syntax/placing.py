@@ -28,7 +28,12 @@ def place(problems: Iterable[Problem], documents: Sequence[Document]) -> list[Di
             continue
         path = path_text(problem.loc)
         found.append(Diagnostic(document.file, span, severity, problem.rule, path, problem.message, problem.fix))
-    return sorted(dict.fromkeys(found), key=_where)
+    return in_order(found)
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """By place, each once."""
+    return sorted(dict.fromkeys(diagnostics), key=_where)
 
 
 def arrange(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
@@ -36,26 +41,19 @@ def arrange(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     files: dict[str, list[Diagnostic]] = {}
     for diagnostic in dict.fromkeys(diagnostics):
         files.setdefault(diagnostic.file, []).append(diagnostic)
-    shown: list[Diagnostic] = []
-    for file, found in files.items():
-        if found[-1].rule == "too-many":  # arranged before: the note counts what is not here
-            shown += found
-            continue
-        found.sort(key=_where)
-        kept = sorted(found, key=lambda one: _GRAVITY[one.severity])[:MOST_SHOWN]
-        shown += sorted(kept, key=_where)
-        if len(found) > len(kept):
-            shown.append(
-                Diagnostic(
-                    file,
-                    None,
-                    "note",
-                    "too-many",
-                    "",
-                    f"{len(found) - len(kept)} more mistakes in this file are not shown",
-                )
-            )
-    return shown
+    return [shown for file, found in files.items() for shown in _most_important(file, found)]
+
+
+def _most_important(file: str, found: Sequence[Diagnostic]) -> list[Diagnostic]:
+    gave_up = [one for one in found if one.rule == "too-many"]
+    rest = sorted((one for one in found if one.rule != "too-many"), key=_where)
+    kept = sorted(sorted(rest, key=lambda one: _GRAVITY[one.severity])[:MOST_SHOWN], key=_where)
+    if len(rest) == len(kept):
+        return kept + gave_up
+    message = f"{len(rest) - len(kept)} more mistakes in this file are not shown"
+    if gave_up:
+        message = f"at least {message}; {gave_up[0].message}"
+    return [*kept, Diagnostic(file, None, "note", "too-many", "", message)]
 
 
 def _where(diagnostic: Diagnostic) -> tuple[int, int, str, str]:

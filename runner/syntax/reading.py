@@ -11,7 +11,7 @@ from runner.syntax.compose import Composer, Stop
 from runner.syntax.document import Document
 from runner.syntax.limits import Limits
 from runner.syntax.nodes import Mistake
-from runner.syntax.placing import arrange
+from runner.syntax.placing import in_order
 from runner.syntax.text import Text, decode
 from runner.syntax.wording import explain
 
@@ -24,14 +24,14 @@ def read(data: bytes, file: str, limits: Limits = Limits()) -> tuple[list[Docume
     """The documents of a file, and every mistake found on the way; `file` is the name to show. Never raises on any bytes.
 
     Documents that could be read are given even when something else in the file is wrong. Nothing is a warning only because the
-    file may be none of ours: see `looks_like_manifest`.
+    file may be none of ours: see `looks_like_manifest`. All mistakes, each once: `arrange` says which are shown.
     """
     text = decode(data, file, limits)
     if not isinstance(text, Text):
         return [], text
     composer, mistakes = _compose(text, limits)
     documents = [Document(text, root) for root in composer.roots]
-    return documents, arrange([_diagnostic(text, mistake) for mistake in mistakes]) if mistakes else []
+    return documents, in_order(_diagnostic(text, mistake) for mistake in mistakes)
 
 
 def _compose(text: Text, limits: Limits) -> tuple[Composer, list[Mistake]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.diagnostics.model import Diagnostic
-from runner.syntax import Limits, looks_like_manifest, read
+from runner.syntax import Limits, arrange, looks_like_manifest, read
 
 
 def data_of(text: str | bytes) -> object:
@@ -224,7 +224,7 @@ def test_documents_before_a_syntax_error_are_given() -> None:
 
 
 def test_at_most_fifty_mistakes_are_shown_and_the_rest_counted() -> None:
-    diagnostics = mistakes("".join(f"{number}: x\n" for number in range(80)))
+    diagnostics = arrange(mistakes("".join(f"{number}: x\n" for number in range(80))))
     assert len(diagnostics) == 51
     assert diagnostics[-1].rule == "too-many"
     assert "30 more" in diagnostics[-1].message
