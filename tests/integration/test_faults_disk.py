@@ -280,7 +280,7 @@ def recover(project: Project) -> Project:
     return project
 
 
-@pytest.mark.parametrize("nth", [1, 9, 17, 40, 66, 93])
+@pytest.mark.parametrize("nth", [17, *(pytest.param(nth, marks=pytest.mark.slow) for nth in (1, 9, 40, 66, 93))])
 def test_a_run_that_is_killed_at_a_write_ends_as_if_nothing_had_happened(
     recover: Project, strace: None, nth: int
 ) -> None:

@@ -61,7 +61,7 @@ def recorded(path: Path) -> int | None:
     return len(seqs)
 
 
-@pytest.mark.parametrize("durability", ["full", "process"])
+@pytest.mark.parametrize("durability", [pytest.param("full", marks=pytest.mark.slow), "process"])
 def test_whichever_write_is_the_last_of_a_killed_process_what_it_acknowledged_is_there(
     tmp_path: Path, durability: Durability, record_property: Figure
 ) -> None:
