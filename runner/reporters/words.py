@@ -70,6 +70,13 @@ def _reason(state: str) -> Callable[[Mapping[str, Any]], tuple[str, str]]:
     return lambda data: (state, str(data.get("reason") or ""))
 
 
+def _failed(d: Mapping[str, Any]) -> tuple[str, str]:
+    """A step that failed before any attempt of it has told nobody why yet; else its attempt's line did."""
+    reason = str(d.get("reason") or "")
+    untold = reason in ("", "prepare", "no candidate", "budget")
+    return "failed", f"{d.get('class')}: {d.get('message')}" if untold else reason
+
+
 _TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "run_started": lambda d: ("running", "started"),
     "leg_started": lambda d: ("running", f"goes on: leg {d['leg']}, {len(d['reset'])} to do again"),
@@ -86,7 +93,7 @@ _TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {
     "step_skipped": _reason("skipped"),
     "step_blocked": _reason("blocked"),
     "step_cancelled": _reason("cancelled"),
-    "step_failed": lambda d: ("failed", str(d.get("reason") or f"{d.get('class')}: {d.get('message')}")),
+    "step_failed": _failed,
     "step_reused": _reason("reused"),
     "step_waiting": _reason("waiting"),
     "step_suspended": _suspended,

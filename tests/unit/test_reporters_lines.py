@@ -106,3 +106,8 @@ def test_a_step_of_a_sub_run_is_told_with_the_way_to_it() -> None:
     event = Event("step_skipped", "work", {"reason": "when"})
     lines.event(Recorded("r1.many[1].inner", 1, 0, event), "child")
     assert stream.getvalue().splitlines()[1].split()[0] == "parent/many[1]/inner/work"
+
+
+def test_a_step_that_failed_before_any_attempt_says_why() -> None:
+    event = Event("step_failed", "a", {"class": "invalid", "message": "needs MCP server x", "reason": "prepare"})
+    assert told(event) == ("failed", "invalid: needs MCP server x")
