@@ -27,6 +27,8 @@ sys.path.append(str(Path(__file__).parents[1] / "integration"))
 from servers.fake_llm import FakeLlm
 
 CLIENTS = {"http": HttpClient, "litellm": LiteLlmClient}
+WAYS = ["http", pytest.param("litellm", marks=pytest.mark.slow)]
+"""LiteLLM takes seconds to import, and ten times as long for a call."""
 KINDS = ("litellm_proxy", "openai", "ollama")
 KEY = "sk-of-the-endpoint"
 NOW = 1_800_000_000_000
@@ -74,7 +76,7 @@ ANSWERS = [
 """Successes by their status that are no answers: `bad_output`, whichever row says it."""
 
 
-@pytest.fixture(params=sorted(CLIENTS))
+@pytest.fixture(params=WAYS)
 async def client(request: pytest.FixtureRequest) -> AsyncIterator[Client]:
     made = CLIENTS[request.param]()
     yield made
@@ -283,7 +285,7 @@ async def test_a_death_in_the_middle_of_a_call_is_known_at_once(client: Client, 
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("way", sorted(CLIENTS))
+@pytest.mark.parametrize("way", WAYS)
 async def test_a_body_is_read_up_to_a_cap(way: str, upstream: FakeLlm, kind: str) -> None:
     client = CLIENTS[way](answer_bytes=100_000)
     found = await fault(client, model(upstream.url, "huge", kind))
@@ -295,6 +297,7 @@ async def test_a_body_is_read_up_to_a_cap(way: str, upstream: FakeLlm, kind: str
 # ---------------------------------------------------------------- LiteLLM alone
 
 
+@pytest.mark.slow
 async def test_the_executor_asks_through_litellm_where_it_is_told_to(
     upstream: FakeLlm, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:

@@ -109,7 +109,15 @@ def survivors(
     return found
 
 
-@pytest.mark.parametrize("seed", [None, 1, 2, 3], ids=["all is lost", "some is kept", "some other", "yet another"])
+SEEDS = [
+    pytest.param(None, id="all is lost"),
+    pytest.param(1, id="some is kept"),
+    pytest.param(2, id="some other", marks=pytest.mark.slow),
+    pytest.param(3, id="yet another", marks=pytest.mark.slow),
+]
+
+
+@pytest.mark.parametrize("seed", SEEDS)
 def test_whenever_the_power_fails_what_was_acknowledged_is_there(
     tmp_path: Path, seed: int | None, record_property: Figure
 ) -> None:

@@ -105,6 +105,7 @@ def test_a_run_that_is_stopped_at_any_moment_ends_and_keeps_its_promises(seed: i
     check_stops(seed)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MUTANTS)
 def test_a_rule_turned_the_other_way_is_noticed(name: str) -> None:
     with planted(name):
