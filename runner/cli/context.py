@@ -18,7 +18,7 @@ from runner.errors import InvalidInput, UsageError
 
 if TYPE_CHECKING:  # what a command imports before it knows whether anything has to be done is its start-up
     from runner.api.settings import Settings
-    from runner.ports import Store
+    from runner.store.sqlite import SqliteStore
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -54,7 +54,7 @@ def _here() -> Path:
 
 
 @contextmanager
-def reading(settings: Settings | Checked) -> Iterator[Store]:
+def reading(settings: Settings | Checked) -> Iterator[SqliteStore]:
     """The record, for reading only: a missing one reads as empty, nothing is made. Raises the StoreError family."""
     from runner.clock import SystemClock
     from runner.store.sqlite import SqliteStore

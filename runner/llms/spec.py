@@ -57,11 +57,11 @@ class ModelSpec:
 def catalog(models: Models, env: Mapping[str, str]) -> dict[str, ModelSpec]:
     """The models of a completed config (see `config_complete`) by name. An endpoint whose variables are not set is `unusable`:
     that is a failure of the step that needs it, not of the config."""
-    endpoints = {name: _endpoint(name, endpoint, env) for name, endpoint in models.endpoints.items()}
+    known = endpoints(models, env)
     return {
         name: ModelSpec(
             name=name,
-            endpoint=endpoints[model.endpoint],
+            endpoint=known[model.endpoint],
             model=model.model,
             tier=model.tier,
             capabilities=frozenset(model.capabilities),
@@ -71,6 +71,11 @@ def catalog(models: Models, env: Mapping[str, str]) -> dict[str, ModelSpec]:
         )
         for name, model in models.catalog.items()
     }
+
+
+def endpoints(models: Models, env: Mapping[str, str]) -> dict[str, EndpointSpec]:
+    """The endpoints of a completed config by name, whether a model is asked there or not."""
+    return {name: _endpoint(name, endpoint, env) for name, endpoint in models.endpoints.items()}
 
 
 def _endpoint(name: str, endpoint: Endpoint, env: Mapping[str, str]) -> EndpointSpec:

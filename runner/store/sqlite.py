@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Awaitable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import apsw
 
@@ -33,11 +33,15 @@ from runner.ports import (
 from runner.store import acts, faults, forgetting, opening, rows
 from runner.store.blobs import Blobs
 from runner.store.encode import decode, encode
+from runner.store.health import SqliteHealth
 from runner.store.migrations import MIGRATIONS
+from runner.store.money import SqliteLedger
 from runner.store.opening import Durability
 from runner.store.queries import SQL
 from runner.store.record import Record, pack, slot_of
 from runner.store.writer import Writer
+
+T = TypeVar("T")
 
 
 class Readers:
@@ -156,6 +160,19 @@ class SqliteStore:
         with opening.named_errors(self._path):
             return opening.vacuum(self._path)
 
+    @cached_property
+    def health(self) -> SqliteHealth:
+        """Mode and circuits of this database."""
+        return SqliteHealth(self._put, self._query)
+
+    @cached_property
+    def ledger(self) -> SqliteLedger:
+        """The money of this database."""
+        return SqliteLedger(self._put, self._query)
+
+    def _put(self, work: Callable[[Record], T], /) -> Awaitable[T]:
+        return self._write().put(work)
+
     def _write(self) -> Writer:
         if self._writer is None:
             raise faults.read_only(self._path)
@@ -249,8 +266,11 @@ class SqliteStore:
             return self._blobs.get(self._readers.get(), digest)
 
     def _read(self, query: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
+        return self._query(SQL[query], values)
+
+    def _query(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         with self._reading():
-            return self._readers.get().execute(SQL[query], tuple(values)).fetchall()
+            return self._readers.get().execute(statement, tuple(values)).fetchall()
 
     def _run_rows(self, found: Sequence[tuple[Any, ...]]) -> list[RunRow]:
         if not found:

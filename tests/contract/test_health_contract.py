@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import pytest
 from store_lines import MANIFEST, ME, begun, failed, line, new_run, started, succeeded, unit
@@ -17,13 +17,12 @@ from runner.core.modes import ModeState, pin
 from runner.ports import Health, Ledger, ModeRow, OverCap, Scope, Spending, Standing, Store
 from runner.store import health as health_module
 from runner.store.circuit_cells import circuit_of
-from runner.store.health import HEALTH_SQL, SqliteHealth
+from runner.store.health import HEALTH_SQL
 from runner.store.memory import MemoryStore
 from runner.store.memory_health import MemoryHealth, MemoryLedger
-from runner.store.money import SqliteLedger, entry_id
+from runner.store.money import entry_id
 from runner.store.opening import open_empty
 from runner.store.queries import read_sql
-from runner.store.record import Record
 from runner.store.sqlite import SqliteStore
 
 T = TypeVar("T")
@@ -39,14 +38,7 @@ class Kept:
 
 def on_disk(path: Path, clock: FakeClock) -> Kept:
     store = SqliteStore.open(path, clock=clock)
-
-    def put(work: Callable[[Record], T], /) -> Awaitable[T]:
-        return store._write().put(work)
-
-    def read(sql: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        return store._readers.get().execute(sql, tuple(values)).fetchall()
-
-    return Kept(store, SqliteHealth(put, read), SqliteLedger(put, read))
+    return Kept(store, store.health, store.ledger)
 
 
 @pytest.fixture(params=["memory", "sqlite"])
