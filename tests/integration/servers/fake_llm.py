@@ -84,12 +84,14 @@ class Seen:
 @dataclass
 class FakeLlm:
     """`says[model]`: texts that it answers one after the other, the last one again and again. `usd`: the price header of each answer,
-    as the LiteLLM proxy sends it. `script`: what the next requests meet instead of what their model's name says."""
+    as the LiteLLM proxy sends it. `script`: what the next requests meet instead of what their model's name says. `pages`: what a GET of a
+    path gets, instead of good health and no models."""
 
     usd: float | None = None
     port: int = 0
     says: dict[str, list[str]] = field(default_factory=dict)
     script: list[str] = field(default_factory=list)
+    pages: dict[str, Reply] = field(default_factory=dict)
     seen: list[Seen] = field(default_factory=list)
     bills: list[int] = field(default_factory=list)
 
@@ -148,6 +150,8 @@ class FakeLlm:
     async def _answer(self, seen: Seen, writer: asyncio.StreamWriter) -> bool:
         """False when the connection is over."""
         name = self.script.pop(0) if self.script and seen.method == "POST" else seen.model.rsplit("/", 1)[-1]
+        if seen.method == "GET" and seen.path in self.pages:
+            return await _send(writer, self.pages[seen.path])
         if seen.method == "GET":
             return await _send(writer, (200, {}, json.dumps({"status": "healthy", "data": [], "models": []})))
         if name in WIRE:
