@@ -6,12 +6,12 @@ import os
 import secrets as randomness
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Any
 
 from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
+from runner.api.servers import server_specs
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
@@ -22,21 +22,17 @@ from runner.core.prepare import Preparer
 from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
-from runner.digest import digest
 from runner.engine.attempt import Attempts, Limits, Places
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.world import EngineWorld
-from runner.errors import InvalidInput, UsageError
+from runner.errors import UsageError
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
 from runner.executors.mcp_process import ProcessId
-from runner.executors.mcp_spec import ServerSpec
 from runner.executors.orphans import Orphans, reap
 from runner.executors.tools_lock import ToolsLock
-from runner.manifest.config_servers import McpServer
-from runner.manifest.references import resolve, resolve_secret
 from runner.ports import NewRun, RunRecord, RunRow, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
@@ -257,45 +253,3 @@ def downstream(graph: StepGraph, start: str) -> frozenset[str]:
         if any(edge.to in found for edge in step.edges):
             found.add(step.id)
     return frozenset(found)
-
-
-def server_specs(settings: Settings, env: Mapping[str, str]) -> dict[str, ServerSpec]:
-    """The servers of the config that are started or connected to. One that refers to a variable which is not set is there, but each of
-    its calls fails and says which: the others go on."""
-    return {
-        name: _spec(name, server, settings.workspace, env)
-        for name, server in settings.config.mcp_servers.items()
-        if server.preset is None
-    }
-
-
-def _spec(name: str, server: McpServer, workspace: Path, env: Mapping[str, str]) -> ServerSpec:
-    ms = server.call_timeout
-    spec = ServerSpec(
-        name=name,
-        command=server.command or "",
-        args=tuple(server.args),
-        cwd=str(workspace / (server.cwd or ".")),
-        connect_timeout_s=(server.connect_timeout or 15_000) / 1000,
-        call_timeout_s=None if ms is None else ms / 1000,
-        idle_timeout_s=server.idle_timeout / 1000,
-        max_in_flight=server.max_in_flight,
-        transport=server.transport,
-        digest=digest(
-            [server.command, list(server.args), dict(server.env), server.cwd, server.url, dict(server.headers)]
-        ),
-    )
-    entry = f"mcp_servers.{name}"
-    try:
-        return replace(
-            spec,
-            env={key: resolve(text, env, entry=f"{entry}.env.{key}") for key, text in server.env.items()},
-            url=resolve(server.url or "", env, entry=f"{entry}.url"),
-            headers={key: _header(text, env, f"{entry}.headers.{key}") for key, text in server.headers.items()},
-        )
-    except InvalidInput as error:
-        return replace(spec, unusable=str(error))
-
-
-def _header(text: str, env: Mapping[str, str], entry: str) -> str:
-    return resolve_secret(text, env, entry=entry).get_secret_value()

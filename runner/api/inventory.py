@@ -12,9 +12,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
-from runner.api.app import server_specs
 from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
+from runner.api.servers import server_specs
 from runner.api.settings import Settings
 from runner.core.graph import Body
 from runner.errors import RunnerError, UsageError
@@ -23,13 +23,18 @@ from runner.executors.mcp_pool import Slot, Surroundings
 from runner.executors.mcp_spec import ServerSpec
 from runner.executors.tools_lock import FILE, ToolsLock
 from runner.manifest.config_complete import BUNDLED
-from runner.manifest.config_servers import McpServer
+from runner.manifest.config_servers import PRESETS, McpServer
 from runner.manifest.vocabulary import Effects
 from runner.ports import ToolInfo
 
 LOCAL = "run"
 """The name under which local commands are listed: the verb that they do."""
 PROBES_AT_ONCE = 8
+INSTALL: Mapping[str, str] = {
+    "claude-code": "npm install -g @anthropic-ai/claude-code",
+    "openclaw": "npm install -g openclaw (Node 24.16 or later), or give the url of a gateway",
+}
+"""Preset → what to type when its program is missing."""
 
 Ready = Literal["installed", "reachable", "not looked", "broken"]
 
@@ -56,7 +61,7 @@ class Executor:
     tools: int | None = None
     took_ms: int | None = None
     unset: bool = False
-    """Broken only for want of something that this machine was never given: a variable, or a bridge of a later release."""
+    """Broken only for want of something that this machine was never given: a variable, or an agent's program."""
 
     def to_json(self) -> dict[str, Any]:
         """As `executors --json` tells it."""
@@ -81,7 +86,7 @@ def executors(settings: Settings, env: Mapping[str, str]) -> tuple[Executor, ...
     """Local commands, then the servers in the order of the config. Starts nothing."""
     specs = server_specs(settings, env)
     servers = settings.config.mcp_servers
-    return (_local(settings), *(_server(name, server, specs.get(name), env) for name, server in servers.items()))
+    return (_local(settings), *(_server(name, server, specs[name], env) for name, server in servers.items()))
 
 
 async def probe(settings: Settings, env: Mapping[str, str], *, deadline_s: float) -> tuple[Executor, ...]:
@@ -92,9 +97,9 @@ async def probe(settings: Settings, env: Mapping[str, str], *, deadline_s: float
     places = asyncio.Semaphore(PROBES_AT_ONCE)
 
     async def asked(one: Executor) -> Executor:
-        spec = specs.get(one.name)
-        if spec is None or one.ready == "broken":
+        if one.kind == "local commands" or one.ready == "broken":
             return one
+        spec = specs[one.name]
         async with places:
             found = await _asked(one, replace(spec, connect_timeout_s=min(spec.connect_timeout_s, deadline_s)))
             return replace(found, detail=hide(found.detail))
@@ -143,13 +148,13 @@ def _local(settings: Settings) -> Executor:
     )
 
 
-def _server(name: str, server: McpServer, spec: ServerSpec | None, env: Mapping[str, str]) -> Executor:
+def _server(name: str, server: McpServer, spec: ServerSpec, env: Mapping[str, str]) -> Executor:
     kind = f"preset:{server.preset}" if server.preset else server.transport if server.url else "command"
     ready, detail, fix = _looked(name, server, spec, env)
     return Executor(
         name=name,
         kind=kind,
-        where="bundled" if name == BUNDLED else server.url or " ".join([server.command or "", *server.args]).strip(),
+        where=_where(name, server),
         tier=server.tier,
         local=bool(server.local),
         agent=bool(server.preset or server.agent),
@@ -158,31 +163,41 @@ def _server(name: str, server: McpServer, spec: ServerSpec | None, env: Mapping[
         ready=ready,
         detail=detail,
         fix=fix,
-        unset=spec is None or bool(spec.unusable),
+        unset=bool(spec.unusable or (server.preset and ready == "broken")),
     )
 
 
-def _looked(name: str, server: McpServer, spec: ServerSpec | None, env: Mapping[str, str]) -> tuple[Ready, str, str]:
+def _where(name: str, server: McpServer) -> str:
+    if name == BUNDLED:
+        return "bundled"
+    if server.preset:
+        return server.url or _program(server)
+    return server.url or " ".join([server.command or "", *server.args]).strip()
+
+
+def _looked(name: str, server: McpServer, spec: ServerSpec, env: Mapping[str, str]) -> tuple[Ready, str, str]:
     """What can be told without starting it: (ready, detail, fix)."""
-    if spec is None:
-        return (
-            "broken",
-            f"this release has no bridge for the preset {server.preset}",
-            f"remove mcp_servers.{name}, or use a later release",
-        )
     if spec.unusable:
         return "broken", spec.unusable, "export the variable, or put it where this command gets its environment from"
-    if spec.url:
+    if server.url:
         return "not looked", "", ""
-    program = f"{spec.cwd}/{spec.command}" if "/" in spec.command and not spec.command.startswith("/") else spec.command
-    path = spec.env.get("PATH", env.get("PATH"))
-    if shutil.which(program, path=path) is None:
-        return (
-            "broken",
-            f"command not found: {spec.command}",
-            f"install {spec.command}, or give its whole path in mcp_servers.{name}.command",
-        )
+    command = _program(server) if server.preset else spec.command
+    program = f"{spec.cwd}/{command}" if "/" in command and not command.startswith("/") else command
+    if shutil.which(program, path=spec.env.get("PATH", env.get("PATH"))) is None:
+        return "broken", f"command not found: {command}", _install(name, server, command)
     return "installed", "", ""
+
+
+def _program(server: McpServer) -> str:
+    """What the bridge of a preset starts: the agent's command, unless the config names another one."""
+    named = [arg.removeprefix("--command=") for arg in server.args if arg.startswith("--command=")]
+    return named[-1] if named else PRESETS[server.preset or ""].program
+
+
+def _install(name: str, server: McpServer, command: str) -> str:
+    if server.preset:
+        return f"{INSTALL[server.preset]}; or name it: mcp_servers.{name}.args: [--command=PATH]"
+    return f"install {command}, or give its whole path in mcp_servers.{name}.command"
 
 
 # ---------------------------------------------------------------- tools

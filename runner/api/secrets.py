@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.manifest.config import Config
+from runner.manifest.config_servers import PRESETS
 from runner.manifest.references import SENSITIVE, names, resolve_secret
 from runner.redact import SHORTEST, Redactor
 
@@ -33,6 +34,8 @@ class SecretSource:
             yield from names(endpoint.api_key or "")
         for server in config.mcp_servers.values():
             yield from names(server.token or "")
+            if server.preset:
+                yield from filter(SENSITIVE.search, PRESETS[server.preset].inherits)
             for value in server.headers.values():
                 yield from names(value)
             for key, value in server.env.items():

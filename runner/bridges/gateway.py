@@ -66,7 +66,8 @@ _WORDS = (
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """Where the gateway is. `probe`: path that tells when a sleeping one has started; `start_s`: how long that may take."""
+    """Where the gateway is. `probe`: path that tells when a sleeping one has started; `start_s`: how long that may take, and a
+    connection at most."""
 
     url: str
     token: str | None = field(default=None, repr=False)
@@ -265,7 +266,7 @@ class Exchange:
         """Send it and read the head of the answer. Raises OSError, HTTPException, and Failed when it is no longer wanted."""
         parts = urlsplit(self._gateway.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-        connection = kind(parts.hostname or "", parts.port, timeout=CONNECT_S)
+        connection = kind(parts.hostname or "", parts.port, timeout=min(CONNECT_S, self._gateway.start_s))
         connection.connect()
         with self._lock:
             self._socket = connection.sock

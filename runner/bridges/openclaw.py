@@ -2,7 +2,8 @@
 
 Stand-alone: `python -P -m runner.bridges.openclaw [--url URL [--moltworker]] [--agent NAME] [--command PATH] [--config PATH]`.
 With a URL it asks that gateway (`gateway`); without one it starts `openclaw agent exec` for each task, the prompt on stdin.
-Secrets come from the environment: OPENCLAW_GATEWAY_TOKEN, and OPENCLAW_GATEWAY_HEADERS (a JSON object of more headers).
+Secrets come from the environment: OPENCLAW_GATEWAY_TOKEN, and OPENCLAW_GATEWAY_HEADERS (a JSON object of more headers); so may the
+URL (OPENCLAW_GATEWAY_URL) and --start-s (OPENCLAW_GATEWAY_START_S).
 
 Measured with 2026.9.6: `agent exec` takes 9–15 s for a task of one turn, says nothing until its end, and cannot resume a session.
 Neither way takes a list of tools or a spend cap, and a gateway works in a folder of its own: these arguments are not offered."""
@@ -26,6 +27,7 @@ from runner.bridges.task import Answer, Problem, Run, Task, agent_server
 BY_GATEWAY = ("prompt", "model", "session", "timeout_s", "output_schema", "idempotency_key")
 BY_EXEC = ("prompt", "cwd", "model", "timeout_s", "output_schema", "idempotency_key")
 TOKEN, HEADERS = "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_HEADERS"
+URL, START_S = "OPENCLAW_GATEWAY_URL", "OPENCLAW_GATEWAY_START_S"
 PROBE = "/api/status"
 """Of Moltworker; public, and asking it starts the gateway."""
 OWN_DEADLINE_S = 86_400
@@ -146,10 +148,12 @@ def _number(value: Any) -> float | None:
 def parse(argv: list[str], env: Mapping[str, str]) -> Options:
     """The options in arguments and environment. Exits with status 2 when they make no sense."""
     parser = argparse.ArgumentParser(prog="python -P -m runner.bridges.openclaw", allow_abbrev=False)
-    parser.add_argument("--url", help="of the gateway; without it `openclaw agent exec` is started")
+    parser.add_argument(
+        "--url", default=env.get(URL) or None, help="of the gateway; without it `openclaw agent exec` is started"
+    )
     parser.add_argument("--agent", default="openclaw/default", help="which agent of the gateway")
     parser.add_argument("--moltworker", action="store_true", help="it sleeps: ask /api/status until it has started")
-    parser.add_argument("--start-s", type=float, default=200.0, help="how long that may take")
+    parser.add_argument("--start-s", type=float, default=env.get(START_S) or 200.0, help="how long that may take")
     parser.add_argument("--probe-every-s", type=float, default=2.0)
     parser.add_argument("--command", default="openclaw", help="the openclaw program")
     parser.add_argument("--config", help="configuration of `agent exec`")

@@ -15,18 +15,43 @@ from runner.manifest.vocabulary import ErrorClass
 
 
 class Preset(NamedTuple):
-    """What a bundled bridge brings along. `connect_timeout` in milliseconds."""
+    """What a known agent brings along. `connect_timeout` in milliseconds. `program`: the command that must be installed (an agent with
+    a URL needs none). `keeps`: arguments of `run_task` that are limits, and that it keeps to. `inherits`: variables of our environment
+    that its process gets when they are set: where its login is."""
 
     capabilities: tuple[str, ...]
     connect_timeout: int
     needs_url: bool
     takes_url: bool
+    program: str = ""
+    keeps: frozenset[str] = frozenset()
+    inherits: tuple[str, ...] = ()
 
+
+_GATEWAY = ("browser", "chat", "code_edit", "shell")
+_ANTHROPIC = (
+    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR",
+)  # fmt: skip
+_OPENCLAW = ("OPENCLAW_HOME", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH")
+_NETWORK = (
+    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
+    "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME",
+)  # fmt: skip
 
 PRESETS = {
-    "claude-code": Preset(("code_edit", "shell", "web"), 15_000, needs_url=False, takes_url=False),
-    "openclaw": Preset(("browser", "chat", "code_edit", "shell"), 60_000, needs_url=False, takes_url=True),
-    "moltworker": Preset(("browser", "chat", "code_edit", "shell"), 200_000, needs_url=True, takes_url=True),
+    "claude-code": Preset(
+        ("code_edit", "shell", "web"),
+        15_000,
+        needs_url=False,
+        takes_url=False,
+        program="claude",
+        keeps=frozenset({"allowed_tools", "max_usd"}),
+        inherits=(*_ANTHROPIC, *_NETWORK),
+    ),
+    "openclaw": Preset(
+        _GATEWAY, 60_000, needs_url=False, takes_url=True, program="openclaw", inherits=(*_OPENCLAW, *_NETWORK)
+    ),
+    "moltworker": Preset(_GATEWAY, 200_000, needs_url=True, takes_url=True, inherits=_NETWORK),
 }
 
 CONNECT_TIMEOUT = 15_000
@@ -71,16 +96,28 @@ def _uses_prompt(value: dict[str, Any]) -> dict[str, Any]:
 
 
 class AgentMapping(Frozen):
-    """Makes any server an agent executor: which tool takes the prompt, and where the answer is."""
+    """Makes any server an agent executor: which tool takes the prompt, and where the answer is. Without `args` and `result` the tool
+    speaks the contract of `run_task` (docs/executors.md)."""
+
+    model_config = ConfigDict(json_schema_extra={"dependencies": {"args": ["result"], "result": ["args"]}})
 
     tool: Text
     """The tool that takes the prompt."""
-    args: Annotated[dict[str, Any], AfterValidator(_uses_prompt)]
-    """Its arguments; templates over `prompt`, `cwd`, `model`, `session`."""
-    result: AgentResult
+    args: Maybe[Annotated[dict[str, Any], AfterValidator(_uses_prompt)]] = None
+    """Its arguments; templates over `prompt`, `cwd`, `model`, `session`. One that gives none is left out."""
+    result: Maybe[AgentResult] = None
     """Where the parts of the answer are."""
     errors: tuple[AgentError, ...] = ()
     """Rules that tell classes of errors; the first match wins."""
+
+    @model_validator(mode="after")
+    def _both_or_neither(self) -> Self:
+        if (self.args is None) != (self.result is None):
+            given, missing = ("result", "args") if self.args is None else ("args", "result")
+            raise mistake(
+                "config-agent", f"`{given}` without `{missing}`: give both, or neither for a tool like run_task"
+            )
+        return self
 
 
 _WHERE: dict[str, Any] = {
@@ -90,12 +127,11 @@ _WHERE: dict[str, Any] = {
         {"required": ["url"], "not": {"required": ["preset"]}},
     ],
     "dependencies": {
-        "args": ["command"],
         "headers": ["url"],
         "transport": ["url"],
         "token": ["preset"],
         "agent": {"not": {"required": ["preset"]}},
-        **{key: {"anyOf": [{"required": ["command"]}, {"required": ["preset"]}]} for key in ("env", "cwd")},
+        **{key: {"anyOf": [{"required": ["command"]}, {"required": ["preset"]}]} for key in ("args", "env", "cwd")},
     },
 }
 
@@ -106,11 +142,11 @@ class McpServer(Frozen):
     model_config = ConfigDict(json_schema_extra=_WHERE)
 
     preset: Maybe[Annotated[str, AfterValidator(_preset), Field(json_schema_extra={"enum": [*PRESETS]})]] = None
-    """A bundled bridge to an agent."""
+    """A known agent."""
     command: Maybe[Text] = None
     """The program of a stdio server."""
     args: tuple[str, ...] = ()
-    """The program's arguments."""
+    """The program's arguments; with a preset: more options of its bridge, such as `--permission-mode=acceptEdits`."""
     env: dict[EnvName, EnvText] = Field(default={})
     """Environment variables of the program, on top of a minimal environment."""
     cwd: Maybe[Text] = None
@@ -168,10 +204,8 @@ def _check_surplus(server: McpServer) -> None:
     given = server.model_fields_set
     started = server.command is not None
     surplus = []
-    if not started:
-        surplus += [("args", "a `command`")]
     if not started and server.preset is None:
-        surplus += [("env", "a `command` or `preset`"), ("cwd", "a `command` or `preset`")]
+        surplus += [(key, "a `command` or `preset`") for key in ("args", "env", "cwd")]
     if server.url is None:
         surplus += [("headers", "a `url`"), ("transport", "a `url`")]
     if server.preset is None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from mcp_calls import SERVERS, call, spec, until
 
-from runner.api.app import server_specs
+from runner.api.servers import server_specs
 from runner.api.settings import load_config
 from runner.executors.mcp import McpServers
 from runner.executors.tools_lock import ToolsLock
@@ -88,7 +88,7 @@ mcp_servers:
     )
     settings = load_config(tmp_path / "config.yaml", start=tmp_path, env={})
     specs = server_specs(settings, {"BASE": "http://127.0.0.1:1", "KEY": "long enough", "SHORT": "x"})
-    assert set(specs) == {"workspace", "sse", "short", "program"}  # the preset's bridge is none of these
+    assert set(specs) == {"workspace", "sse", "short", "program", "agent"}
     sse = specs["sse"]
     assert (sse.url, sse.transport, dict(sse.headers)) == ("http://127.0.0.1:1/sse", "sse", {"X-Key": "long enough"})
     assert (sse.call_timeout_s, sse.idle_timeout_s, sse.max_in_flight, sse.unusable) == (3.0, 60.0, 2, "")
