@@ -15,6 +15,7 @@ from pydantic_core import core_schema as cs
 
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
+from runner.manifest.contracts_models import CostDocument, ModeDocument, ModeHistoryDocument, RouteDocument
 from runner.manifest.contracts_wide import DiffDocument, GcDocument, PlanFile
 from runner.manifest.declarations import SELF_CONTAINED
 from runner.manifest.documentation import field_docs
@@ -143,6 +144,10 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "plan-file": lambda: build(PlanFile, "plan-file", "File of runner plan --out"),
     "diff": lambda: build(DiffDocument, "diff", "Result of runner diff"),
     "gc": lambda: build(GcDocument, "gc", "Result of runner gc"),
+    "route": lambda: build(RouteDocument, "route", "Result of runner route"),
+    "mode": lambda: build(ModeDocument, "mode", "Result of runner mode"),
+    "mode-history": lambda: build(ModeHistoryDocument, "mode-history", "Result of runner mode history"),
+    "cost": lambda: build(CostDocument, "cost", "Result of runner cost"),
 }
 """Name → how its schema is made."""
 

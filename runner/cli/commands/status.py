@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 
 import click
@@ -30,6 +31,7 @@ Exit codes: 0 ok, 7 state database.
 @click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 def command(limit: int, json_: bool) -> int:
     """List the runs, newest first, and how they stand."""
+    from runner.api.modes import standing
     from runner.api.queries import status_json
     from runner.cli.run_text import run_reason, status_rows
 
@@ -37,13 +39,17 @@ def command(limit: int, json_: bool) -> int:
     with reading(settings) as store:
         rows = store.runs(limit=limit + 1)
         reasons = {row.run: run_reason(store, row) for row in rows[:limit]}
+        now = time.time_ns() // 1_000_000
+        mode = standing(settings, os.environ, store.health, now).state.mode
     if json_:
-        out_json(status_json(rows[:limit], "normal", lambda row: reasons[row.run]))
+        out_json(status_json(rows[:limit], mode, lambda row: reasons[row.run]))
         return 0
+    if mode != "normal" and not options().get("quiet"):
+        err(f"the mode is {mode}: `runner mode` says why")
     if not rows:
         err("no runs yet: `runner apply PATH` makes the first one")
         return 0
-    lines = columns(status_rows(rows[:limit], reasons, time.time_ns() // 1_000_000, painter()))
+    lines = columns(status_rows(rows[:limit], reasons, now, painter()))
     out("\n".join(lines))
     if len(rows) > limit and not options().get("quiet"):
         err(f"… there are older runs: runner status -n {limit * 4}")

@@ -1,0 +1,396 @@
+"""`runner route`, `mode` and `cost`: what a person sees of models, modes and money."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import pytest
+from cli_project import Ended, Project
+from servers.fake_llm import FakeLlm
+
+from runner.clock import SystemClock
+from runner.core.circuits import Circuit, cool
+from runner.ports import Scope
+from runner.store.sqlite import SqliteStore
+
+SCHEMAS = Path(__file__).parents[2] / "schemas" / "v1"
+KEYS = {"PROXY_KEY": "sk-proxy-0123456789", "GITHUB_LITELLM_KEY": "gh-0123456789"}
+
+CONFIG = """
+lite_llm_url: {proxy}
+models:
+  endpoints:
+    proxy: {{kind: litellm_proxy, api_key: "${{PROXY_KEY}}"}}
+    backup: {{kind: openai, url: "{backup}", role: backup}}
+    local: {{kind: ollama, url: "http://127.0.0.1:9"}}
+  catalog:
+    fast: {{endpoint: proxy, model: fast, tier: free, capabilities: [tools], context: 100}}
+    smart: {{endpoint: proxy, model: smart, tier: paid, price: {{in: 3, out: 15}}}}
+    spare: {{endpoint: backup, model: spare, tier: paid}}
+    llama: {{endpoint: local, model: llama3, tier: local}}
+  chains: {{default: [fast, smart, spare, llama]}}
+mcp_servers:
+  claude-code: {{preset: claude-code}}
+router:
+  agents: [claude-code]
+  models: default
+  rules:
+    - {{match: {{prompt: "(?i)translate"}}, models: [llama]}}
+budget: {{per_run_usd: 1, per_day_usd: 2}}
+fault_handler: {{failure_threshold: 2, open_for: 1m, min_dwell: 1m}}
+"""
+MANIFEST = """
+ares: v1
+name: report
+inputs: {topic: {type: string, default: cats}}
+steps:
+  fetch: {run: [echo, hi], effects: none}
+  short:
+    model: "Summarise {{ inputs.topic }}"
+    checks: [{judge: "is it short?", min: 0.5}]
+    fallback: [{agent: "do it", errors: [quota]}, {tool: workspace.read_file, with: {path: x}}]
+  long: {model: "Summarise {{ steps.fetch.text }}"}
+  fix: {agent: "Fix {{ steps.fetch.text }}", route: {models: [smart]}}
+  tools: {model: "x", route: {requires: [tools]}}
+"""
+
+
+class Upstreams:
+    """Two fake upstreams on a loop of their own, so that commands in this thread find them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.proxy, self.backup = FakeLlm(), FakeLlm()
+        for fake in (self.proxy, self.backup):
+            self._do(fake.__aenter__())
+
+    def _do(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def stop(self, fake: FakeLlm) -> None:
+        self._do(fake.stop())
+
+    def start(self, fake: FakeLlm) -> None:
+        self._do(fake.start())
+
+    def close(self) -> None:
+        for fake in (self.proxy, self.backup):
+            self._do(fake.__aexit__())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    found = Upstreams()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
+    for name in [name for name in os.environ if name.startswith("RUNNER_")]:
+        monkeypatch.delenv(name)
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.chdir(tmp_path)
+    made = Project(tmp_path, capsys)
+    made.write("m/report.yaml", MANIFEST)
+    made.write("config.yaml", CONFIG.format(proxy="http://127.0.0.1:9", backup="http://127.0.0.1:9/v1"))
+    return made
+
+
+def fits(name: str, document: Any) -> None:
+    schema = json.loads((SCHEMAS / f"{name}.schema.json").read_text(encoding="utf-8"))
+    jsonschema.Draft7Validator(schema).validate(document)
+
+
+def stands(ended: Ended, way: int = 0) -> dict[str, str]:
+    fits("route", ended.json)
+    return {one["target"]: one["stand"] for one in ended.json["ways"][way]["candidates"]}
+
+
+def record(project: Project) -> SqliteStore:
+    return SqliteStore.open(project.root / ".ares" / "state.db", clock=SystemClock())
+
+
+# ---------------------------------------------------------------- route
+
+
+def test_route_tells_every_way_and_every_candidate_with_its_reason(project: Project) -> None:
+    done = project.cli("route", "m", "short")
+    assert done.code == 0
+    assert done.out == (
+        "report/short  model, mode normal\n"
+        "  → fast   proxy   free   router.models `default`, 1 of 4\n"
+        "  · smart  proxy   paid   router.models `default`, 2 of 4: asked when those before it fail\n"
+        "  × spare  backup  paid   a backup, which is asked only in degraded mode\n"
+        "  · llama  local   local  router.models `default`, 4 of 4: asked when those before it fail\n"
+        "  chain   router.models `default`\n"
+        "  prompt  about 4 tokens\n"
+        "\n"
+        "report/short  judge of check 1  model, mode normal\n"
+        "  → fast   proxy   free   router.models `default`, 1 of 4\n"
+        "  · smart  proxy   paid   router.models `default`, 2 of 4: asked when those before it fail\n"
+        "  × spare  backup  paid   a backup, which is asked only in degraded mode\n"
+        "  · llama  local   local  router.models `default`, 4 of 4: asked when those before it fail\n"
+        "  chain   router.models `default`\n"
+        "  prompt  not known yet: it holds the result that is judged\n"
+        "\n"
+        "report/short  fallback 1  agent, mode normal\n"
+        "  → claude-code  agent  paid  router.agents, 1 of 1\n"
+        "  chain   router.agents\n"
+        "  model   the agent's own choice (name one in route.models)\n"
+        "  prompt  about 2 tokens\n"
+        "\n"
+        "report/short  fallback 2  tool, mode normal\n"
+        "  → workspace  the server that the step names\n"
+    )
+
+
+def test_a_prompt_that_is_not_known_yet_is_said_to_be_so_with_what_depends_on_it(project: Project) -> None:
+    done = project.cli("route", "m", "report/long")
+    assert "prompt  not known yet: depends on steps.fetch" in done.out
+    assert "note    rule 1 depends on the prompt, which is not known yet" in done.out
+
+
+def test_inputs_are_part_of_the_prompt(project: Project) -> None:
+    done = project.cli("route", "m", "short", "-i", "topic=cats. Translate it", "--json")
+    assert stands(done) == {"llama": "taken"}
+    assert done.json["ways"][0]["source"] == "rule 1"
+
+
+def test_a_prompt_that_is_too_long_for_a_model_refuses_it(project: Project) -> None:
+    done = project.cli("route", "m", "short", "-i", f"topic={'x' * 900}", "--json")
+    assert stands(done)["fast"] == "refused"
+    assert "its context holds 100" in done.json["ways"][0]["candidates"][0]["reason"]
+
+
+def test_the_model_that_an_agent_is_asked_for_is_told(project: Project) -> None:
+    done = project.cli("route", "m", "fix", "--json")
+    fits("route", done.json)
+    assert done.json["ways"][0]["model"] == "smart"
+
+
+def test_a_missing_key_is_named(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROXY_KEY")
+    done = project.cli("route", "m", "tools")
+    assert "× fast   proxy   free   needs PROXY_KEY, which is not set" in done.out
+    assert "nobody  can do this as things are: the step would fail" in done.out
+    assert "lacks the capability tools" in done.out.split("smart")[1]
+
+
+def test_who_nobody_can_do_it_is_said(project: Project) -> None:
+    done = project.cli("route", "m", "fix", "--mode", "brainstem")
+    assert "~ claude-code  agent  paid  mode brainstem: only local work" in done.out
+    assert "nobody  may start now: the step would wait" in done.out
+
+
+def test_without_a_mode_the_one_that_holds_counts(project: Project) -> None:
+    assert project.cli("mode", "set", "degraded").code == 0
+    assert stands(project.cli("route", "m", "short", "--json"))["spare"] == "taken"
+    assert stands(project.cli("route", "m", "short", "--json", "--mode", "normal"))["spare"] == "refused"
+
+
+@pytest.mark.parametrize(
+    ("step", "words"),
+    [
+        ("shrot", "did you mean short?"),
+        ("reprot/short", "manifests here: report"),
+        ("report/x", "steps: fetch, short, long, fix, tools"),
+    ],
+)
+def test_a_step_that_is_not_there_is_answered_with_what_is(project: Project, step: str, words: str) -> None:
+    done = project.cli("route", "m", step)
+    assert done.code == 2
+    assert words in done.err
+
+
+def test_a_step_name_that_two_manifests_have_must_be_told_apart(project: Project) -> None:
+    project.write("m/other.yaml", "ares: v1\nname: other\nsteps: {short: {run: [ls]}}\n")
+    done = project.cli("route", "m", "short")
+    assert done.code == 2
+    assert "report/short" in done.err and "other/short" in done.err
+    assert project.cli("route", "m", "other/short").out == "other/short  run, mode normal\n  → local  a local command\n"
+
+
+def test_inputs_that_are_needed_are_asked_for(project: Project) -> None:
+    project.write(
+        "m/asks.yaml", "ares: v1\nname: asks\ninputs: {n: integer}\nsteps: {a: {model: 'x {{ inputs.n }}'}}\n"
+    )
+    assert "add -i n=…" in project.cli("route", "m", "asks/a").err
+    assert "declared inputs: n" in project.cli("route", "m", "asks/a", "-i", "m=1").err
+    assert project.cli("route", "m", "asks/a", "-i", "n=1").code == 0
+
+
+# ---------------------------------------------------------------- mode
+
+
+def test_without_any_record_the_mode_is_normal(project: Project) -> None:
+    done = project.cli("mode", "--json")
+    fits("mode", done.json)
+    assert (done.json["mode"], done.json["pinned"], done.json["since"]) == ("normal", False, None)
+    assert {one["name"]: one["role"] for one in done.json["endpoints"]} == {
+        "proxy": "lead", "backup": "backup", "local": "local",
+    }  # fmt: skip
+    assert not (project.root / ".ares" / "state.db").exists(), "looking makes nothing"
+
+
+def test_a_mode_that_a_person_sets_holds_until_it_is_taken_back(project: Project) -> None:
+    done = project.cli("mode", "set", "degraded", "--for", "1h", "--json")
+    fits("mode", done.json)
+    assert (done.code, done.json["mode"], done.json["pinned"], done.json["wants"]) == (0, "degraded", True, "normal")
+    assert "`runner mode set auto` takes it back" in project.cli("mode").out
+    assert project.cli("status", "--json").json["mode"] == "degraded"
+    assert "the mode is degraded" in project.cli("status").err
+
+    assert project.cli("mode", "set", "auto", "--json").json["mode"] == "normal"
+    history = project.cli("mode", "history", "--json").json
+    fits("mode-history", history)
+    assert [one["mode"] for one in history["history"]] == ["normal", "degraded"]
+    assert "set by" in project.cli("mode", "history").out
+
+
+@pytest.mark.parametrize(
+    ("words", "hint"),
+    [
+        (("auto", "--for", "1h"), "degraded --for 1h"),
+        (("brainstem", "--for", "1"), "such as 30m"),
+        (("worse",), "is not one of"),
+    ],
+)
+def test_a_mode_that_makes_no_sense_is_refused(project: Project, words: tuple[str, ...], hint: str) -> None:
+    done = project.cli("mode", "set", *words)
+    assert done.code == 2
+    assert hint in done.err
+    assert project.cli("mode", "history").err == "the mode has always been normal\n"
+
+
+def serve(project: Project, upstreams: Upstreams) -> None:
+    project.write("config.yaml", CONFIG.format(proxy=upstreams.proxy.url, backup=f"{upstreams.backup.url}/v1"))
+
+
+def test_a_probe_tells_who_is_there_and_what_follows(project: Project, upstreams: Upstreams) -> None:
+    serve(project, upstreams)
+    upstreams.stop(upstreams.proxy)
+    done = project.cli("mode", "probe", "--json")
+    fits("mode", done.json)
+    asked = {one["name"]: (one["ok"], one["probes"], one["state"]) for one in done.json["asked"]}
+    assert asked == {"proxy": (False, 2, "open"), "backup": (True, 1, "closed"), "local": (False, 2, "open")}
+    assert (done.json["before"], done.json["mode"]) == ("normal", "degraded")
+    assert "proxy down" in done.json["reason"] or "proxy (" in done.json["reason"]
+    assert upstreams.backup.asked() == [], "no model is asked"
+
+    upstreams.stop(upstreams.backup)
+    assert project.cli("mode", "probe", "--json").json["mode"] == "brainstem"
+    shown = project.cli("mode").out
+    assert shown.startswith("brainstem  local work only; cloud steps wait\n")
+    assert "~ proxy   decides the mode  half open  a probe failed: connection refused" in shown
+    assert "✗ backup  backup            open       2 failures inside 60 s: connection refused" in shown
+
+
+def test_an_endpoint_that_answers_again_is_trusted_after_one_real_call(project: Project, upstreams: Upstreams) -> None:
+    serve(project, upstreams)
+    upstreams.stop(upstreams.proxy)
+    project.cli("mode", "probe")
+    upstreams.start(upstreams.proxy)
+    done = project.cli("mode", "probe")
+    assert "✓ proxy" in done.out and "circuit half open" in done.out
+    assert "one real call decides" in done.out
+    assert done.out.split("\n\n")[1].startswith("degraded"), "a probe alone does not recover the mode"
+
+
+def test_what_lacks_a_key_is_not_asked(project: Project, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch) -> None:
+    serve(project, upstreams)
+    monkeypatch.delenv("PROXY_KEY")
+    done = project.cli("mode", "probe", "--json")
+    proxy = next(one for one in done.json["asked"] if one["name"] == "proxy")
+    assert (proxy["probes"], proxy["state"]) == (0, "closed")
+    assert "PROXY_KEY" in proxy["reason"]
+    assert upstreams.proxy.seen == []
+    assert "needs PROXY_KEY, which is not set" in project.cli("mode").out
+
+
+def test_what_cools_is_shown_and_a_probe_lifts_it(project: Project, upstreams: Upstreams) -> None:
+    serve(project, upstreams)
+    later = SystemClock().now() + 3_600_000
+
+    async def cools(store: SqliteStore) -> None:
+        await store.health.set_circuit("model:smart", cool(Circuit(), "quota", later, "quota: out of credit"), 0)
+        await store.health.set_circuit("credential:proxy", cool(Circuit(), "auth", later, "401", "f" * 8), 0)
+
+    with closing(record(project)) as store:
+        asyncio.run(cools(store))
+    done = project.cli("mode")
+    assert "model smart  quota  asked again in 59m" in done.out
+    assert "credential proxy  auth  asked again in 59m" in done.out
+    assert "may be asked again: model smart (cooled after quota)" in project.cli("mode", "probe").out
+    assert project.cli("mode", "--json").json["cooling"] == []
+
+
+def test_without_endpoints_there_is_nobody_to_ask(project: Project) -> None:
+    project.write("config.yaml", "timezone: UTC\n")
+    done = project.cli("mode", "probe")
+    assert (done.code, done.out) == (0, "")
+    assert "no model endpoint is configured" in done.err
+
+
+# ---------------------------------------------------------------- cost
+
+
+def test_nothing_was_spent_yet(project: Project) -> None:
+    done = project.cli("cost", "--json")
+    fits("cost", done.json)
+    assert (done.code, done.json["rows"], done.json["day"]["left_usd"], done.json["per_run_usd"]) == (0, [], 2.0, 1.0)
+
+
+def test_the_money_of_a_day_is_told_with_what_is_left_and_what_nobody_billed(project: Project) -> None:
+    today = project.cli("cost", "--json").json["day"]["id"]
+    day = Scope("day", today, 2_000_000)
+
+    async def spend(store: SqliteStore) -> None:
+        await store.ledger.reserve("r/a/1", 400_000, [day])
+        await store.ledger.settle("r/a/1", 300_000, "billed", [day])
+        await store.ledger.settle("r/a/2", 50_000, "assumed", [day])
+        await store.ledger.reserve("r/b/1", 150_000, [day])
+
+    with closing(record(project)) as store:
+        asyncio.run(spend(store))
+    done = project.cli("cost", "--by", "day", "--json")
+    fits("cost", done.json)
+    assert done.json["day"] == {"id": today, "cap_usd": 2.0, "held_usd": 0.15, "spent_usd": 0.35, "left_usd": 1.5}
+    assert done.json["total"] == {"cost_usd": 0.35, "assumed_usd": 0.05, "attempts": 2}
+    shown = project.cli("cost", "--by", "day", "--since", "1d").out
+    assert "$0.3500 in 2 attempts; $0.0500 of it assumed: nobody billed it" in shown
+    assert f"today ({today}): $0.3500 spent, $0.1500 reserved of $2.0000; $1.5000 left" in shown
+
+
+def test_runs_that_cost_nothing_are_counted_and_shown_on_request(project: Project) -> None:
+    project.write("free.yaml", "ares: v1\nname: free\nsteps: {a: {run: ['true']}, b: {run: ['true']}}\n")
+    assert project.cli("apply", "free.yaml").code == 0
+    assert "2 more cost nothing (--all shows them)" in project.cli("cost").out
+    assert "free/a" in project.cli("cost", "free", "--all").out
+    assert project.cli("cost", "free", "--json").json["run_budget"]["spent_usd"] == 0
+
+
+@pytest.mark.parametrize(
+    ("argv", "hint"),
+    [(("nothing",), "lists the runs"), (("--since", "soon"), "such as 7d"), (("--by", "week"), "is not one of")],
+)
+def test_a_question_about_money_that_makes_no_sense_is_refused(
+    project: Project, argv: tuple[str, ...], hint: str
+) -> None:
+    done = project.cli("cost", *argv)
+    assert done.code == 2
+    assert hint in done.err
