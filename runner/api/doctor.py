@@ -11,13 +11,13 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Literal
 
 import apsw
 
+from runner.api.doctor_models import examine_models
+from runner.api.findings import Finding, Verdict
 from runner.api.inventory import LOCAL, Executor, probe
 from runner.api.settings import Settings
 from runner.diagnostics.model import Diagnostic
@@ -33,29 +33,6 @@ SCARCE_BYTES, LEAST_BYTES = 1 << 30, 64 << 20
 """Free disk space that is worth a warning, and that nothing can work with."""
 VERSION_TIMEOUT_S = 5.0
 
-Verdict = Literal["ok", "warning", "broken"]
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was looked at. `detail` says how it stands, `fix` what to do when it is not well."""
-
-    area: str
-    name: str
-    verdict: Verdict
-    detail: str
-    fix: str = ""
-
-    def to_json(self) -> dict[str, Any]:
-        """As `doctor --json` tells it."""
-        return {
-            "area": self.area,
-            "name": self.name,
-            "verdict": self.verdict,
-            "detail": self.detail,
-            "fix": self.fix or None,
-        }
-
 
 def healthy(findings: Sequence[Finding]) -> bool:
     """Is nothing broken? Warnings are about what may never be needed."""
@@ -68,7 +45,11 @@ async def examine(settings: Settings, env: Mapping[str, str], *, deadline_s: flo
     if not settings.ok:
         return tuple(found)
     found += [*_places(settings), *_commands(settings, env), *_secrets(settings.config, env)]
-    found += [_executor(one) for one in await probe(settings, env, deadline_s=deadline_s) if one.name != LOCAL]
+    servers, models = await asyncio.gather(
+        probe(settings, env, deadline_s=deadline_s), examine_models(settings, env, deadline_s=deadline_s)
+    )
+    found += models
+    found += [_executor(one) for one in servers if one.name != LOCAL]
     return tuple(found)
 
 

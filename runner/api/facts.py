@@ -6,6 +6,7 @@ from typing import Any
 
 from runner.core.compile import Facts
 from runner.core.policy import OperatorPolicy
+from runner.core.roster import roster
 from runner.manifest.config import Config, Policies
 from runner.manifest.config_complete import agent_executors
 
@@ -25,6 +26,7 @@ def facts_of(config: Config) -> Facts:
         deny_tools=config.policy.tools.deny,
         run_allowed=config.policy.run == "allow",
         max_steps=config.limits.steps,
+        roster=roster(config),
     )
 
 

@@ -91,7 +91,7 @@ class Router:
         for number, check in enumerate(body.checks, start=1):
             if check.kind == "judge":
                 judge = check.spec["judge"]
-                asked = Body("model", {"prompt": judge["prompt"]}, {self.outlook.mode: judge.get("route") or {}})
+                asked = Body("model", {"prompt": ""}, {self.outlook.mode: judge.get("route") or {}})
                 whose = f"judge of check {number}" if name == "step" else f"judge of check {number} of {name}"
                 found = self._way(graph, step, asked, whose, values)
                 yield replace(found, prompt="it holds the result that is judged", tokens=None)

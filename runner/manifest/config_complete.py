@@ -77,6 +77,9 @@ def cross_check(config: Config) -> list[Problem]:
         *_endpoint_urls(config),
         *_models(config),
         *_router(config),
+        *_empty(config),
+        *_distant(config),
+        *_idle(config),
         *_shadowed(config.router.rules),
     ]
 
@@ -148,6 +151,47 @@ def _unknown(rule: str, noun: str, names: Sequence[str], known: Iterable[str], l
             fix = f"did you mean `{near[0]}`?" if near else None
             place = loc if len(names) == 1 else (*loc, at)
             yield Problem(rule, place, f"no {noun} `{name}` is defined", fix)
+
+
+def _empty(config: Config) -> Iterator[Problem]:
+    """Chains that somebody wrote down with nobody in them."""
+    chains: list[tuple[Loc, Sequence[str] | None]] = [
+        (("models", "chains", name), chain) for name, chain in config.models.chains.items()
+    ]
+    for at, rule in enumerate(config.router.rules):
+        chains += [(("router", "rules", at, key), getattr(rule, key)) for key in ("executors", "models")]
+    for loc, names in chains:
+        if names is not None and not names:
+            yield Problem(
+                "config-empty-chain", loc, "is empty: nobody could do a step that gets it", "name at least one"
+            )
+
+
+def _distant(config: Config) -> Iterator[Problem]:
+    """What is declared local, although its URL leads away from this machine. One that is a reference is not known yet."""
+    entries: list[tuple[Loc, Endpoint | McpServer]] = [
+        *((("models", "endpoints", name), endpoint) for name, endpoint in config.models.endpoints.items()),
+        *((("mcp_servers", name), server) for name, server in config.mcp_servers.items()),
+    ]
+    for loc, entry in entries:
+        url = config.lite_llm_url if loc[-1] == PROXY and loc[0] == "models" and config.lite_llm_url else entry.url
+        if entry.local and url and "${" not in url and not is_loopback(url):
+            message = f"{url} is another machine: brainstem mode would go on asking it"
+            yield Problem("config-not-local", (*loc, "local"), message, "leave `local` out, unless it needs no cloud")
+
+
+def _idle(config: Config) -> Iterator[Problem]:
+    used = {model.endpoint for model in config.models.catalog.values()}
+    for name, endpoint in config.models.endpoints.items():
+        if endpoint.role == "backup" and name not in used:
+            message = "no model of `models.catalog` is asked there, so degraded mode has nobody to ask"
+            yield Problem(
+                "config-idle-backup",
+                ("models", "endpoints", name),
+                message,
+                f"add a model with `endpoint: {name}`",
+                "key",
+            )
 
 
 def _shadowed(rules: Sequence[RouteRule]) -> Iterator[Problem]:

@@ -16,7 +16,7 @@ from runner.cli.shared import verb
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
-    from runner.api.doctor import Finding
+    from runner.api.findings import Finding
 
 EPILOG = """\b
 Examples:
@@ -24,8 +24,9 @@ Examples:
   runner doctor --within 3             do not wait long for servers
   runner doctor --json | jq -r '.checks[] | select(.verdict == "broken") | .fix'
 
-Looks at the program, the config, the state database, the workspace, commands, variables of secrets (never at their values), and
-opens a session with every MCP server. Changes nothing.
+Looks at the program, the config, the state database, the workspace, commands, variables of secrets (never at their values), asks
+every model endpoint whether it is there, takes the key and has the models of the config (no model is asked anything), and opens a
+session with every MCP server. Changes nothing.
 
 \b
 Exit codes: 0 all that is needed works (warnings are about what may never be), 1 something is broken.

@@ -18,6 +18,7 @@ from runner.core.compile.fans import check_fans
 from runner.core.compile.freeze import freeze
 from runner.core.compile.lint import check_credentials, check_finally, check_triggers, check_ways
 from runner.core.compile.references import read_references
+from runner.core.compile.routed import check_routes
 from runner.core.compile.sources import file_references
 from runner.core.compile.state import Compiling, collect
 from runner.core.graph import StepGraph
@@ -63,4 +64,8 @@ def compile_manifest(
     c = Compiling(manifest, data, sources or {}, origins or {}, facts or Facts(), callees or Callees())
     for run in PASSES:
         run(c)
-    return (None if c.failed else freeze(c, file=file, lines=lines or {})), c.problems
+    if c.failed:
+        return None, c.problems
+    graph = freeze(c, file=file, lines=lines or {})
+    check_routes(c, graph)
+    return graph, c.problems

@@ -40,7 +40,7 @@ def _way(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
         c.report("policy", Where((*loc, "run")), "the operator's policy denies local commands", key=True)
     elif verb in ("agent", "model") and not _candidate(c, loc, verb, route or {}):
         return
-    _route(c, (*loc, "route"), route)
+    _route(c, (*loc, "route"), route, models=verb != "agent")
 
 
 def _candidate(c: Compiling, loc: Loc, verb: str, route: Mapping[str, Json]) -> bool:
@@ -64,13 +64,16 @@ def _list(words: Json) -> list[str]:
     return [words] if isinstance(words, str) else list(words or ())
 
 
-def _route(c: Compiling, loc: Loc, route: Json) -> None:
+def _route(c: Compiling, loc: Loc, route: Json, *, models: bool = True) -> None:
+    """`models`: they are entries of config; an agent may be asked for any model that it knows itself."""
     if not isinstance(route, Mapping):
         return
-    if c.facts.models is not None:
-        _words(c, (*loc, "models"), route.get("models"), c.facts.models | c.facts.chains, "model")
+    if c.facts.models is not None and models:
+        words = _list(route.get("models"))
+        known = c.facts.models | c.facts.chains if len(words) == 1 else c.facts.models
+        _words(c, (*loc, "models"), route.get("models"), known, "model", c.facts.chains - known)
     if c.facts.executors is not None:
-        _words(c, (*loc, "executors"), route.get("executors"), c.facts.executors, "agent executor")
+        _words(c, (*loc, "executors"), route.get("executors"), c.facts.executors, "agent executor", frozenset())
 
 
 def _faults(c: Compiling, loc: Loc, faults: Json) -> None:
@@ -80,11 +83,14 @@ def _faults(c: Compiling, loc: Loc, faults: Json) -> None:
             _route(c, (*loc, mode, "route"), policy.get("route"))
 
 
-def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: str) -> None:
+def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: str, chains: Collection[str]) -> None:
     single = isinstance(words, str)
     for index, word in enumerate(_list(words)):
-        if word not in known and not has_template(word):
-            where = Where(loc if single else (*loc, index))
+        where = Where(loc if single else (*loc, index))
+        if word in chains:
+            message = f"`{word}` is a chain, which stands alone"
+            c.report("not-configured", where, message, f"`models: [{word}]`, or name its models")
+        elif word not in known and not has_template(word):
             c.report("not-configured", where, f"config defines no {noun} `{word}`", did_you_mean(word, known))
 
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from runner.core.graph import Json, StepGraph
+from runner.core.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,8 @@ class Facts:
     deny_tools: tuple[str, ...] = ()
     run_allowed: bool = True
     max_steps: int = 10_000
+    roster: Roster | None = None
+    """All that config says about who does `agent` and `model` steps; None = it is not asked."""
 
 
 @dataclass(frozen=True, slots=True)
