@@ -4,19 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core.circuits import Circuit
 from runner.core.events import Event, Recorded
 from runner.core.learning import Sample
-from runner.core.messages import Note, Outcome, StepTask
+from runner.core.messages import EMPTY, Note, Outcome, StepTask
 from runner.core.modes import ModeState
 
 # ---------------------------------------------------------------- store: values
 
 
-@dataclass(frozen=True, slots=True)
-class OwnerId:
+class OwnerId(NamedTuple):
     """A process that drives runs. `pid_start` (clock ticks since boot, field 22 of /proc/PID/stat; 0 when unknown) tells a pid from its reuse."""
 
     owner: str
@@ -25,8 +24,7 @@ class OwnerId:
     pid_start: int
 
 
-@dataclass(frozen=True, slots=True)
-class NewRun:
+class NewRun(NamedTuple):
     """The row of a run that is about to start. `task` names the work: digest of manifest name and inputs as given."""
 
     run: str
@@ -45,8 +43,7 @@ class NewRun:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NewManifest:
+class NewManifest(NamedTuple):
     """A compiled manifest, stored once by digest. `graph` is JSON, `source` the text as the user wrote it."""
 
     digest: str
@@ -55,8 +52,7 @@ class NewManifest:
     source: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unit:
+class Unit(NamedTuple):
     """What one turn of one tree decided: committed whole or not at all, before any of its consequences.
 
     `events` carry their run and seq. `blobs`: {digest: bytes} that `result.ref` names. `taken`: inbox rows that led to this turn."""
@@ -66,12 +62,11 @@ class Unit:
     events: Sequence[Recorded] = ()
     runs: Sequence[NewRun] = ()
     manifests: Sequence[NewManifest] = ()
-    blobs: Mapping[str, bytes] = field(default_factory=dict)
+    blobs: Mapping[str, bytes] = EMPTY
     taken: Sequence[int] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class RunRow:
+class RunRow(NamedTuple):
     """One line of `runs`, with what `status` shows. `state` is the recorded one; `interrupted` = running or suspended-in-flight
     with a dead owner is derived: see `owner_alive`."""
 
@@ -98,8 +93,7 @@ class RunRow:
     owner_alive: bool
 
 
-@dataclass(frozen=True, slots=True)
-class StepRow:
+class StepRow(NamedTuple):
     """Projection of a step (or item): never read by the kernel."""
 
     run: str
@@ -124,8 +118,7 @@ class StepRow:
     reused: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class AttemptRow:
+class AttemptRow(NamedTuple):
     """Projection of an attempt."""
 
     run: str
@@ -149,8 +142,7 @@ class AttemptRow:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reusable:
+class Reusable(NamedTuple):
     """A recorded success that another run may take over."""
 
     key: str
@@ -160,8 +152,7 @@ class Reusable:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class InboxRow:
+class InboxRow(NamedTuple):
     """A message from another terminal: kind `cancel|resolve|redo|approve|reject|raise`."""
 
     id: int
@@ -172,8 +163,7 @@ class InboxRow:
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class RunRecord:
+class RunRecord(NamedTuple):
     """All that a kernel is rebuilt from."""
 
     row: RunRow
@@ -280,16 +270,14 @@ class Store(Protocol):
 # ---------------------------------------------------------------- modes, circuits, money: shared by all processes on the database
 
 
-@dataclass(frozen=True, slots=True)
-class ModeRow:
+class ModeRow(NamedTuple):
     """A mode that was entered. `epoch` counts from 1; 0 = none was ever recorded."""
 
     epoch: int
     state: ModeState
 
 
-@dataclass(frozen=True, slots=True)
-class CircuitRow:
+class CircuitRow(NamedTuple):
     """A subject's circuit. `epoch` counts its changes; 0 = none was ever recorded."""
 
     epoch: int
@@ -323,8 +311,7 @@ class Health(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Scope:
+class Scope(NamedTuple):
     """What may have a cap: a root run (`run`, its id), a step of it (`step`, `RUN/STEP`), a day (`day`, `2026-11-22` in the
     config's time zone). `cap` in micro-USD; None = no cap, money is only counted. Settle with the scopes of the reservation: an
     attempt belongs to the day on which it started."""
@@ -334,8 +321,7 @@ class Scope:
     cap: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """The money of a scope, micro-USD. `held`: reserved by attempts in flight."""
 
     cap: int | None
@@ -343,8 +329,7 @@ class Standing:
     spent: int
 
 
-@dataclass(frozen=True, slots=True)
-class OverCap:
+class OverCap(NamedTuple):
     """A reservation that was refused. `waits`: there would be room if the reservations in flight came back."""
 
     scope: Scope
@@ -352,8 +337,7 @@ class OverCap:
     waits: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Spending:
+class Spending(NamedTuple):
     """A line of `runner cost`, micro-USD. `assumed`: the part of `cost` that nobody billed (an unknown price, a lost attempt)."""
 
     key: str

@@ -4,7 +4,6 @@ do nothing."""
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any
 
 from runner.core.fold import emit, fit
@@ -45,7 +44,7 @@ def on_outcome(k: RunState, node: str, attempt: int, o: Outcome, child: str = ""
         return
     error_class = o.error_class or "cancelled" if o.state == "cancelled" else o.error_class or "crash"
     if k.timed_out and not n.step.final and o.state == "cancelled":
-        error_class, o = "timeout", replace(o, message="the run's timeout is over")
+        error_class, o = "timeout", o._replace(message="the run's timeout is over")
     _record_failure(k, n, o, error_class, child)
     _judge(k, n, Failure(error_class, o.effect, o.retry_after_ms))
 
@@ -129,7 +128,7 @@ def _decide(k: RunState, n: Node, failure: Failure, *, started: bool = True) -> 
     )  # fmt: skip
     options = k.host.options(k, n, k.now)
     if n.holding == "call":
-        options = replace(options, candidates=())  # a sub-run has no chain
+        options = options._replace(candidates=())  # a sub-run has no chain
     return decide(failure, standing, options, k.mode, k.now)
 
 

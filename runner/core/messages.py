@@ -1,11 +1,14 @@
 """Values that cross the kernel's borders: tasks and outcomes (the wire), commands (what a driver must do), and what a host
-prepares. All of it is plain JSON data in dataclasses; times are integer milliseconds, money is integer micro-USD."""
+prepares. All of it is plain JSON data in named
+tuples: they are made for every step, and a frozen dataclass takes five times as long (`Hidden` and `NoCandidate`, which the router gives instead of a tuple,
+are none); times are integer milliseconds, money is integer
+micro-USD."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from dataclasses import dataclass
+from typing import Any, Final, Literal, NamedTuple, Protocol
 
 from runner.core.graph import Json
 from runner.core.item import Item as Item
@@ -18,12 +21,14 @@ Stored = Mapping[str, Any]
 """A step's result as events hold it: {"value": RESULT} inline, or {"ref": digest, "size": bytes}. RESULT is
 {"output": JSON, "text": str (only when it differs from the output's own text), "checks": [{kind, passed, message}]}."""
 
+EMPTY: Final[Mapping[str, Any]] = {}
+"""Where nothing is said. Shared, so nobody writes to it."""
+
 
 # ---------------------------------------------------------------- the wire
 
 
-@dataclass(frozen=True, slots=True)
-class StepTask:
+class StepTask(NamedTuple):
     """One attempt, complete: all that a worker needs. `key` names the attempt; `effect_key` goes to the executor as idempotency
     key (the same after an unknown outcome). `secrets`: where in `inputs` secrets belong, as {"path/to/leaf": [text | {"secret":
     NAME}, …]}; `inputs` itself shows only the names. `spec` is what the worker needs of the definition: {"returns", "checks",
@@ -38,8 +43,8 @@ class StepTask:
     """The chosen entry of the chain: an MCP server, a model, or `local`."""
     verb: Verb
     inputs: Mapping[str, Json]
-    spec: Mapping[str, Json] = field(default_factory=dict)
-    secrets: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    spec: Mapping[str, Json] = EMPTY
+    secrets: Mapping[str, Sequence[Json]] = EMPTY
     session: str | None = None
     feedback: str | None = None
     effects: Effects = "once"
@@ -49,8 +54,7 @@ class StepTask:
     v: int = 1
 
 
-@dataclass(frozen=True, slots=True)
-class Note:
+class Note(NamedTuple):
     """Something worth recording while an attempt runs: an agent's session, a child process (pid, start time)."""
 
     session: str | None = None
@@ -58,8 +62,7 @@ class Note:
     pid_start: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Outcome:
+class Outcome(NamedTuple):
     """How an attempt ended. `error_class` is one of `ERROR_CLASSES` unless succeeded. `effect`: may the world have changed
     although it failed? `products`: {path: digest} of what `save`/`changed` produced. `cost` None = unknown, never free."""
 
@@ -72,13 +75,13 @@ class Outcome:
     retry_after_ms: int | None = None
     cost: int | None = 0
     cost_source: str = ""
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = EMPTY
     executor: str = ""
     model: str = ""
     session: str | None = None
     checks: Sequence[Mapping[str, Json]] = ()
     feedback: str | None = None
-    products: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, str] = EMPTY
     denials: Sequence[str] = ()
     log: str = ""
     v: int = 1
@@ -87,31 +90,27 @@ class Outcome:
 # ---------------------------------------------------------------- commands: what the driver does once the turn is committed
 
 
-@dataclass(frozen=True, slots=True)
-class Start:
+class Start(NamedTuple):
     """Hand the attempt to the transport."""
 
     task: StepTask
 
 
-@dataclass(frozen=True, slots=True)
-class Cancel:
+class Cancel(NamedTuple):
     """Stop the attempt with this key."""
 
     run: str
     key: str
 
 
-@dataclass(frozen=True, slots=True)
-class Wake:
+class Wake(NamedTuple):
     """Feed `("timer",)` to `run` at `at` (Unix milliseconds), or soon after."""
 
     run: str
     at: int
 
 
-@dataclass(frozen=True, slots=True)
-class Spawn:
+class Spawn(NamedTuple):
     """Open (or go on with) the sub-run of a `call` step. Handled inside the tree."""
 
     run: str
@@ -119,11 +118,10 @@ class Spawn:
     inputs: Mapping[str, Json]
     node: str
     attempt: int
-    extra: Mapping[str, Json] = field(default_factory=dict)
+    extra: Mapping[str, Json] = EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Finish:
+class Finish(NamedTuple):
     """The run has ended its leg in `state`."""
 
     run: str
@@ -137,56 +135,49 @@ Command = Start | Cancel | Wake | Spawn | Finish
 # ---------------------------------------------------------------- what a host prepares, right before the intent
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     """`when` is false, or the mode's policy skips a label of this step."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Expand:
+class Expand(NamedTuple):
     """The step is a fan-out of these items. At most `max_parallel` run at once; None = no own bound."""
 
     items: tuple[Item, ...]
     max_parallel: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Broken:
+class Broken(NamedTuple):
     """The step cannot start: a template failed, a key clashed, something is not configured."""
 
     error_class: str
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Reuse:
+class Reuse(NamedTuple):
     """An earlier run's result stands in."""
 
     key: str
     producer: str
     result: Stored
-    products: Mapping[str, str] = field(default_factory=dict)
+    products: Mapping[str, str] = EMPTY
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Computed:
+class Computed(NamedTuple):
     """`set`: the result is here already."""
 
     result: Stored
 
 
-@dataclass(frozen=True, slots=True)
-class Delay:
+class Delay(NamedTuple):
     """`wait`: until this moment (Unix milliseconds)."""
 
     until: int
 
 
-@dataclass(frozen=True, slots=True)
-class Ask:
+class Ask(NamedTuple):
     """`approve`: what to show, and what happens at `until` (None = never). `gate`: a step that does something itself once it is
     approved, because the operator's policy asks for a person."""
 
@@ -197,19 +188,17 @@ class Ask:
     gate: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class CallRun:
+class CallRun(NamedTuple):
     """`call`: the sub-run's manifest and inputs. `spec` ({"returns", "checks"} when there are any): what a worker verifies once the
     sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`)."""
 
     callee: str
     inputs: Mapping[str, Json]
-    spec: Mapping[str, Json] = field(default_factory=dict)
-    extra: Mapping[str, Json] = field(default_factory=dict)
+    spec: Mapping[str, Json] = EMPTY
+    extra: Mapping[str, Json] = EMPTY
 
 
-@dataclass(frozen=True, slots=True)
-class Go:
+class Go(NamedTuple):
     """An attempt may start now: the kernel turns this into intent and task. `lane` is the slot that it takes besides the run's
     and the process's own (an MCP server, a model endpoint; "" = none). With a `claim` it starts when the workspace is its own."""
 
@@ -221,14 +210,13 @@ class Go:
     estimate: int = 0
     timeout_ms: int | None = None
     idle_ms: int | None = None
-    spec: Mapping[str, Json] = field(default_factory=dict)
-    secrets: Mapping[str, Sequence[Json]] = field(default_factory=dict)
+    spec: Mapping[str, Json] = EMPTY
+    secrets: Mapping[str, Sequence[Json]] = EMPTY
     reason: str = ""
     claim: Claim = ""
 
 
-@dataclass(frozen=True, slots=True)
-class NotNow:
+class NotNow(NamedTuple):
     """No free slot in `lane` (or its session is still opening): stays ready, asked again after a `slots` message. `also`: other
     lanes that would do."""
 
@@ -257,8 +245,7 @@ Prepared = Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | G
 # ---------------------------------------------------------------- what recovery needs to know, asked when an attempt has failed
 
 
-@dataclass(frozen=True, slots=True)
-class RetryPolicy:
+class RetryPolicy(NamedTuple):
     """`max` rounds more; delay·backoff^(n-1), at most `max_delay`, ± `jitter` share. Milliseconds."""
 
     max: int = 2
@@ -269,8 +256,7 @@ class RetryPolicy:
     errors: frozenset[str] = frozenset({"rate_limit", "unavailable", "timeout", "crash"})
 
 
-@dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(NamedTuple):
     """The fault policy of one step in one mode."""
 
     retry: RetryPolicy = RetryPolicy()
@@ -278,8 +264,7 @@ class Policy:
     exhausted: Exhausted = "fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """One entry of the chain of the node's current body. `shown`: the mode and its circuit let it be tried now.
     `larger_context` marks entries that may take a `context_overflow`."""
 
@@ -289,16 +274,14 @@ class Candidate:
     reason: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class FallbackOption:
+class FallbackOption(NamedTuple):
     """A fallback entry whose `when` holds (or which has none). `errors` None = every class that may pass, and `tool_error`."""
 
     level: int
     errors: frozenset[str] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Options:
+class Options(NamedTuple):
     """What is left for a node whose attempt failed, seen now."""
 
     policy: Policy = Policy()

@@ -6,8 +6,7 @@ Nothing here knows of nodes, events or queues; `judge` asks and carries out.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.core.messages import Candidate, EffectDoubt, FallbackOption, Options, Policy
 from runner.digest import digest_bytes
@@ -22,8 +21,7 @@ MAX_LOST = 5
 # ---------------------------------------------------------------- what each class allows
 
 
-@dataclass(frozen=True, slots=True)
-class ClassRule:
+class ClassRule(NamedTuple):
     """`again`: on the same entry by default (`policy`: when `retry.errors` names it). `next`: may it pass to the
     next entry of the chain. `circuit`: what the endpoint's circuit makes of it."""
 
@@ -61,8 +59,7 @@ def class_table() -> str:
 # ---------------------------------------------------------------- what is asked, and the answers
 
 
-@dataclass(frozen=True, slots=True)
-class Failure:
+class Failure(NamedTuple):
     """How the attempt ended. `lost`: the runner died, nobody knows. `effect`: may the world have changed all the
     same?"""
 
@@ -72,8 +69,7 @@ class Failure:
     lost: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """What the node has used up. `lost` and `attempts` count this one too; `rounds`, `repair` are those used before.
     `own_repair`: the author wrote `repair` on this way (consent to run a `once` step again). `seed` names the
     attempt."""
@@ -93,78 +89,67 @@ class Standing:
     seed: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class Again:
+class Again(NamedTuple):
     """The same entry once more; uses nothing up."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Unknown:
+class Unknown(NamedTuple):
     """Nobody may repeat it: a person decides (`failed: unknown` in `finally` and during a cancel)."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Cancelled:
+class Cancelled(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """The same entry, told what was wrong."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Next:
+class Next(NamedTuple):
     """The next untried entry of the chain, at once. `label` is the one that will be asked first."""
 
     label: str
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """Another round over the whole chain at `at` (Unix milliseconds)."""
 
     at: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fallback:
+class Fallback(NamedTuple):
     """The `level`-th fallback entry."""
 
     level: int
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Suspend:
+class Suspend(NamedTuple):
     reason: Literal["mode", "quota", "exhausted"]
     detail: str
     until: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Skip:
+class Skip(NamedTuple):
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class Fail:
+class Fail(NamedTuple):
     reason: str
 
 
 Decision = Again | Unknown | Cancelled | Repair | Next | Retry | Fallback | Suspend | Skip | Fail
 
 
-@dataclass(frozen=True, slots=True)
-class Case:
+class Case(NamedTuple):
     """All that a row may look at."""
 
     failure: Failure

@@ -86,7 +86,7 @@ class Attempts:
             outcome = await self._outcome(task, note, log)
         finally:
             written = log.close()
-        return replace(outcome, log=written)
+        return outcome._replace(log=written)
 
     async def _outcome(self, task: StepTask, note: Callable[[Note], None], log: AttemptLog) -> Outcome:
         try:
@@ -209,7 +209,7 @@ class Attempts:
         products = await self._sites.products(site) | await self._saved(task, context, result)
         products = {self._redactor.text(path): digest for path, digest in products.items()}
         kept = self._keep(result)
-        return replace(self._base(answer), state="succeeded", result=kept, checks=tuple(checks), products=products)
+        return self._base(answer)._replace(state="succeeded", result=kept, checks=tuple(checks), products=products)
 
     async def _bring_back(self, site: Site, result: dict[str, Json], checks: list[Verdict]) -> None:
         try:
@@ -329,8 +329,7 @@ class Attempts:
         checks: list[Verdict] | None = None,
     ) -> Outcome:
         told = self._redactor.text(message.encode("utf-8", "replace").decode())
-        return replace(
-            self._base(answer),
+        return self._base(answer)._replace(
             state="failed",
             result=None if result is None else self._keep(result),
             error_class=error_class,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.clock import Millis
 from runner.core.events import Event, Recorded
@@ -15,8 +15,7 @@ from runner.store.cells import Live
 from runner.store.owners import is_alive
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(NamedTuple):
     """Who holds a root; `holder` None = nobody."""
 
     epoch: int
@@ -32,8 +31,7 @@ class Lease:
         return self.holder is not None and self.holder.owner != owner.owner and self.is_held(now)
 
 
-@dataclass(frozen=True, slots=True)
-class Rival:
+class Rival(NamedTuple):
     """An earlier run of the same task. `unknown`: (run, node) of a step in its tree whose outcome nobody knows."""
 
     run: str
@@ -77,8 +75,7 @@ def busy(root: str, holder: OwnerId) -> StoreBusy:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Past:
+class Past(NamedTuple):
     """A tree that may be forgotten, perhaps: its root's state, whether that is the newest run of its task (superseded ones do not
     count), its lease, a step whose outcome nobody knows, and the names of the manifests in it."""
 

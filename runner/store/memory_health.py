@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Literal
 
 from runner.core.circuits import Circuit
@@ -159,7 +159,7 @@ _KEYS: Mapping[str, Callable[[RunRow, AttemptRow], str]] = {
 def _add(sums: dict[str, Spending], key: str, cost: int, source: str) -> None:
     line = sums.get(key, Spending(key, 0, 0, 0))
     assumed = line.assumed + (cost if source == "assumed" else 0)
-    sums[key] = replace(line, cost=line.cost + cost, assumed=assumed, attempts=line.attempts + 1)
+    sums[key] = line._replace(cost=line.cost + cost, assumed=assumed, attempts=line.attempts + 1)
 
 
 def _attempts(store: MemoryStore) -> Iterator[tuple[RunRow, AttemptRow]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from runner.clock import Millis
@@ -73,7 +72,7 @@ def in_order(rows: Iterable[StepRow]) -> list[StepRow]:
         step, index = place(row.node)
         if index >= 0 and row.cost:
             costs[step] = costs.get(step, 0) + row.cost
-    return [replace(row, cost=row.cost + costs[row.node]) if row.node in costs else row for row in ordered]
+    return [row._replace(cost=row.cost + costs[row.node]) if row.node in costs else row for row in ordered]
 
 
 def place(node: str) -> tuple[str, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -295,9 +294,9 @@ async def test_a_process_that_holds_nothing_is_forgotten_after_a_day(disk: Sqlit
         return {owner for (owner,) in disk._readers.get().execute("select owner from owners")}
 
     await ran(disk, "r1")
-    await disk.acquire("r1", replace(DEAD, owner="held"))
-    await disk.heartbeat(replace(DEAD, owner="idle"))
+    await disk.acquire("r1", DEAD._replace(owner="held"))
+    await disk.heartbeat(DEAD._replace(owner="idle"))
     clock.advance(25 * 3_600_000)
-    await disk.heartbeat(replace(DEAD, owner="fresh"))
+    await disk.heartbeat(DEAD._replace(owner="fresh"))
     await disk.sweep()
     assert owners() == {"held", "fresh"}

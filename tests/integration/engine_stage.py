@@ -6,7 +6,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -131,7 +130,7 @@ class Script:
         kept, blob = stored(outcome.result["value"])
         if blob is not None and self.blobs is not None:
             self.blobs(kept["ref"], blob)
-        return replace(outcome, result=kept)
+        return outcome._replace(result=kept)
 
     def keys(self) -> list[str]:
         return [task.key for task in self.started]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -80,7 +79,7 @@ def test_following_ends_when_nobody_drives_the_run_any_more(released: bool, monk
         if released:
             stage.store.release("r", stage.epoch)
         else:  # its process ends: the record does not change
-            stage.store._owners[ME.owner] = (replace(ME, pid_start=ME.pid_start + 1), 0)
+            stage.store._owners[ME.owner] = (ME._replace(pid_start=ME.pid_start + 1), 0)
 
     stage.acts = [lambda: None, gone]
     assert len(list(follow_events(stage.store, "r", stage.pause))) == 1
