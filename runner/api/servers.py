@@ -12,7 +12,10 @@ from pathlib import Path
 from runner.api.settings import Settings
 from runner.digest import digest
 from runner.errors import InvalidInput
+from runner.executors.agent_spec import AgentSpec
 from runner.executors.mcp_spec import ServerSpec
+from runner.manifest.config import Config
+from runner.manifest.config_complete import agent_executors
 from runner.manifest.config_servers import PRESETS, McpServer
 from runner.manifest.references import resolve, resolve_secret
 
@@ -31,6 +34,20 @@ def server_specs(settings: Settings, env: Mapping[str, str]) -> dict[str, Server
         name: _resolved(_spec(name, server, settings.workspace), server, env)
         for name, server in settings.config.mcp_servers.items()
     }
+
+
+def agent_specs(config: Config) -> dict[str, AgentSpec]:
+    """The servers that take `agent` steps, and how each is asked."""
+    return {name: _agent(name, config.mcp_servers[name]) for name in sorted(agent_executors(config))}
+
+
+def _agent(name: str, server: McpServer) -> AgentSpec:
+    free, mapping = server.tier in ("free", "local"), server.agent
+    if mapping is None:
+        return AgentSpec(name, free=free)
+    paths = {} if mapping.result is None else mapping.result.model_dump(exclude_none=True)
+    rules = tuple((rule.match, str(rule.class_)) for rule in mapping.errors)
+    return AgentSpec(name, mapping.tool, mapping.args, paths, rules, free)
 
 
 def _spec(name: str, server: McpServer, workspace: Path) -> ServerSpec:

@@ -89,7 +89,7 @@ class _Run:
             line = command_line(self._options, task)
             child = Child(line, environment(os.environ), task.cwd, task.prompt, task.timeout_s)
         except (OSError, ValueError) as error:
-            return Answer(problem=Problem("unavailable", f"cannot start {command}: {error}"))
+            return Answer(problem=Problem("unavailable", f"cannot start {command}: {error}", begun=False))
         self._call.on_cancel(child.stop)
         try:
             for said in child.lines():

@@ -110,7 +110,8 @@ def _problem(result: Json, seen: Seen, text: str, tail: str) -> Problem:
     status = status if isinstance(status, int) else None
     kind = "quota" if seen.resets_at is not None else _kind(result, status, seen.failure, said)
     unknown = _UNKNOWN_SESSION.search(said) is not None
-    return Problem(kind, said, http_status=status, resets_at=seen.resets_at, session_unknown=unknown)
+    begun = None if seen.turns or seen.tool_calls else False
+    return Problem(kind, said, status, seen.resets_at, session_unknown=unknown, begun=begun)
 
 
 def _kind(result: Json, status: int | None, failure: str, said: str) -> str:
@@ -145,11 +146,11 @@ def unanswered(command: str, code: int, tail: str) -> Problem:
     last = f"; its last output:\n{tail}" if tail else ""
     if code == CANNOT_RUN:
         hint = "install it with `npm install -g @anthropic-ai/claude-code`, or name it with --command"
-        return Problem("unavailable", f"cannot run {command}: {hint}{last}")
+        return Problem("unavailable", f"cannot run {command}: {hint}{last}", begun=False)
     if code > 128:
         return Problem("crash", f"{command} was ended by signal {code - 128}{last}")
     if _NOT_OURS.search(tail):
-        return Problem("invalid", f"{command} does not take these arguments{last}")
+        return Problem("invalid", f"{command} does not take these arguments{last}", begun=False)
     return Problem("crash", f"{command} ended with status {code} and no result{last}")
 
 

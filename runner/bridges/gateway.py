@@ -16,7 +16,7 @@ import time
 import uuid
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -97,6 +97,8 @@ class Exchange:
         self.session = task.session or f"ares-{task.idempotency_key or uuid.uuid4()}"
         self.text = ""
         self.usage: dict[str, int] = {}
+        self._begun: bool | None = False
+        """False until the task was sent, and again when it was refused; then nobody knows."""
 
     def answer(self) -> Answer:
         """Do the task."""
@@ -140,7 +142,7 @@ class Exchange:
             session_id=self.session,
             turns=1 if problem is None else 0,
             usage=self.usage,
-            problem=problem,
+            problem=None if problem is None else replace(problem, begun=self._begun),
         )
 
     def _broken(self, error: Exception) -> Problem:
@@ -193,8 +195,11 @@ class Exchange:
     def _chat(self) -> None:
         try:
             reply = self._request("POST", "/v1/chat/completions", self._body(), SILENCE_S)
+            if 300 <= reply.status < 500 and reply.status != 408:
+                self._begun = False
             self._refuse_redirect(reply)
             if _is_html(reply):
+                self._begun = False
                 raise Failed(
                     Problem("unavailable", f"{self._gateway.url} shows a loading page: it is starting", reply.status)
                 )
@@ -284,6 +289,8 @@ class Exchange:
             headers["x-openclaw-model"] = self._task.model
         if body is not None and self._task.idempotency_key:
             headers["idempotency-key"] = self._task.idempotency_key
+        if body is not None:
+            self._begun = None
         connection.request(method, parts.path.rstrip("/") + path, None if body is None else json.dumps(body), headers)
         return connection.getresponse()
 

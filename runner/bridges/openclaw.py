@@ -72,7 +72,7 @@ def _exec(options: Options, task: Task, call: Call) -> Answer:
     try:
         child = Child(command_line(options, task), os.environ, task.cwd, worded(task), task.timeout_s)
     except (OSError, ValueError) as error:
-        return Answer(problem=Problem("unavailable", f"cannot start {options.command}: {error}"))
+        return Answer(problem=Problem("unavailable", f"cannot start {options.command}: {error}", begun=False))
     call.on_cancel(child.stop)
     call.progress("started")
     try:
@@ -118,9 +118,9 @@ def _unanswered(command: str, code: int, tail: str) -> Problem:
     last = f"; its last output:\n{tail}" if tail else ""
     if code == CANNOT_RUN:
         hint = "install it with `npm install -g openclaw` (Node 24.16 or later), or name it with --command"
-        return Problem("unavailable", f"cannot run {command}: {hint}{last}")
+        return Problem("unavailable", f"cannot run {command}: {hint}{last}", begun=False)
     if "requires Node" in tail:
-        return Problem("unavailable", f"{command} does not run with this Node{last}")
+        return Problem("unavailable", f"{command} does not run with this Node{last}", begun=False)
     return Problem("crash", f"{command} ended with status {code} and no result{last}")
 
 

@@ -61,7 +61,8 @@ class Task:
 @dataclass(frozen=True, slots=True)
 class Problem:
     """`kind` is one of KINDS. `resets_at`: Unix seconds at which a limit ends. `session_unknown`: the agent does not have
-    the conversation that it was to go on in; a new one may do."""
+    the conversation that it was to go on in; a new one may do. `begun` False = the agent has done nothing of the task, and it cost
+    nothing; None = nobody knows."""
 
     kind: str
     message: str
@@ -69,6 +70,7 @@ class Problem:
     resets_at: int | None = None
     retry_after_s: float | None = None
     session_unknown: bool = False
+    begun: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +137,7 @@ GIVES: Mapping[str, Json] = {
             "resets_at": {"type": ["integer", "null"], "description": "Unix seconds at which the limit ends"},
             "retry_after_s": _NUMBER,
             "session_unknown": {"type": "boolean"},
+            "begun": {"type": ["boolean", "null"], "description": "false = nothing of the task was done, at no cost"},
         },
         "required": ["kind", "message"],
     },
@@ -192,23 +195,29 @@ def _tool_names(value: Any) -> bool:
 
 def judged(answer: Answer, task: Task, now: datetime) -> Answer:
     """`answer` as it may be told: `ok` only when nothing speaks against it."""
+    problem = against(answer, now)
+    if problem is None and task.output_schema is not None:
+        return _structured(answer, task.output_schema)
+    if problem is None and not answer.text.strip():
+        problem = Problem("bad_output", "it gave no answer")
+    return replace(answer, problem=problem)
+
+
+def against(answer: Answer, now: datetime) -> Problem | None:
+    """What speaks against an answer, whatever it is about; a failure that names a usage limit is `quota`."""
     problem = answer.problem
     if problem is not None:
         if problem.kind in ("rate_limit", "quota", "tool_error", "unavailable") and speaks_of_limit(problem.message):
-            problem = replace(problem, kind="quota", resets_at=problem.resets_at or resets_at(problem.message, now))
-        return replace(answer, problem=problem)
+            return replace(problem, kind="quota", resets_at=problem.resets_at or resets_at(problem.message, now))
+        return problem
     if is_notice(answer.text):
-        problem = Problem("quota", answer.text, resets_at=resets_at(answer.text, now))
-    elif answer.denials:
+        return Problem("quota", answer.text, resets_at=resets_at(answer.text, now))
+    if answer.denials:
         tools = ", ".join(dict.fromkeys(str(denial.get("tool", "a tool")) for denial in answer.denials))
-        problem = Problem("denied", f"it was not allowed to use {tools}")
-    elif answer.turns == 0:
-        problem = Problem("bad_output", "it says that it is done, but it took no turn")
-    elif task.output_schema is not None:
-        return _structured(answer, task.output_schema)
-    elif not answer.text.strip():
-        problem = Problem("bad_output", "it gave no answer")
-    return replace(answer, problem=problem)
+        return Problem("denied", f"it was not allowed to use {tools}")
+    if answer.turns == 0:
+        return Problem("bad_output", "it says that it is done, but it took no turn")
+    return None
 
 
 def _structured(answer: Answer, schema: Json) -> Answer:
@@ -279,7 +288,7 @@ class Memo:
         with self._changed:
             self._changed.wait_for(lambda: call.cancelled or key not in self._running)
             if call.cancelled:
-                return Answer(problem=Problem("cancelled", "the call was cancelled"))
+                return Answer(problem=Problem("cancelled", "the call was cancelled", begun=False))
             if key in self._done:
                 return self._done[key]
             self._running.add(key)
@@ -314,7 +323,7 @@ def agent_server(name: str, agent: str, honoured: tuple[str, ...], run: Run) -> 
         try:
             task = read_task(given, honoured, call.key)
         except Refused as refused:
-            return result(Answer(problem=Problem("invalid", str(refused))))
+            return result(Answer(problem=Problem("invalid", str(refused), begun=False)))
         key = _digest([task.idempotency_key, given]) if task.idempotency_key else None
         return result(memo.once(key, lambda: judged(run(task, call), task, datetime.now().astimezone()), call))
 
@@ -336,6 +345,7 @@ def result(answer: Answer) -> Json:
             "resets_at": problem.resets_at,
             "retry_after_s": problem.retry_after_s,
             "session_unknown": problem.session_unknown,
+            "begun": problem.begun,
         }
     structured = _encodable(
         {

@@ -158,6 +158,8 @@ class Attempts:
             log=log,
             note=note,
             progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
+            returns=spec.get("returns"),
+            max_micro_usd=task.max_micro_usd,
         )
 
     def _run_dir(self, run: str) -> str:

@@ -16,9 +16,11 @@ from runner.executors.mcp_results import OUTPUT_BYTES, failed, shown
 from runner.executors.mcp_spec import ServerSpec
 from runner.ports import CallResult, LogSink, Request, ToolInfo
 
-__all__ = ["McpServers", "OnProcess", "OnTools", "ProcessId", "ServerSpec", "end_orphan", "prefetch"]
+__all__ = ["Fill", "McpServers", "OnProcess", "OnTools", "ProcessId", "ServerSpec", "end_orphan", "prefetch"]
 
 
+Fill = Callable[[ToolInfo], Mapping[str, Any] | str]
+"""What a server says of a tool -> the arguments of a call of it, or why there is none."""
 PROGRESS_CHARS = 200
 """Of a message of progress, as who watches sees it."""
 
@@ -73,11 +75,19 @@ class McpServers:
 
     async def call(self, request: Request) -> CallResult:
         """`request.inputs` = {"tool": name, "with": {argument: value}}. What the server did wrong is in the result."""
+        inputs = request.inputs
+        return await self.ask(request, str(inputs["tool"]), lambda tool: inputs.get("with") or {})
+
+    async def ask(
+        self, request: Request, tool: str, fill: Fill, heard: Callable[[str], None] = lambda message: None
+    ) -> CallResult:
+        """As `call`, for who can tell the arguments of `tool` only once the server has said what it takes. `heard` gets the messages
+        of progress as they are."""
         slot = self._slots.get(request.label)
         if slot is None:
             return failed("invalid", f"needs the MCP server `{request.label}`, which is not configured")
         with slot.used(request.log):
-            result = await _Attempt(slot, request).bounded()
+            result = await _Attempt(slot, request, tool, fill, heard).bounded()
         return replace(result, message=slot.masked(result.message)) if result.message else result
 
     async def close(self) -> None:
@@ -88,8 +98,9 @@ class McpServers:
 class _Attempt:
     """One call within its deadlines."""
 
-    def __init__(self, slot: Slot, request: Request) -> None:
+    def __init__(self, slot: Slot, request: Request, tool: str, fill: Fill, heard: Callable[[str], None]) -> None:
         self._slot, self._request = slot, request
+        self._tool, self._fill, self._heard = tool, fill, heard
         self._log: LogSink | None = request.log
         self._idle: asyncio.Timeout | None = None
         self._stage = "opening"
@@ -114,7 +125,7 @@ class _Attempt:
             return failed(
                 "timeout", f"{name}: no place among its {self._slot.spec.max_in_flight} calls in flight {after}"
             )
-        return failed("timeout", f"{name}: no answer to {self._request.inputs['tool']} {after}", maybe=True)
+        return failed("timeout", f"{name}: no answer to {self._tool} {after}", maybe=True)
 
     async def _run(self) -> CallResult:
         self._stage = "waiting"
@@ -124,14 +135,15 @@ class _Attempt:
                 session = await self._slot.open()
                 if isinstance(session, CannotOpen):
                     return session.result(self._slot.spec.name)
-                tool, arguments = self._request.inputs["tool"], self._request.inputs.get("with") or {}
-                problem = session.problem(tool, arguments)
-                if problem:
+                info = session.tools.get(self._tool)
+                arguments = self._fill(info) if info is not None else {}
+                problem = arguments if isinstance(arguments, str) else session.problem(self._tool, arguments)
+                if problem or isinstance(arguments, str):
                     return failed("invalid", problem)
                 self._stage = "calling"
                 self._alive()
                 try:
-                    return await session.call(tool, arguments, self._request.idempotency_key, self._progress)
+                    return await session.call(self._tool, arguments, self._request.idempotency_key, self._progress)
                 except ServerGone:
                     continue
         return failed("unavailable", f"{self._slot.spec.name}: its session ended before it took the call, twice")
@@ -145,6 +157,8 @@ class _Attempt:
         if self._idle is None:
             return
         self._alive()
+        if message:
+            self._heard(message)
         share = f"{progress:g}/{total:g}" if total is not None else f"{progress:g}"
         if self._log is not None:
             self._log.write("progress", f"{share} {message}\n" if message else f"{share}\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, NamedTuple, Self
 
@@ -89,9 +90,17 @@ class AgentError(Frozen):
     """The class."""
 
 
+AGENT_TEMPLATE = re.compile(r"\{\{\s*(\w+)\s*\}\}")
+"""What may stand in the arguments of a mapping: a name and nothing else."""
+AGENT_NAMES = ("prompt", "cwd", "model", "session")
+
+
 def _uses_prompt(value: dict[str, Any]) -> dict[str, Any]:
-    if "prompt" not in str(value) or "{{" not in str(value):
+    names = AGENT_TEMPLATE.findall(str(value))
+    if "prompt" not in names:
         raise mistake("config-agent", 'no argument holds the prompt, such as {question: "{{ prompt }}"}')
+    if unknown := [name for name in names if name not in AGENT_NAMES]:
+        raise mistake("config-agent", f"there is no `{unknown[0]}` here: there are {', '.join(AGENT_NAMES)}")
     return value
 
 

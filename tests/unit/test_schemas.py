@@ -33,6 +33,7 @@ BEYOND_A_SCHEMA = {
     "bad/input-pattern": "`format: regex` is an annotation",
     "bad/input-twice": "compares keys",
     "bad/schedule-range": "a rule about numbers inside text",
+    "bad-config/agent-unknown-name": "looks for text anywhere inside",
     "bad-config/agent-without-prompt": "looks for text anywhere inside",
     "bad-config/empty-chain": "one list for all chains, and an empty one may stand elsewhere",
     "bad-config/empty-rule-chain": "as above",
