@@ -228,4 +228,8 @@ def _executor(one: Executor) -> Finding:
         verdict: Verdict = "warning" if one.unset else "broken"
         return Finding("servers", one.name, verdict, one.detail, one.fix)
     count = "one tool" if one.tools == 1 else f"{one.tools} tools"
-    return Finding("servers", one.name, "ok", f"{one.kind}, {count}, open in {(one.took_ms or 0) / 1000:.1f}s")
+    known = [one.kind, one.version, "logged in" if one.logged_in else "", count]
+    about = f"{', '.join(filter(None, known))}, open in {(one.took_ms or 0) / 1000:.1f}s"
+    if one.detail:  # an agent that could not tell everything
+        return Finding("servers", one.name, "warning", f"{about}; {one.detail}", one.fix)
+    return Finding("servers", one.name, "ok", about)

@@ -12,6 +12,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from runner.api.agents_here import standing
 from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
 from runner.api.servers import server_specs
@@ -61,7 +62,10 @@ class Executor:
     tools: int | None = None
     took_ms: int | None = None
     unset: bool = False
-    """Broken only for want of something that this machine was never given: a variable, or an agent's program."""
+    """Broken only for want of something that this machine was never given: a variable, an agent's program, its login, its gateway."""
+    version: str = ""
+    logged_in: bool | None = None
+    """Of an agent; None = it was not asked, or could not tell."""
 
     def to_json(self) -> dict[str, Any]:
         """As `executors --json` tells it."""
@@ -79,6 +83,8 @@ class Executor:
             "fix": self.fix or None,
             "tools": self.tools,
             "took_ms": self.took_ms,
+            "version": self.version or None,
+            "logged_in": self.logged_in,
         }
 
 
@@ -101,10 +107,25 @@ async def probe(settings: Settings, env: Mapping[str, str], *, deadline_s: float
             return one
         spec = specs[one.name]
         async with places:
-            found = await _asked(one, replace(spec, connect_timeout_s=min(spec.connect_timeout_s, deadline_s)))
-            return replace(found, detail=hide(found.detail))
+            if one.kind.startswith("preset:"):
+                one = _standing(one, await standing(spec, deadline_s))
+            if one.ready != "broken":
+                one = await _asked(one, replace(spec, connect_timeout_s=min(spec.connect_timeout_s, deadline_s)))
+            return replace(one, detail=hide(one.detail))
 
     return tuple(await asyncio.gather(*map(asked, executors(settings, env))))
+
+
+def _standing(one: Executor, told: Mapping[str, Any]) -> Executor:
+    """`one`, with what its bridge told of its agent."""
+    found = replace(
+        one,
+        version=told.get("version") or "",
+        logged_in=told.get("logged_in"),
+        detail=told.get("detail") or "",
+        fix=told.get("fix") or "",
+    )
+    return found if told["fine"] else replace(found, ready="broken", unset=True)
 
 
 async def _asked(one: Executor, spec: ServerSpec) -> Executor:

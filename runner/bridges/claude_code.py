@@ -1,8 +1,8 @@
 """The bundled MCP server `claude-code`: the tool `run_task`, done by the `claude` command.
 
 Stand-alone: `python -P -m runner.bridges.claude_code [--command PATH] [--model M] [--permission-mode M] [--setting-sources S]
-[--max-usd N]`. One process of `claude -p` a task, its prompt on stdin, its events as progress. Not here: the contract (`task`), what
-its result line means (`claude_result`), the end of its processes (`child`).
+[--max-usd N] [--check]`. One process of `claude -p` a task, its prompt on stdin, its events as progress. Not here: the contract
+(`task`), what its result line means (`claude_result`), the end of its processes (`child`).
 
 Measured with 2.1.330: 0.4 s to the first request; `--resume` works from any folder; a session that is killed can be resumed."""
 
@@ -13,9 +13,10 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from runner.bridges.check import LOGIN_S, Check, ask, installed, parsed
 from runner.bridges.child import Child
 from runner.bridges.claude_result import Seen, answered, headline, unanswered
 from runner.bridges.stdio import Call, Json, serve_stdio
@@ -41,6 +42,7 @@ QUIET: Mapping[str, str] = {
 """What the environment holds unless the operator set it otherwise."""
 NESTED = ("CLAUDECODE", "CLAUDE_CODE_ENTRYPOINT", "CLAUDE_CODE_SSE_PORT", "CLAUDE_CODE_SESSION_ID")
 """What a `claude` leaves in the environment of its commands: should we be one, ours must not think that it is a part of it."""
+INSTALL = "npm install -g @anthropic-ai/claude-code"
 MODES = ("acceptEdits", "auto", "bypassPermissions", "dontAsk", "manual", "plan")
 
 
@@ -53,6 +55,7 @@ class Options:
     permission_mode: str | None = None
     setting_sources: str | None = None
     max_usd: float | None = None
+    check: bool = False
 
 
 def command_line(options: Options, task: Task) -> list[str]:
@@ -132,11 +135,28 @@ def parse(argv: list[str]) -> Options:
     parser.add_argument("--permission-mode", choices=MODES, help="its own default denies edits and commands")
     parser.add_argument("--setting-sources", help="user,project,local: which settings files it reads")
     parser.add_argument("--max-usd", type=float, help="most that one task may cost")
+    parser.add_argument("--check", action="store_true", help="say how it stands, in a line of JSON, and end")
     return Options(**vars(parser.parse_args(argv)))
+
+
+def check(options: Options, env: Mapping[str, str]) -> Check:
+    """Is it installed, and has it a login? Asks no API."""
+    found = installed(options.command, env, INSTALL)
+    if not found.installed:
+        return found
+    status = parsed(ask([options.command, "auth", "status"], env, LOGIN_S))
+    known = status.get("loggedIn") if isinstance(status, dict) else None
+    if known is False:
+        fix = f"run `{options.command}` and type /login, or export ANTHROPIC_API_KEY=…"
+        return replace(found, logged_in=False, detail="it is not logged in", fix=fix)
+    return replace(found, logged_in=True if known else None)
 
 
 def main(argv: list[str]) -> int:
     options = parse(argv)
+    if options.check:
+        print(check(options, environment(os.environ)).line())
+        return 0
     serve_stdio(
         agent_server("claude-code", "Claude Code", HONOURED, lambda task, call: _Run(options, task, call).answer())
     )

@@ -124,6 +124,15 @@ class Exchange:
                 timer.cancel()
         return self._answer(None)
 
+    def get(self, path: str) -> tuple[int, Any]:
+        """(status, body) of a page of the gateway; "" for one that is HTML. Raises Failed, OSError, HTTPException."""
+        try:
+            reply = self._request("GET", path, None, CONNECT_S)
+            self._refuse_redirect(reply)
+            return reply.status, "" if _is_html(reply) else _json(reply.read(BODY_BYTES))
+        finally:
+            self._hang_up()
+
     def stop(self) -> None:
         """Close the connection: the gateway then ends the run."""
         self._stopped.set()
@@ -158,7 +167,7 @@ class Exchange:
     def _wake(self, path: str) -> None:
         """Until the probe says that the gateway is up. Asking is what starts it."""
         until = time.monotonic() + self._gateway.start_s
-        while (state := self._probed(path)) != "running":
+        while (state := self.probed(path)) != "running":
             if time.monotonic() > until:
                 raise Failed(
                     Problem(
@@ -169,8 +178,8 @@ class Exchange:
             if self._stopped.wait(self._gateway.probe_every_s):
                 raise Failed(Problem("timeout", "it was still starting"))
 
-    def _probed(self, path: str) -> str:
-        """`running`, or what there is instead."""
+    def probed(self, path: str) -> str:
+        """`running`, or what there is instead. Raises Failed when it will never be."""
         try:
             reply = self._request("GET", path, None, CONNECT_S)
             if _is_html(reply):

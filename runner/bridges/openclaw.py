@@ -1,7 +1,7 @@
 """The bundled MCP server `openclaw`: the tool `run_task`, done by OpenClaw; with `--moltworker` by one behind a Cloudflare Worker.
 
-Stand-alone: `python -P -m runner.bridges.openclaw [--url URL [--moltworker]] [--agent NAME] [--command PATH] [--config PATH]`.
-With a URL it asks that gateway (`gateway`); without one it starts `openclaw agent exec` for each task, the prompt on stdin.
+Stand-alone: `python -P -m runner.bridges.openclaw [--url URL [--moltworker]] [--agent NAME] [--command PATH] [--config PATH]
+[--check]`. With a URL it asks that gateway (`gateway`); without one it starts `openclaw agent exec` for each task, the prompt on stdin.
 Secrets come from the environment: OPENCLAW_GATEWAY_TOKEN, and OPENCLAW_GATEWAY_HEADERS (a JSON object of more headers); so may the
 URL (OPENCLAW_GATEWAY_URL) and --start-s (OPENCLAW_GATEWAY_START_S).
 
@@ -15,12 +15,14 @@ import json
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from runner.bridges.check import LOGIN_S, Check, ask, installed, parsed
 from runner.bridges.child import CANNOT_RUN, Child
 from runner.bridges.gateway import Exchange, Gateway, kind_of, worded
+from runner.bridges.gateway_check import looked_at
 from runner.bridges.stdio import Call, Json, serve_stdio
 from runner.bridges.task import Answer, Problem, Run, Task, agent_server
 
@@ -30,6 +32,7 @@ TOKEN, HEADERS = "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_HEADERS"
 URL, START_S = "OPENCLAW_GATEWAY_URL", "OPENCLAW_GATEWAY_START_S"
 PROBE = "/api/status"
 """Of Moltworker; public, and asking it starts the gateway."""
+INSTALL = "npm install -g openclaw (Node 24.16 or later)"
 OWN_DEADLINE_S = 86_400
 """`agent exec` has one of 10 minutes unless it is told; ours is the one that counts."""
 
@@ -41,6 +44,7 @@ class Options:
     gateway: Gateway | None
     command: str
     config: str | None
+    check: bool = False
 
 
 def run(options: Options, task: Task, call: Call) -> Answer:
@@ -157,11 +161,12 @@ def parse(argv: list[str], env: Mapping[str, str]) -> Options:
     parser.add_argument("--probe-every-s", type=float, default=2.0)
     parser.add_argument("--command", default="openclaw", help="the openclaw program")
     parser.add_argument("--config", help="configuration of `agent exec`")
+    parser.add_argument("--check", action="store_true", help="say how it stands, in a line of JSON, and end")
     given = parser.parse_args(argv)
     if given.url is None:
         if given.moltworker:
             parser.error("--moltworker needs --url")
-        return Options(None, given.command, given.config)
+        return Options(None, given.command, given.config, given.check)
     parts = urlsplit(given.url)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
         parser.error("--url must be http(s)://host[:port][/path]; the token belongs into the environment")
@@ -180,11 +185,30 @@ def parse(argv: list[str], env: Mapping[str, str]) -> Options:
         given.probe_every_s,
         given.start_s,
     )
-    return Options(gateway, given.command, given.config)
+    return Options(gateway, given.command, given.config, given.check)
+
+
+def check(options: Options, env: Mapping[str, str]) -> Check:
+    """Is the gateway up, and does it take our token? Or: is the program installed, and has it a login for the model that it would use?
+    No task is begun, but a sleeping Moltworker is woken."""
+    if options.gateway is not None:
+        return looked_at(options.gateway)
+    found = installed(options.command, env, INSTALL)
+    if not found.installed:
+        return found
+    status = parsed(ask([options.command, "models", "status", "--json"], env, LOGIN_S))
+    missing = _dict(_dict(status).get("auth")).get("missingProvidersInUse")
+    if isinstance(missing, list) and missing:
+        fix = f"run `{options.command} configure`, or put the key of {missing[0]} into the env of its entry"
+        return replace(found, logged_in=False, detail=f"it has no login for {', '.join(map(str, missing))}", fix=fix)
+    return replace(found, logged_in=True if isinstance(missing, list) else None)
 
 
 def main(argv: list[str]) -> int:
     options = parse(argv, os.environ)
+    if options.check:
+        print(check(options, os.environ).line())
+        return 0
     honoured = BY_EXEC if options.gateway is None else BY_GATEWAY
     does: Run = lambda task, call: run(options, task, call)  # noqa: E731
     serve_stdio(agent_server("moltworker" if "--moltworker" in argv else "openclaw", "OpenClaw", honoured, does))

@@ -76,7 +76,8 @@ def _row(one: Executor, paint: Paint) -> list[str]:
     at_once = "" if one.max_in_flight is None else str(one.max_in_flight)
     state: str = one.ready
     if one.tools is not None:
-        state = f"{one.ready}: {one.tools} tool{'' if one.tools == 1 else 's'} in {(one.took_ms or 0) / 1000:.1f}s"
+        agent = ", ".join(filter(None, (one.version, "logged in" if one.logged_in else "")))
+        state = f"{one.ready}: {one.tools} tool{'' if one.tools == 1 else 's'} in {(one.took_ms or 0) / 1000:.1f}s{f' ({agent})' if agent else ''}"
     kind = f"{one.kind}, agent" if one.agent and not one.kind.startswith("preset:") else one.kind
     place = "local" if one.local else "remote"
     can = " ".join(one.capabilities) or "–"
