@@ -34,6 +34,7 @@ PROBES_AT_ONCE = 8
 INSTALL: Mapping[str, str] = {
     "claude-code": "npm install -g @anthropic-ai/claude-code",
     "openclaw": "npm install -g openclaw (Node 24.16 or later), or give the url of a gateway",
+    "codex": "npm install -g @openai/codex",
 }
 """Preset → what to type when its program is missing."""
 

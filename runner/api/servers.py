@@ -23,6 +23,7 @@ BRIDGES: Mapping[str, tuple[str, ...]] = {
     "claude-code": ("runner.bridges.claude_code",),
     "openclaw": ("runner.bridges.openclaw",),
     "moltworker": ("runner.bridges.openclaw", "--moltworker"),
+    "codex": ("runner.bridges.codex",),
 }
 """Preset → the module of its bridge, and the options that make it this one."""
 

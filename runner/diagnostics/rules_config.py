@@ -81,7 +81,7 @@ CONFIG_RULES: tuple[Rule, ...] = (
         "config-preset",
         "error",
         "no preset of that name",
-        "Presets are claude-code, openclaw and moltworker.",
+        "Presets are claude-code, openclaw, moltworker and codex.",
         "mcp_servers: {a: {preset: claude}}",
         "mcp_servers: {a: {preset: claude-code}}",
     ),

@@ -33,6 +33,7 @@ _GATEWAY = ("browser", "chat", "code_edit", "shell")
 _ANTHROPIC = (
     "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR",
 )  # fmt: skip
+_OPENAI = ("CODEX_HOME", "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL")
 _OPENCLAW = ("OPENCLAW_HOME", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH")
 _NETWORK = (
     "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
@@ -53,6 +54,14 @@ PRESETS = {
         _GATEWAY, 60_000, needs_url=False, takes_url=True, program="openclaw", inherits=(*_OPENCLAW, *_NETWORK)
     ),
     "moltworker": Preset(_GATEWAY, 200_000, needs_url=True, takes_url=True, inherits=_NETWORK),
+    "codex": Preset(
+        ("code_edit", "shell", "web"),
+        15_000,
+        needs_url=False,
+        takes_url=False,
+        program="codex",
+        inherits=(*_OPENAI, *_NETWORK),
+    ),
 }
 
 CONNECT_TIMEOUT = 15_000
