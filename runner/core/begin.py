@@ -114,13 +114,20 @@ def _intend(k: RunState, n: Node, p: Go) -> None:
         data["reason"] = p.reason
     if k.timeout_ms is not None:
         data["busy"] = k.busy
-    session = n.session if n.repair and (n.body.repair is None or n.body.repair.session == "keep") else None
+    session = _session(n, p)
     emit(k, "attempt_started", n, data)
     task = StepTask(
         k.run, n.id, attempt, key, data["effect_key"], p.label, n.body.verb, p.inputs, p.spec, p.secrets, session,
         n.feedback if n.repair else None, p.effects, p.timeout_ms, p.idle_ms, p.estimate or None,
     )  # fmt: skip
     k.commands.append(Start(task))
+
+
+def _session(n: Node, p: Go) -> str | None:
+    """The conversation to go on in: of the last repair round, or of an attempt that was lost; never that of another executor."""
+    keep = n.body.repair is None or n.body.repair.session == "keep"
+    goes_on = keep if n.repair else n.lost > 0
+    return n.session if goes_on and p.label == n.label else None
 
 
 def _over(k: RunState, n: Node) -> None:

@@ -254,6 +254,30 @@ def test_a_note_is_recorded_and_its_session_kept() -> None:
 # ---------------------------------------------------------------- lost, unknown
 
 
+def test_a_lost_attempt_goes_on_in_its_recorded_session_with_the_same_key() -> None:
+    stage = Stage(graph(step("a")), StageHost({"a": go(effects="idempotent")}))
+    stage.start()
+    stage.feed("note", "a", 1, Note("S"))
+    again = stage.again()
+    again.feed("lost", "a", 1)
+    assert (again.tasks[0].session, again.tasks[0].effect_key, again.tasks[0].feedback) == ("S", "r/a/1", None)
+
+
+def test_no_other_executor_and_no_later_retry_goes_on_in_the_session_of_a_lost_attempt() -> None:
+    stage = Stage(graph(step("a")), StageHost({"a": [go("a"), go("b")]}))
+    stage.start()
+    stage.feed("note", "a", 1, Note("S"))
+    stage.feed("lost", "a", 1)
+    assert (stage.tasks[0].label, stage.tasks[0].session) == ("b", None)
+
+    stage = Stage(graph(step("a")), StageHost({"a": go()}))
+    stage.start()
+    stage.feed("note", "a", 1, Note("S"))
+    stage.end("a", failed("timeout", effect="maybe", session="S"))
+    stage.feed("timer", after=600_000)
+    assert (stage.tasks[0].attempt, stage.tasks[0].session) == (2, None)
+
+
 def test_a_lost_attempt_uses_nothing_up_and_five_losses_wait_for_a_person() -> None:
     stage = Stage(graph(step("a")), StageHost(options={"a": retrying(max=0)}))
     stage.start()
