@@ -419,6 +419,8 @@ class Request:
     """Told how far the call is (`3/10 message`, one line, safe for a terminal): for who watches, never recorded."""
     returns: Mapping[str, Any] | None = None
     """JSON Schema of the answer, for who can ask for it (`model`, `agent`). Whether the answer keeps it is not the executor's to say."""
+    interrupted: bool = False
+    """`session` is that of an attempt at this very task which was lost with its runner."""
     max_micro_usd: int | None = None
     """The most that the call may cost, for who can keep to it (`agent`)."""
 

@@ -158,6 +158,7 @@ class Attempts:
             log=log,
             note=note,
             progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
+            interrupted=task.session is not None and task.feedback is None,
             returns=spec.get("returns"),
             max_micro_usd=task.max_micro_usd,
         )

@@ -51,20 +51,20 @@ class AgentCalls:
         if not isinstance(prompt, str) or not prompt.strip():
             return failed("invalid", "the prompt must be a text, and not empty")
         began = asyncio.get_running_loop().time()
-        done = await self._once(spec, request, prompt)
+        done = await self._once(spec, request)
         if done.forgotten and request.session is not None:
             _write(request, f"{spec.name} does not know the conversation {request.session} any more: a new one begins")
             spent = asyncio.get_running_loop().time() - began
             left = None if request.deadline_s is None else max(0.001, request.deadline_s - spent)
-            done = await self._once(spec, replace(request, session=None, deadline_s=left), prompt)
+            done = await self._once(spec, replace(request, session=None, deadline_s=left))
         _write(request, _line(done.result))
         return done.result
 
     async def close(self) -> None:
         """The servers are not ours to close."""
 
-    async def _once(self, spec: AgentSpec, request: Request, prompt: str) -> Ended:
-        turn = _Turn(spec, request, prompt)
+    async def _once(self, spec: AgentSpec, request: Request) -> Ended:
+        turn = _Turn(spec, request)
         raw = await self._servers.ask(request, spec.tool, turn.fill, turn.heard)
         return ended(spec, raw, turn.session, str(request.inputs.get("model") or ""), self._clock.now())
 
@@ -72,8 +72,8 @@ class AgentCalls:
 class _Turn:
     """One call of the agent's tool. `session`: the conversation that it is in, as soon as that is known."""
 
-    def __init__(self, spec: AgentSpec, request: Request, prompt: str) -> None:
-        self._spec, self._given, self._prompt = spec, request, prompt
+    def __init__(self, spec: AgentSpec, request: Request) -> None:
+        self._spec, self._given = spec, request
         self.session = request.session
 
     def fill(self, tool: ToolInfo) -> Mapping[str, Any] | str:
@@ -106,9 +106,8 @@ class _Turn:
                 return f"{self._spec.name} cannot keep to `{name}` ({LIMITS[name]}): leave it out, or route the step to another"
             if name in LEFT_OUT:
                 _write(request, f"{self._spec.name} takes no `{name}`: {LEFT_OUT[name]}")
-        in_words = None if "output_schema" in offered else request.returns
         resumed = request.session is not None and "session" in offered
-        prompt = told(self._prompt, feedback=request.feedback, resumed=resumed, schema=in_words)
+        prompt = told(request, resumed=resumed, in_words="output_schema" not in offered)
         return {"prompt": prompt, **{name: value for name, value in wanted.items() if name in offered}}
 
     def _mapped(self) -> dict[str, Any] | str:
@@ -117,7 +116,7 @@ class _Turn:
         if request.inputs.get("allowed_tools"):
             return f"{self._spec.name} cannot keep to `allowed_tools`: leave it out, or route the step to another"
         resumed = request.session is not None and "session" in str(self._spec.args)
-        words = told(self._prompt, feedback=request.feedback, resumed=resumed, schema=request.returns)
+        words = told(request, resumed=resumed, in_words=True)
         model = request.inputs.get("model")
         given = {"prompt": words, "cwd": request.cwd, "model": model, "session": request.session}
         filled = _filled(dict(self._spec.args or {}), given)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from typing import Any, Final
+from typing import Final
+
+from runner.ports import Request
 
 _AGAIN: Final = "Your result was not accepted:\n\n{feedback}\n\nMend that, in the same files. The task was:\n\n{prompt}"
 _NEW: Final = "{prompt}\n\nAn earlier attempt at this was not accepted:\n\n{feedback}"
@@ -14,13 +15,14 @@ _SCHEMA: Final = (
 )
 
 
-def told(prompt: str, *, feedback: str | None, resumed: bool, schema: Mapping[str, Any] | None) -> str:
-    """The words of a call. `feedback`: what failed, unless the prompt quotes it itself. `resumed`: the agent has the conversation in
-    which it was given this task. `schema`: of the answer, for an agent that can only be told in words."""
+def told(request: Request, *, resumed: bool, in_words: bool) -> str:
+    """The words of a call: the prompt; what failed, unless the prompt says that itself; that it was interrupted. `resumed`: the agent
+    has the conversation in which it was given this task. `in_words`: the schema of the answer has to be asked for so."""
+    prompt, feedback = str(request.inputs["prompt"]), request.feedback
     if feedback and feedback not in prompt:
         prompt = (_AGAIN if resumed else _NEW).format(prompt=prompt, feedback=feedback)
-    elif resumed and not feedback:
+    elif request.interrupted and resumed:
         prompt = _GO_ON.format(prompt=prompt)
-    if schema is None:
+    if request.returns is None or not in_words:
         return prompt
-    return _SCHEMA.format(prompt=prompt, schema=json.dumps(schema, ensure_ascii=False))
+    return _SCHEMA.format(prompt=prompt, schema=json.dumps(request.returns, ensure_ascii=False))

@@ -128,7 +128,7 @@ async def test_a_repair_round_goes_on_in_the_session_and_is_told_what_failed(tmp
 async def test_an_agent_that_is_resumed_after_a_crash_is_told_to_go_on(tmp_path: Path) -> None:
     agent = FakeAgent(tmp_path)
     async with Bench(agent) as bench:
-        await bench.call("fix it", session="s1")
+        await bench.call("fix it", session="s1", interrupted=True)
     (given,) = agent.given
     assert given["session"] == "s1" and "interrupted" in given["prompt"] and given["prompt"].endswith("fix it")
 
