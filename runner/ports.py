@@ -177,6 +177,12 @@ class Store(Protocol):
     Every write method may raise (or its awaitable may raise) the StoreError family; a lease that was taken over raises Fenced.
     """
 
+    @property
+    def health(self) -> Health: ...
+
+    @property
+    def ledger(self) -> Ledger: ...
+
     def begin(
         self, run: NewRun, manifest: NewManifest, owner: OwnerId, *, supersede: Sequence[str] = ()
     ) -> Awaitable[int]:
@@ -417,12 +423,12 @@ class Request:
     """Callable[[Note], None]."""
     progress: Callable[[str], None] | None = None
     """Told how far the call is (`3/10 message`, one line, safe for a terminal): for who watches, never recorded."""
+    max_micro_usd: int | None = None
+    """What the call may spend at most, for an executor that can be told."""
     returns: Mapping[str, Any] | None = None
     """JSON Schema of the answer, for who can ask for it (`model`, `agent`). Whether the answer keeps it is not the executor's to say."""
     interrupted: bool = False
     """`session` is that of an attempt at this very task which was lost with its runner."""
-    max_micro_usd: int | None = None
-    """The most that the call may cost, for who can keep to it (`agent`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -445,6 +451,9 @@ class CallResult:
     denials: Sequence[str] = ()
     structured: bool = False
     """`output` is structured data already; else it is text, which `returns` may parse."""
+    contact: Literal["", "unreached", "hollow", "answered"] = ""
+    """What a failure says of the other side: no connection, or one that broke; an empty answer or a page; a refusal by somebody who is
+    there. "" = what its class says."""
 
 
 class LogSink(Protocol):
@@ -459,6 +468,23 @@ class Executor(Protocol):
     async def call(self, request: Request) -> CallResult: ...
 
     async def close(self) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """`score` None: nobody could judge, and `reason` says why. `calls`: every call made, for the ledger."""
+
+    score: float | None
+    reason: str
+    calls: tuple[CallResult, ...] = ()
+
+
+class Judge(Protocol):
+    """Says to what degree a result meets a requirement."""
+
+    async def judge(self, base: Request, models: Sequence[str], requirement: str, result: str) -> Judgement:
+        """The first judgement that one of `models` gives, in their order. `base`: the request of the attempt."""
+        ...
 
 
 @dataclass(frozen=True, slots=True)

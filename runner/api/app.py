@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import secrets as randomness
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
+from runner.api.dispatching import Hooks, enter_routing, micro, needs_routing
 from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
 from runner.api.servers import server_specs
@@ -23,8 +25,10 @@ from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
 from runner.engine.attempt import Attempts, Limits, Places
+from runner.engine.attend import Attended
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
+from runner.engine.health import HealthKeeper
 from runner.engine.world import EngineWorld
 from runner.errors import UsageError
 from runner.executors.given import GivenResults
@@ -33,10 +37,17 @@ from runner.executors.mcp import McpServers
 from runner.executors.mcp_process import ProcessId
 from runner.executors.orphans import Orphans, reap
 from runner.executors.tools_lock import ToolsLock
-from runner.ports import NewRun, RunRecord, RunRow, Sink, Store
+from runner.llms.executor import ModelCalls
+from runner.llms.judge import ModelJudge
+from runner.llms.spec import catalog
+from runner.manifest.config import Config
+from runner.manifest.vocabulary import Mode
+from runner.ports import Executor, NewRun, OwnerId, RunRecord, RunRow, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 from runner.transports.local import LocalTransport
+
+Wrap = Callable[[Mapping[str, Executor]], Mapping[str, Executor]]
 
 
 def open_store(settings: Settings, clock: Clock, *, read_only: bool = False) -> SqliteStore:
@@ -55,7 +66,11 @@ class App:
     slots: Slots
     host: Preparer
     attempts: Attempts
+    keeper: HealthKeeper
     clock: Clock
+    prefetch: Callable[[], Awaitable[None]]
+    """Loads what model steps need, while others run."""
+    _loading: asyncio.Future[None] | None = None
 
     @property
     def draining(self) -> bool:
@@ -83,12 +98,16 @@ class App:
         refresh: Any,
         supersede: Sequence[str],
         part: frozenset[str] | None = None,
+        max_usd: float | None = None,
     ) -> RunEnd:
-        """Create a run of `graph`, or of a part of it, and drive it to its end. `graphs`: what it may call, by name."""
+        """Create a run of `graph`, or of a part of it, and drive it to its end. `graphs`: what it may call, by name. `max_usd`: a
+        cap besides those of config and manifest."""
         called = [manifest_row(graph_) for graph_ in graphs.values() if graph_.digest != graph.digest]
         self.host.know(graphs.values())
-        tree = Tree(row.run, graph.name, {**graphs, graph.name: graph}, self.host, self.slots, concurrency=self._steps)
-        start = self._start(graph, row.inputs, refresh, part)
+        await self._look_around((graph, *graphs.values()))
+        known = {**graphs, graph.name: graph}
+        tree = Tree(row.run, graph.name, known, self.host, self.slots, mode=self.keeper.mode, concurrency=self._steps)
+        start = self._start(graph, row.inputs, refresh, part, max_usd)
         done = await self.engine.start(row, [manifest_row(graph, source), *called], tree, start, supersede=supersede)
         return await self._ended(done)
 
@@ -99,8 +118,9 @@ class App:
             await self.attempts.forget(end.run)
         return end
 
-    async def resume(self, run: str, messages: Sequence[tuple[Any, ...]]) -> RunEnd:
-        """Go on with a recorded run."""
+    async def resume(self, run: str, messages: Sequence[tuple[Any, ...]], *, warm: bool = False) -> RunEnd:
+        """Go on with a recorded run. `warm`: a person says so, and who cools is asked again."""
+        await self._look_around([load_graph(record.graph) for record in self.store.load(run)], warm=warm)
         return await self._ended(await self.engine.resume(run, self._rebuild, messages))
 
     async def fork(self, row: RunRow, step: str) -> RunEnd:
@@ -135,6 +155,16 @@ class App:
             self.engine.drain()
         await self._ended(done)
 
+    async def _look_around(self, graphs: Iterable[StepGraph], *, warm: bool = False) -> None:
+        """Before steps that need somebody: who was not well is asked now, so that nobody waits for a probe that is due later."""
+        if any(map(needs_routing, graphs)):
+            self._prefetch()
+            await self.keeper.ask(warm=warm)
+
+    def _prefetch(self) -> None:
+        if self._loading is None:
+            self._loading = asyncio.ensure_future(self.prefetch())
+
     def _rebuild(self, records: Sequence[RunRecord]) -> Tree:
         graphs: dict[str, StepGraph] = {}
         members = []
@@ -147,7 +177,8 @@ class App:
         root = members[0]
         graphs[root.graph.name] = root.graph
         self.host.know(graphs.values())
-        return Tree(root.run, root.graph.name, graphs, self.host, self.slots, members, concurrency=self._steps)
+        mode = self.keeper.mode
+        return Tree(root.run, root.graph.name, graphs, self.host, self.slots, members, mode, concurrency=self._steps)
 
     def _add_callees(self, graph: StepGraph, graphs: dict[str, StepGraph]) -> None:
         for name, known in graph.callees.items():
@@ -162,11 +193,17 @@ class App:
         return frozenset(began.data["select"]) if began is not None and "select" in began.data else None
 
     def _start(
-        self, graph: StepGraph, inputs: Mapping[str, Any], refresh: Any, part: frozenset[str] | None
+        self,
+        graph: StepGraph,
+        inputs: Mapping[str, Any],
+        refresh: Any,
+        part: frozenset[str] | None,
+        max_usd: float | None,
     ) -> tuple[Any, ...]:
         values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
         timeout = bind.run_timeout_ms(graph, values)
-        extra: dict[str, Any] = {} if timeout is None else {"timeout_ms": timeout}
+        extra: dict[str, Any] = caps_of(bind.budget(graph.budget, values), self.settings.config, max_usd)
+        extra |= {} if timeout is None else {"timeout_ms": timeout}
         return ("start", dict(inputs), refresh, extra if part is None else {**extra, "select": sorted(part)})
 
     @property
@@ -181,67 +218,127 @@ async def open_app(
     sinks: Sequence[Sink],
     clock: Clock,
     jobs: int | None = None,
+    mode: Mode | None = None,
     env: Mapping[str, str] | None = None,
     store: Store | None = None,
+    wrap: Wrap = lambda executors: executors,
     on_warning: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[App]:
     """The application, alive; on leaving, nothing that it started is left. `store`: the record to use instead of the settings'
-    database; it is the caller's to close. `on_warning` is told, in one line each, what a person should look at and no run fails of.
-    Raises the StoreError family."""
+    database; it is the caller's to close. `mode`: holds in this process whatever circuits say. `wrap`: what stands in for the
+    executors, by verb. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
+    family."""
     given, store = store, store or open_store(settings, clock)
-    try:
-        config = settings.config
-        slots = Slots(jobs or config.concurrency.runs * config.concurrency.steps)
-        blobs = Blobs(store.blob)
-        source = SecretSource(config, env if env is not None else os.environ)
-        owner = this_process()
-        reap(settings.state_path.parent / "servers")
-        orphans = Orphans(settings.state_path.parent / "servers", ProcessId(owner.pid, owner.pid_start))
-        servers = McpServers(
-            server_specs(settings, source.env),
-            on_process=orphans.note,
-            on_tools=ToolsLock(settings.state_path.parent, on_warning).seen,
-            output_bytes=config.limits.output_bytes,
-        )
-        commands = LocalCommands(output_bytes=config.limits.output_bytes)
-        attempts = Attempts(
-            executors={"tool": servers, "run": commands, "call": GivenResults()},
-            places=Places(settings.workspace, settings.state_path.parent / "runs", settings.state_path.parent / "logs"),
-            secrets=source.get,
-            redactor=source.redactor(),
-            blobs=blobs.keep,
-            limits=Limits(output=config.limits.output_bytes),
-            progress=lambda run, node, text: engine.progress(run, node, text),
-        )
-        engine = Engine(
-            store=store,
-            transport=LocalTransport(attempts.run),
-            slots=slots,
-            blobs=blobs,
-            clock=clock,
-            owner=owner,
-            sinks=sinks,
-        )
-        world = EngineWorld(
-            store=store,
-            blobs=blobs,
-            servers=servers,
-            slots=slots,
-            workspace=settings.workspace,
-            run_dirs=settings.state_path.parent / "runs",
-            secrets=config.secrets,
-            on_lane=engine.poke,
-        )
-        try:
-            async with engine:
-                yield App(settings, store, engine, slots, Preparer(world, operator_policy(config)), attempts, clock)
-        finally:
-            await servers.close()
-            await commands.close()
-            orphans.forget()
-    finally:
+    async with AsyncExitStack() as stack:
         if given is None:
-            store.close()
+            stack.callback(store.close)
+        yield await _wired(
+            stack,
+            settings,
+            store,
+            Wishes(sinks, clock, jobs, mode, wrap, on_warning),
+            env if env is not None else os.environ,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Wishes:
+    """What the caller of `open_app` wants."""
+
+    sinks: Sequence[Sink]
+    clock: Clock
+    jobs: int | None
+    mode: Mode | None
+    wrap: Wrap
+    on_warning: Callable[[str], None]
+
+
+async def _wired(
+    stack: AsyncExitStack, settings: Settings, store: Store, wishes: Wishes, env: Mapping[str, str]
+) -> App:
+    config, clock, state = settings.config, wishes.clock, settings.state_path.parent
+    slots = Slots(wishes.jobs or config.concurrency.runs * config.concurrency.steps)
+    blobs, source, owner = Blobs(store.blob), SecretSource(config, env), this_process()
+    servers, closing = _servers(settings, source, owner, wishes.on_warning)
+    stack.callback(closing)
+    stack.push_async_callback(servers.close)
+    world = EngineWorld(
+        store=store,
+        blobs=blobs,
+        servers=servers,
+        slots=slots,
+        workspace=settings.workspace,
+        run_dirs=state / "runs",
+        secrets=config.secrets,
+        on_lane=lambda lane: engine.poke(lane),
+    )
+    hooks = Hooks(lambda lane: engine.poke(lane), lambda mode: engine.mode_changed(mode), wishes.on_warning)
+    routed = await enter_routing(
+        stack, settings, env, store, clock, servers=servers, sessions=world, pinned=wishes.mode, hooks=hooks
+    )
+    calls = ModelCalls(catalog(config.models, env), clock=clock)
+    models = Attended(calls, "model", routed, clock)
+    executors = wishes.wrap(
+        {
+            "tool": servers,
+            "run": LocalCommands(output_bytes=config.limits.output_bytes),
+            "call": GivenResults(),
+            "model": models,
+        }
+    )
+    for executor in executors.values():
+        stack.push_async_callback(executor.close)
+    attempts = Attempts(
+        executors=executors,
+        places=Places(settings.workspace, state / "runs", state / "logs"),
+        secrets=source.get,
+        redactor=source.redactor(),
+        blobs=blobs.keep,
+        judge=ModelJudge(executors["model"]),
+        limits=Limits(output=config.limits.output_bytes),
+        progress=lambda run, node, text: engine.progress(run, node, text),
+    )
+    engine = Engine(
+        store=store,
+        transport=LocalTransport(attempts.run),
+        slots=slots,
+        blobs=blobs,
+        clock=clock,
+        owner=owner,
+        sinks=wishes.sinks,
+        better_at=routed.keeper.better_at,
+    )
+    await stack.enter_async_context(engine)
+    host = Preparer(world, operator_policy(config), routed.dispatch)
+    return App(settings, store, engine, slots, host, attempts, routed.keeper, clock, calls.prefetch)
+
+
+def _servers(
+    settings: Settings, source: SecretSource, owner: OwnerId, on_warning: Callable[[str], None]
+) -> tuple[McpServers, Callable[[], None]]:
+    """The pool, and what is to be done once it is closed."""
+    state = settings.state_path.parent
+    reap(state / "servers")
+    orphans = Orphans(state / "servers", ProcessId(owner.pid, owner.pid_start))
+    servers = McpServers(
+        server_specs(settings, source.env),
+        on_process=orphans.note,
+        on_tools=ToolsLock(state, on_warning).seen,
+        output_bytes=settings.config.limits.output_bytes,
+    )
+    return servers, orphans.forget
+
+
+def caps_of(budget: Mapping[str, Any], config: Config, max_usd: float | None) -> dict[str, Any]:
+    """What `run_started` says of money: the lowest of all caps. `budget` is the manifest's, bound (micro-USD)."""
+    given = [budget.get("usd"), micro(config.budget.per_run_usd), micro(max_usd)]
+    cap = min((usd for usd in given if usd is not None), default=None)
+    told: dict[str, Any] = {"exceed": budget.get("exceed", config.budget.exceed)}
+    if cap is not None:
+        told |= {"cap": cap, "finally_cap": micro(config.limits.finally_usd)}
+    if budget.get("tokens") is not None:
+        told["token_cap"] = budget["tokens"]
+    return {} if told == {"exceed": "suspend"} else told
 
 
 def downstream(graph: StepGraph, start: str) -> frozenset[str]:

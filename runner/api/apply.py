@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
 from runner.api.app import App, open_app
+from runner.api.dispatching import micro
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, given_inputs, plan
 from runner.api.queries import find_run, run_result
@@ -41,7 +43,7 @@ async def apply(
     plan before anything of it happens, and raises to stop that."""
     clock, control = clock or SteadyClock(SystemClock()), control or Control()
     async with open_app(
-        settings, sinks=sinks, clock=clock, jobs=request.jobs, store=store, on_warning=control.warn
+        settings, sinks=sinks, clock=clock, jobs=request.jobs, mode=request.mode, store=store, on_warning=control.warn
     ) as app:
         control.listen(app.drain, app.stop)
         planned = plan(loaded, settings, app.store, request, clock, steps=confirm is not None)
@@ -118,17 +120,23 @@ async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Requ
     graphs = {name: called for name, called in loaded.graphs.items() if name in loaded.called}
     refresh = "all" if request.force else None
     source, older = entry.loaded.source, entry.plan.supersedes
-    return await app.start(row, graph, graphs, source, refresh=refresh, supersede=older, part=entry.part)
+    return await app.start(
+        row, graph, graphs, source, refresh=refresh, supersede=older, part=entry.part, max_usd=request.max_usd
+    )
 
 
-async def go_on(app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = ()) -> RunEnd:
-    """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was."""
+async def go_on(
+    app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = (), warm: bool = False
+) -> RunEnd:
+    """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was. `warm`: a person says so."""
     row = app.store.run(run)
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
+    if request.add_usd is not None:
+        todo.append(("raise", micro(request.add_usd), getpass.getuser()))
     if row.state in ("failed", "cancelled", "suspended"):
         todo.append(("retry", row.state != "suspended"))
-    return await app.resume(run, todo)
+    return await app.resume(run, todo, warm=warm)
 
 
 async def resume(
@@ -143,7 +151,9 @@ async def resume(
 ) -> ApplyResult:
     """Go on with one run. With `from_step`: a new run that reuses what is before that step. Raises UsageError, StoreError."""
     clock, control = clock or SteadyClock(SystemClock()), control or Control()
-    async with open_app(settings, sinks=sinks, clock=clock, jobs=request.jobs, on_warning=control.warn) as app:
+    async with open_app(
+        settings, sinks=sinks, clock=clock, jobs=request.jobs, mode=request.mode, on_warning=control.warn
+    ) as app:
         control.listen(app.drain, app.stop)
         row = root_of(app, reference)
         if from_step is not None:
@@ -153,7 +163,7 @@ async def resume(
         elif row.state not in RESUMABLE:
             return ApplyResult((run_result(app.store, row.run, "unchanged"),), 0 if row.state == "succeeded" else 1)
         else:
-            end = await go_on(app, row.run, request)
+            end = await go_on(app, row.run, request, warm=True)
         result = ended(app, end, "resume")
     return _result([result], control, request)
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from runner.api import select
+from runner.api import routing, select
+from runner.api.dispatching import zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
 from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
@@ -16,15 +18,19 @@ from runner.api.select import Part
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
+from runner.core.assigning import Room
 from runner.core.graph import GraphStep, StepGraph
 from runner.core.messages import Item, Reuse, Stored
 from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, plan_steps
 from runner.core.prepare import Preparer, file_patterns
 from runner.core.reuse import task_digest
+from runner.core.roster import Entry, roster
+from runner.core.router import Outlook, Verdict
 from runner.engine.blobs import Blobs
+from runner.engine.funds import Calendar
 from runner.engine.world import EarlierResults, changed_product
 from runner.errors import InvalidInput, UsageError
-from runner.manifest.vocabulary import Effects
+from runner.manifest.vocabulary import Effects, Mode
 from runner.paths import tree_digest
 from runner.ports import RunRow, StepRow, Store
 from runner.store.encode import BadValue, encode
@@ -40,6 +46,8 @@ class PlannedManifest:
     task: str
     fingerprint: str
     plan: Plan
+    mode: Mode = "normal"
+    """The mode that was planned for."""
     part: Part = None
     """The steps that are meant (`--select`); None = all."""
 
@@ -56,8 +64,11 @@ def plan(
     Raises UsageError for an input that no manifest declares, InvalidInput for inputs that do not fit."""
     _refuse_stray_inputs(loaded, request)
     chosen = _selected(loaded, settings, store, request, clock)
+    view = None
+    if steps:
+        view = routing.outlook(settings, os.environ, store.health if store else None, clock.now(), request.mode)
     return tuple(
-        _plan_one(entry, settings, store, request, clock, steps, chosen[entry.graph.name])
+        _plan_one(entry, settings, store, request, view, chosen[entry.graph.name])
         for entry in loaded.top_level()
         if entry.graph.name in chosen
     )
@@ -73,7 +84,7 @@ def _selected(
     terms = select.parse(request.select)
     standing = {}
     if select.needs_standing(terms):
-        for planned in (_plan_one(entry, settings, store, request, clock, False, None) for entry in top):
+        for planned in (_plan_one(entry, settings, store, request, None, None) for entry in top):
             row = latest_run(store, planned.task) if store else None
             changed = planned.plan.action in ("create", "update")
             standing[planned.graph.name] = select.Standing(shown_state(row) if row else "new", changed)
@@ -93,10 +104,10 @@ def _plan_one(
     settings: Settings,
     store: Store | None,
     request: Request,
-    clock: Clock,
-    steps: bool,
+    view: Outlook | None,
     part: Part,
 ) -> PlannedManifest:
+    """`view` None = without its steps."""
     graph = entry.graph
     given = given_inputs(graph, request)
     missing = [name for name, spec in graph.inputs.items() if spec.required and name not in given]
@@ -116,13 +127,14 @@ def _plan_one(
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
     chosen = select.action(graph, files, part, earlier, force=request.force)
-    if steps and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
+    if view and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
         chosen = replace(
             chosen, reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
         )
-    if steps and chosen.action != "unchanged":
-        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, clock, chosen, row, part))
-    return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part)
+    if view and chosen.action != "unchanged":
+        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
+    mode = view.mode if view else "normal"
+    return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, mode, part)
 
 
 def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:
@@ -198,7 +210,7 @@ def _steps(
     settings: Settings,
     store: Store | None,
     request: Request,
-    clock: Clock,
+    view: Outlook,
     chosen: Plan,
     row: RunRow | None,
     part: Part,
@@ -206,14 +218,14 @@ def _steps(
     recorded = {}
     if chosen.action == "resume" and store is not None and row is not None:
         recorded = recorded_nodes(graph, store.steps(row.run))
-    preparer = Preparer(PlanWorld(settings, store), operator_policy(settings.config))
+    preparer = Preparer(PlanWorld(settings, store), operator_policy(settings.config), PlanDispatch(settings, view))
     refresh = "all" if request.force else None
     return plan_steps(
         graph,
         inputs,
         preparer,
-        now=clock.now(),
-        mode=request.mode,
+        now=view.now,
+        mode=view.mode,
         recorded=recorded,
         refresh=refresh,
         selected=part,
@@ -282,6 +294,38 @@ class PlanWorld:
 
     def run_dir(self, run: str) -> str:
         return ""
+
+
+class PlanDispatch:
+    """`core.assigning.Dispatch` that asks nobody: everyone has room, and the day's budget is not looked at."""
+
+    def __init__(self, settings: Settings, view: Outlook) -> None:
+        self.roster, self.unpriced = roster(settings.config), settings.config.budget.unpriced
+        self._view, self._calendar = view, Calendar(zone(settings.config))
+
+    def outlook(self, mode: Mode, now: int) -> Outlook:
+        return replace(self._view, mode=mode, now=now)
+
+    def room(self, entry: Entry, now: int) -> Room:
+        return "ready"
+
+    def typical(self, entry: Entry) -> int | None:
+        return None
+
+    def today(self, now: int) -> str:
+        return self._calendar.today(now)
+
+    def day_ends(self, now: int) -> int:
+        return self._calendar.day_ends(now)
+
+    def may_spend(self, attempt: str, amount: int, now: int) -> Literal["yes"]:
+        return "yes"
+
+    def intended(self, verdict: Verdict, lasts_ms: int | None, now: int) -> None:
+        """Nothing starts."""
+
+    def unknown_price(self, entry: Entry) -> None:
+        """The plan says so itself."""
 
 
 def _no_blob(digest: str) -> bytes:

@@ -18,7 +18,12 @@ class Request:
     force: bool = False
     jobs: int | None = None
     """At most this many running steps in the whole process; None = config."""
-    mode: Mode = "normal"
+    mode: Mode | None = None
+    """The mode of this process, whatever circuits say; None = as things are."""
+    max_usd: float | None = None
+    """A cap of each new run, besides those of config and manifest."""
+    add_usd: float | None = None
+    """What a resumed run may spend besides."""
     on_pause: Literal["fail", "ok"] = "fail"
     select: tuple[str, ...] = ()
     """`--select` options: only what they mean is planned and run (api/select.py)."""

@@ -155,10 +155,10 @@ class Learned(Mapping[tuple[Kind, str], Mapping[str, Rank]]):
         entries = self._who.of(kind)
         prices = {name: entry.cost(TYPICAL_IN, TYPICAL_OUT) for name, entry in entries.items() if kind == "model"}
         declared = {name: price for name, price in prices.items() if price is not None}
-        return ranks(prefer, entries, self._scores[kind], declared)
+        return ranks(prefer, entries, self.scores[kind], declared)
 
     @cached_property
-    def _scores(self) -> Mapping[Kind, Mapping[str, Score]]:
+    def scores(self) -> Mapping[Kind, Mapping[str, Score]]:
         """Agents by their own attempts, models by those at their endpoint: an agent may use a model of the same name."""
         agents, models = self._who.agents, self._who.models
         samples = [] if self._health is None else self._health.samples(

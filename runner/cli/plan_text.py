@@ -9,7 +9,6 @@ from runner.api.planning import PlannedManifest
 from runner.cli.explain import explain_manifest, explain_step
 from runner.cli.output import Paint, columns
 from runner.core.plan import PlannedStep
-from runner.manifest.vocabulary import Mode
 from runner.reporters.words import one_line
 
 SIGNS = {
@@ -23,27 +22,27 @@ COLORS = {
 COUNTED = (("create", "to create"), ("update", "to update"), ("resume", "to resume"), ("unchanged", "unchanged"))
 
 
-def plan_text(planned: Sequence[PlannedManifest], paint: Paint, *, mode: Mode | None = None) -> str:
-    """The plan as lines. With a `mode` every step is explained: its route in that mode, its fault policies, its effects."""
+def plan_text(planned: Sequence[PlannedManifest], paint: Paint, *, explain: bool = False) -> str:
+    """The plan as lines. With `explain` also, for every step, its route, its fault policies and its effects."""
     lines: list[str] = []
     for entry in planned:
-        lines += [*_manifest(entry, paint, mode), ""]
+        lines += [*_manifest(entry, paint, explain), ""]
     return "\n".join([*lines, _last(planned)])
 
 
-def _manifest(entry: PlannedManifest, paint: Paint, mode: Mode | None) -> Iterator[str]:
+def _manifest(entry: PlannedManifest, paint: Paint, explain: bool) -> Iterator[str]:
     plan = entry.plan
     head = paint(f"{SIGNS[plan.action]} {plan.name}", COLORS[plan.action])
     yield f"{head}  {plan.action}: {one_line(plan.reason)}  {paint(f'({plan.file})', 'bright_black')}"
     for old in plan.supersedes:
         yield f"    ends run {old} as superseded"
-    if mode is not None:
+    if explain:
         yield from (f"    {line}" for line in explain_manifest(entry))
-    steps = plan.steps if mode is not None or plan.action != "unchanged" else ()
+    steps = plan.steps if explain or plan.action != "unchanged" else ()
     for step, line in zip(steps, columns([_step(step, paint) for step in steps], indent="    "), strict=True):
         yield line
-        if mode is not None:
-            yield from (f"        {line}" for line in explain_step(step, entry.graph.by_id[step.id], mode))
+        if explain:
+            yield from (f"        {line}" for line in explain_step(step, entry.graph.by_id[step.id], entry.mode))
 
 
 def _step(step: PlannedStep, paint: Paint) -> list[str]:

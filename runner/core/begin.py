@@ -20,6 +20,7 @@ from runner.core.messages import (
     Hidden,
     NoCandidate,
     NotNow,
+    Over,
     Reuse,
     Skip,
     Spawn,
@@ -45,8 +46,8 @@ def begin(k: RunState, n: Node) -> None:
 
 def _go(k: RunState, n: Node, p: Go) -> None:
     """The intent: committed only with every slot in hand and the money reserved."""
-    n.estimate = p.estimate
-    match fits(k, n, p.estimate):
+    n.estimate, n.wants, n.cap, n.token_cap = p.estimate, p.tokens, p.cap, p.token_cap
+    match fits(k, n):
         case "go" if not k.slots.may(p.lane, k.run):
             park(k, n, p.lane)
         case "go" if not _may_claim(k, n, p.claim):
@@ -58,7 +59,7 @@ def _go(k: RunState, n: Node, p: Go) -> None:
             k.money.append(n)
             k.purse.waiting[k.run] = None
         case _:
-            _over(k, n)
+            _over(k, n, f"needs {n.estimate} micro-USD more")
 
 
 def _may_claim(k: RunState, n: Node, claim: Claim) -> bool:
@@ -77,16 +78,17 @@ def _queue_for_workspace(k: RunState, n: Node, claim: Claim) -> None:
     k.slots.wait(WORKSPACE, k.run, next(iter(line.values())).claim)
 
 
-def fits(k: RunState, n: Node, estimate: int) -> Literal["go", "wait", "over"]:
-    """Is there money for it: in the step's own budget (its items share it), and in the tree's?"""
-    cap = k.extra.get("step_caps", {}).get(n.step.id)
-    if cap is not None and estimate > 0:
-        owner = n.group or n
-        if owner.cost + estimate > cap:
+def fits(k: RunState, n: Node) -> Literal["go", "wait", "over"]:
+    """Is there room for it, as it was last prepared: in the step's own budget (its items share it), and in the tree's?"""
+    owner = n.group or n
+    if n.token_cap is not None and n.wants > 0 and owner.tokens + n.wants > n.token_cap:
+        return "over"
+    if n.cap is not None and n.estimate > 0:
+        if owner.cost + n.estimate > n.cap:
             return "over"
-        if owner.cost + owner.reserved + estimate > cap:
+        if owner.cost + owner.reserved + n.estimate > n.cap:
             return "wait"
-    return k.purse.fits(estimate, n.step.final)
+    return k.purse.fits(n.estimate, n.step.final, n.wants)
 
 
 def _intend(k: RunState, n: Node, p: Go) -> None:
@@ -96,29 +98,18 @@ def _intend(k: RunState, n: Node, p: Go) -> None:
         "n": attempt, "label": p.label, "effects": p.effects, "effect_key": n.effect_key or key, "mode": k.mode,
         "inputs": p.inputs,
     }  # fmt: skip
-    if p.lane:
-        data["lane"] = p.lane
-    if p.claim:
-        data["claim"] = p.claim
-        if line := k.parked.get(WORKSPACE):
-            line.pop(n.id, None)  # it stood there, and another lane came first
-    if n.level:
-        data["level"] = n.level
-    if p.key is not None:
-        data["key"] = p.key
-    if p.estimate:
-        data["reserved"] = p.estimate
-    if p.timeout_ms is not None:
-        data["timeout_ms"] = p.timeout_ms
-    if p.reason:
-        data["reason"] = p.reason
-    if k.timeout_ms is not None:
-        data["busy"] = k.busy
+    data |= fit({
+        "lane": p.lane, "claim": p.claim, "level": n.level or None, "key": p.key, "reserved": p.estimate or None,
+        "day": p.day, "timeout_ms": p.timeout_ms, "reason": p.reason, "busy": None if k.timeout_ms is None else k.busy,
+    })  # fmt: skip
+    if p.claim and (line := k.parked.get(WORKSPACE)):
+        line.pop(n.id, None)  # it stood there, and another lane came first
     session = _session(n, p)
     emit(k, "attempt_started", n, data)
+    k.host.intended(k, n, p, k.now)
     task = StepTask(
         k.run, n.id, attempt, key, data["effect_key"], p.label, n.body.verb, p.inputs, p.spec, p.secrets, session,
-        n.feedback if n.repair else None, p.effects, p.timeout_ms, p.idle_ms, p.estimate or None,
+        n.feedback if n.repair else None, p.effects, p.timeout_ms, p.idle_ms, p.limit,
     )  # fmt: skip
     k.commands.append(Start(task))
 
@@ -130,7 +121,11 @@ def _session(n: Node, p: Go) -> str | None:
     return n.session if goes_on and p.label == n.label else None
 
 
-def _over(k: RunState, n: Node) -> None:
+def _day_over(k: RunState, n: Node, p: Over) -> None:
+    _over(k, n, p.reason, p.until)
+
+
+def _over(k: RunState, n: Node, detail: str, until: int | None = None) -> None:
     """The budget has no room, whatever comes back."""
     exceed = k.purse.exceed
     if n.step.final:
@@ -142,7 +137,7 @@ def _over(k: RunState, n: Node) -> None:
         emit(k, "step_failed", n, {"class": "denied", "message": "the budget is used up", "reason": "budget"})
         k.out_of_money = True
     else:
-        emit(k, "step_suspended", n, {"reason": "budget", "detail": f"needs {n.estimate} micro-USD more"})
+        emit(k, "step_suspended", n, fit({"reason": "budget", "detail": detail, "until": until}))
 
 
 def park(k: RunState, n: Node, *lanes: str) -> None:
@@ -158,7 +153,7 @@ def _not_now(k: RunState, n: Node, p: NotNow) -> None:
 
 
 def _hidden(k: RunState, n: Node, p: Hidden) -> None:
-    decision = hidden(k.host.options(k, n, k.now).policy, k.mode, p.reason)
+    decision = hidden(k.host.options(k, n, k.now).policy, k.mode, p)
     match decision:
         case _ if n.step.final:
             emit(k, "step_skipped", n, {"reason": f"mode: {p.reason}"})
@@ -166,8 +161,8 @@ def _hidden(k: RunState, n: Node, p: Hidden) -> None:
             emit(k, "step_skipped", n, {"reason": reason})
         case Fail(reason):
             emit(k, "step_failed", n, {"class": "unavailable", "message": p.reason, "reason": reason})
-        case Suspend(why, detail):
-            emit(k, "step_suspended", n, {"reason": why, "detail": detail})
+        case Suspend(why, detail, until):
+            emit(k, "step_suspended", n, fit({"reason": why, "detail": detail, "until": until}))
 
 
 def _no_candidate(k: RunState, n: Node, p: NoCandidate) -> None:
@@ -244,6 +239,6 @@ def _ask(k: RunState, n: Node, p: Ask) -> None:
 NOTHING: Stored = {"value": {"output": None}}
 
 BEGIN: Mapping[type, Callable[[RunState, Node, Any], None]] = {
-    Go: _go, NotNow: _not_now, Hidden: _hidden, NoCandidate: _no_candidate, CallRun: _call, Expand: _expand,
+    Go: _go, Over: _day_over, NotNow: _not_now, Hidden: _hidden, NoCandidate: _no_candidate, CallRun: _call, Expand: _expand,
     Skip: _skip, Broken: _broken, Reuse: _reuse, Computed: _computed, Delay: _delay, Ask: _ask,
 }  # fmt: skip

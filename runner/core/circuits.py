@@ -204,7 +204,7 @@ def _stale(c: Circuit, sign: Sign) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Admission:
-    """`trial`: yes, once; say so with `begin_trial` before the call. `until`: when a no may become a yes, if that is known.
+    """`trial`: yes, once; say so with `begin_trial` before the call. `until`: when a no may become a yes by time alone.
     `cause`: why it cools, if it does; after `auth` waiting is no use."""
 
     answer: Literal["yes", "trial", "no"]
@@ -227,9 +227,9 @@ def admit(circuit: Circuit, now: int, credential: str = "") -> Admission:
         case "open":
             return Admission("no", f"circuit open ({c.reason})", c.until)
         case _ if c.trial_until is not None and now < c.trial_until:
-            return Admission("no", "half open: a trial call is under way", c.trial_until)
+            return Admission("no", "half open: a trial call is under way")
         case _ if c.passed == 0:
-            return Admission("no", "half open: no probe has passed yet", c.probe_at)
+            return Admission("no", "half open: no probe has passed yet")
         case _:
             return Admission("trial", "half open: one real call to see whether it is back")
 
@@ -273,7 +273,7 @@ def warm(circuit: Circuit) -> Circuit:
 @dataclass(frozen=True, slots=True)
 class CallEnd:
     """How a real call ended, as far as circuits care. `error_class` "" = succeeded. `hollow`: the answer was empty, or a page of
-    HTML. `lost`: the runner died. `target`: the model or executor; `endpoint`: the model's ("" for an executor)."""
+    HTML. `answered`: somebody was there and said no, whatever the class (a redirect, an unknown model). `lost`: the runner died. `target`: the model or executor; `endpoint`: the model's ("" for an executor)."""
 
     target: str
     endpoint: str = ""
@@ -283,6 +283,7 @@ class CallEnd:
     retry_after_ms: int | None = None
     hollow: bool = False
     unreached: bool = False
+    answered: bool = False
     lost: bool = False
     credential: str = ""
 
@@ -327,6 +328,8 @@ def sign_of(end: CallEnd, now: int) -> Sign:
     kind: SignKind = "answered"
     if end.lost or end.error_class == "cancelled":
         kind = "dropped"
+    elif end.answered:
+        kind = "answered"
     elif rule == "count" or (rule == "count_empty" and end.hollow):
         kind = "failed"
     reason = f"{end.error_class}: {end.message}" if end.message else end.error_class

@@ -58,10 +58,10 @@ def _run_started(k: RunState, d: Data) -> None:
     k.refresh = "all" if refresh == "all" else frozenset(refresh) if refresh else None
     k.selected = frozenset(d["select"]) if "select" in d else None
     k.timeout_ms = d.get("timeout_ms")
-    if d.get("cap") is not None:
-        k.purse.cap = d["cap"]
-        k.purse.reserve = d.get("finally_cap", 0)
-        k.purse.exceed = d.get("exceed", "suspend")
+    if "cap" in d:
+        k.purse.cap, k.purse.reserve = d["cap"], d.get("finally_cap", 0)
+    k.purse.token_cap = d.get("token_cap", k.purse.token_cap)
+    k.purse.exceed = d.get("exceed", k.purse.exceed)
 
 
 def _run_timed_out(k: RunState, d: Data) -> None:
@@ -255,7 +255,7 @@ def _attempt_started(k: RunState, n: Node, d: Data) -> None:
     n.effects, n.effect_key, n.key = d["effects"], d["effect_key"], d.get("key")
     n.child, n.spec = d.get("child"), d.get("spec", {})
     n.holding, n.claim = "call" if n.child else "slot", d.get("claim", "")
-    n.reserved = d.get("reserved", 0)
+    n.reserved, n.day = d.get("reserved", 0), d.get("day", "")
     n.until = None
     k.reserved += n.reserved
     if n.group is not None:
@@ -314,11 +314,15 @@ def _attempt_lost(k: RunState, n: Node, d: Data) -> None:
 def _settle(k: RunState, n: Node, cost: int, d: Data) -> None:
     k.reserved -= n.reserved
     k.spent += cost
+    tokens = sum(d["tokens"].values()) if "tokens" in d else 0
+    k.purse.tokens += tokens
+    n.tokens += tokens
     k.purse.settle(n.reserved, cost, n.step.final)
     n.cost += cost
     if n.group is not None:
         n.group.reserved -= n.reserved
         n.group.cost += cost
+        n.group.tokens += tokens
     n.reserved = 0
     _clock(k, d)
 

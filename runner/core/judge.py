@@ -60,7 +60,7 @@ def on_lost(k: RunState, node: str, attempt: int) -> None:
     """Nobody knows how it ended, or what it cost: the estimate stands."""
     n = attempt_of(k, node, attempt)
     if n is not None:
-        emit(k, "attempt_lost", n, {"n": attempt, "assumed_cost": n.reserved} | _busy(k))
+        emit(k, "attempt_lost", n, {"n": attempt, "assumed_cost": n.reserved} | _clocks(k, n))
         _judge(k, n, Failure("crash", "maybe", lost=True))
 
 
@@ -80,8 +80,10 @@ def never_started(k: RunState, n: Node, error_class: str, message: str) -> None:
 # ---------------------------------------------------------------- recording
 
 
-def _busy(k: RunState) -> dict[str, int]:
-    return {} if k.timeout_ms is None else {"busy": k.busy}
+def _clocks(k: RunState, n: Node) -> dict[str, Any]:
+    """The run's own clock, and the day that pays, where either counts."""
+    told: dict[str, Any] = {} if k.timeout_ms is None else {"busy": k.busy}
+    return told | {"day": n.day} if n.day else told
 
 
 def _cost(n: Node, o: Outcome) -> dict[str, Any]:
@@ -92,7 +94,7 @@ def _cost(n: Node, o: Outcome) -> dict[str, Any]:
 
 
 def _succeeded(k: RunState, n: Node, o: Outcome) -> None:
-    data = {"n": n.attempt, "result": o.result} | _cost(n, o) | _busy(k)
+    data = {"n": n.attempt, "result": o.result} | _cost(n, o) | _clocks(k, n)
     if o.tokens or o.executor or o.model or o.session or o.checks or o.products or o.log:
         data |= fit({
             "tokens": dict(o.tokens), "executor": o.executor, "model": o.model, "session": o.session,
@@ -102,7 +104,7 @@ def _succeeded(k: RunState, n: Node, o: Outcome) -> None:
 
 
 def _record_failure(k: RunState, n: Node, o: Outcome, error_class: str, child: str) -> None:
-    data = {"n": n.attempt, "class": error_class, "effect": o.effect, "mode": k.mode} | _cost(n, o) | _busy(k)
+    data = {"n": n.attempt, "class": error_class, "effect": o.effect, "mode": k.mode} | _cost(n, o) | _clocks(k, n)
     data |= fit({
         "message": o.message, "status": o.status, "tokens": dict(o.tokens), "retry_after_ms": o.retry_after_ms,
         "checks": list(o.checks), "feedback": o.feedback, "result": o.result, "session": o.session,
@@ -193,7 +195,7 @@ def _suspend(k: RunState, n: Node, d: Suspend) -> None:
         else:
             emit(k, "step_failed", n, _failed_as_it_did(n, d.detail))
         return
-    if d.reason == "mode" and n.state == "running":
+    if d.reason != "exhausted" and n.state == "running":
         _advance(k, n, d.detail, failed=n.failed | {n.label}, round=n.rounds)
     emit(k, "step_suspended", n, fit({"reason": d.reason, "detail": d.detail, "until": d.until}))
 

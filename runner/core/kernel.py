@@ -212,7 +212,7 @@ def _shows(k: RunKernel, n: Node) -> bool:
     options = k.host.options(k, n, k.now)
     if not options.candidates or any(c.shown and c.label not in n.failed for c in options.candidates):
         return True
-    return not isinstance(hidden(options.policy, k.mode, ""), Suspend)
+    return not isinstance(hidden(options.policy, k.mode, options.hidden), Suspend)
 
 
 def _raise(k: RunKernel, micro_usd: int, by: str) -> None:

@@ -214,6 +214,24 @@ class Go(NamedTuple):
     secrets: Mapping[str, Sequence[Json]] = EMPTY
     reason: str = ""
     claim: Claim = ""
+    tokens: int = 0
+    """About how many tokens it uses."""
+    cap: int | None = None
+    """The step's own budget (micro-USD); its items share it."""
+    token_cap: int | None = None
+    """The step's own budget in tokens."""
+    limit: int | None = None
+    """What the executor may spend at most, for one that can be told (micro-USD)."""
+    day: str = ""
+    """The day that pays for it (`2026-11-22` in the config's time zone); "" = it costs nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """The day's budget has no room for it, whatever comes back. `until`: when the next day begins."""
+
+    reason: str
+    until: int | None = None
 
 
 class NotNow(NamedTuple):
@@ -226,9 +244,15 @@ class NotNow(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Hidden:
-    """Entries are left, but the mode shows none of them."""
+    """Entries are left, but none may be tried now: the mode, an open circuit or a cooling hides them. `until`: when one may be seen
+    again, if time alone brings that. `cause`: `quota` when nothing else stands in the way."""
 
     reason: str
+    until: int | None = None
+    cause: Literal["mode", "quota"] = "mode"
+
+
+UNSEEN = Hidden("an untried entry is hidden now")
 
 
 @dataclass(frozen=True, slots=True)
@@ -239,7 +263,7 @@ class NoCandidate:
     message: str
 
 
-Prepared = Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | Go | NotNow | Hidden | NoCandidate
+Prepared = Skip | Expand | Broken | Reuse | Computed | Delay | Ask | CallRun | Go | Over | NotNow | Hidden | NoCandidate
 
 
 # ---------------------------------------------------------------- what recovery needs to know, asked when an attempt has failed
@@ -290,6 +314,8 @@ class Options(NamedTuple):
     repair_max: int = 0
     consent: frozenset[str] = frozenset()
     """Classes after which the author agreed to repeat or pass on a `once` step whose effect is known not to have happened."""
+    hidden: Hidden = UNSEEN
+    """Why the candidates that are not shown are not."""
 
 
 class NodeView(Protocol):
@@ -322,7 +348,11 @@ class NodeView(Protocol):
     producer: str
     index: int
     item: Item | None
+    group: Any
+    """The node of the fan-out that it is an item of, else None."""
     cost: int
+    free_only: bool
+    """The budget has room for what is free only."""
 
 
 class RunView(Protocol):
@@ -343,12 +373,21 @@ class RunView(Protocol):
     @property
     def nodes(self) -> Mapping[str, Any]: ...
 
+    @property
+    def room(self) -> int | None:
+        """Micro-USD that the budget of the tree has left, reservations taken off; None = it has no cap."""
+        ...
+
 
 class Host(Protocol):
     """What a kernel asks. Every answer must come from recorded data, config and the mode alone."""
 
     def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
         """What happens to a ready node. Called with run and process slots in hand, right before the intent is committed."""
+        ...
+
+    def intended(self, run: RunView, node: NodeView, go: Go, now: int) -> None:
+        """This `Go` has become an intent: a half open circuit has its trial call, a rate its next request."""
         ...
 
     def options(self, run: RunView, node: NodeView, now: int) -> Options:

@@ -16,11 +16,11 @@ class Node:
     """A step (`group` None) or an item of one. Implements `messages.NodeView`."""
 
     __slots__ = (
-        "approved", "ask", "attempt", "busy", "child", "claim", "cost", "effect_key", "effects", "error", "estimate", "executor",
+        "approved", "ask", "attempt", "busy", "cap", "child", "claim", "cost", "day", "effect_key", "effects", "error", "estimate", "executor",
         "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
         "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
         "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
-        "session", "spec", "state", "step", "until", "used", "waits",
+        "session", "spec", "state", "step", "token_cap", "tokens", "until", "used", "waits", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -44,6 +44,13 @@ class Node:
         """Idempotency key to repeat with, while the last outcome is unknown."""
         self.key: str | None = None
         self.reserved = self.estimate = self.cost = 0
+        self.tokens = self.wants = 0
+        """Tokens used by all attempts, and about how many the next one uses."""
+        self.cap: int | None = None
+        self.token_cap: int | None = None
+        """The step's own budget, as far as the last preparing told."""
+        self.day = ""
+        """The day that pays for the attempt."""
         self.session: str | None = None
         self.child: str | None = None
         self.spec: Mapping[str, Json] = {}

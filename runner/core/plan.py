@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
-from runner.core.prepare import LOCAL, NEEDS, NEVER_REUSED, NOT_SELECTED, Preparer
+from runner.core.prepare import LOCAL, NEVER_REUSED, NOT_SELECTED, Preparer
+from runner.core.rendered import BindError
 from runner.core.states import GOOD, SETTLED
 from runner.manifest.vocabulary import Mode
+from runner.templating import TemplateError
 
 Action = Literal["create", "update", "resume", "unchanged", "callable"]
+Route = Callable[[], "tuple[RouteChoice, ...]"]
 StepAction = Literal["run", "reuse", "resume", "skip", "unknown"]
 
 
@@ -128,6 +131,7 @@ class PlanNode:
     index: int = 0
     item: Item | None = None
     cost: int = 0
+    free_only: bool = False
     approved: bool = False
     items: list[PlanNode] | None = None
     group: PlanNode | None = None
@@ -147,6 +151,7 @@ class PlanRun:
     state: str = "running"
     verdict: str | None = None
     spent: int = 0
+    room: int | None = None
 
 
 def plan_steps(
@@ -187,23 +192,27 @@ def in_order(steps: Sequence[GraphStep]) -> Iterable[GraphStep]:
 
 def _plan_step(run: PlanRun, step: GraphStep, preparer: Preparer, now: int) -> PlannedStep:
     node = run.nodes[step.id]
+
+    def route() -> tuple[RouteChoice, ...]:
+        return _route(run, node, step, preparer, now)
+
     if node.state in GOOD and not step.final:
         return PlannedStep(step.id, step.verb, "reuse", "succeeded in this run")
     if node.state in ("suspended", "waiting", "running"):
-        return PlannedStep(step.id, step.verb, "resume", f"is {node.state}", _route(step))
+        return PlannedStep(step.id, step.verb, "resume", f"is {node.state}", route())
     node.state = "pending"
     if step.final:
-        return PlannedStep(step.id, step.verb, "run", "finally", _route(step))
+        return PlannedStep(step.id, step.verb, "run", "finally", route())
     if run.selected is not None and step.id not in run.selected:
         node.state = "skipped"
         return PlannedStep(step.id, step.verb, "skip", NOT_SELECTED)
-    if early := _from_dependencies(run, step):
+    if early := _from_dependencies(run, step, route):
         return early
     prepared = preparer.prepare(run, node, now)
     return _planned(run, node, step, prepared, preparer, now)
 
 
-def _from_dependencies(run: PlanRun, step: GraphStep) -> PlannedStep | None:
+def _from_dependencies(run: PlanRun, step: GraphStep, route: Route) -> PlannedStep | None:
     strict = [edge for edge in step.edges if edge.kind == "data"]
     for edge in strict:
         if run.nodes[edge.to].state == "skipped":
@@ -216,10 +225,10 @@ def _from_dependencies(run: PlanRun, step: GraphStep) -> PlannedStep | None:
     which = ", ".join(dict.fromkeys(unsettled))
     data = any(edge.to in unsettled and edge.kind != "order" for edge in step.edges)
     if step.when is not None and data:
-        return PlannedStep(step.id, step.verb, "unknown", f"depends on the result of {which}", _route(step))
+        return PlannedStep(step.id, step.verb, "unknown", f"depends on the result of {which}", route())
     reusable = data and step.verb not in NEVER_REUSED and not step.volatile and step.reuse != "never"
     reason = f"reads {which}: reused if that ends as before" if reusable else f"runs after {which}"
-    return PlannedStep(step.id, step.verb, "run", reason, _route(step))
+    return PlannedStep(step.id, step.verb, "run", reason, route())
 
 
 def _planned(
@@ -239,10 +248,18 @@ def _planned(
             return _plan_items(run, node, step, items, preparer, now)
         case Broken(error_class, message) | NoCandidate(error_class, message):
             node.state = "unknown"
-            return PlannedStep(step.id, step.verb, "run", f"would fail ({error_class}): {message}", _route(step))
+            return PlannedStep(
+                step.id,
+                step.verb,
+                "run",
+                f"would fail ({error_class}): {message}",
+                _route(run, node, step, preparer, now),
+            )
         case _:
             node.state = "unknown"
-            return PlannedStep(step.id, step.verb, "run", _run_reason(run, step), _route(step))
+            return PlannedStep(
+                step.id, step.verb, "run", _run_reason(run, step), _route(run, node, step, preparer, now)
+            )
 
 
 def _plan_items(
@@ -261,12 +278,12 @@ def _plan_items(
             return PlannedStep(step.id, step.verb, "skip", "every item is skipped" if total else "there are no items")
         return PlannedStep(step.id, step.verb, "reuse", f"all {total} items are reused or skipped")
     node.state = "unknown"
-    return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run", _route(step))
+    return PlannedStep(
+        step.id, step.verb, "run", f"{total - kept} of {total} items run", _route(run, node, step, preparer, now)
+    )
 
 
 def _run_reason(run: PlanRun, step: GraphStep) -> str:
-    if step.verb in NEEDS:
-        return NEEDS[step.verb]
     if run.refresh == "all" or (run.refresh and step.id in run.refresh):
         return "asked to run again"
     if step.reuse == "never":
@@ -276,12 +293,28 @@ def _run_reason(run: PlanRun, step: GraphStep) -> str:
     return "no recorded result with this key"
 
 
-def _route(step: GraphStep) -> tuple[RouteChoice, ...]:
+def _route(
+    run: PlanRun, node: PlanNode, step: GraphStep, preparer: Preparer, now: int
+) -> tuple[RouteChoice, ...]:  # fmt: skip
     body = step.bodies[0]
     match body.verb:
         case "tool":
             return (RouteChoice(str(body.call["server"]), True, "the server that the step names"),)
         case "run":
             return (RouteChoice(LOCAL, True, "a local command"),)
+        case "model" | "agent":
+            return _chain(run, node, preparer, now)
         case _:
             return ()
+
+
+def _chain(run: PlanRun, node: PlanNode, preparer: Preparer, now: int) -> tuple[RouteChoice, ...]:
+    """Everybody who could do it, the first that may is taken."""
+    try:
+        routed = preparer.routed(run, node, now)
+    except (BindError, TemplateError) as error:
+        return (RouteChoice("", False, f"its route cannot be known yet: {error.message}"),)
+    if routed is None or routed.trouble:
+        return (RouteChoice("", False, routed.trouble),) if routed else ()
+    first = next((verdict.label for verdict in routed.verdicts if verdict.shown), None)
+    return tuple(RouteChoice(verdict.label, verdict.label == first, verdict.reason) for verdict in routed.verdicts)

@@ -9,10 +9,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
-from runner.core import bind
+from runner.core import assigning, bind
+from runner.core.assigning import ROUTED, Assigner, Dispatch, Way
 from runner.core.context import item_view, repair_view, run_view, step_view, steps_view
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import (
+    UNSEEN,
     Ask,
     Broken,
     CallRun,
@@ -33,6 +35,7 @@ from runner.core.messages import (
 )
 from runner.core.policy import OperatorPolicy
 from runner.core.reuse import step_key
+from runner.core.router import Routed
 from runner.core.secret_leaves import Secrets, render_leaves
 from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
@@ -84,9 +87,12 @@ class World(Protocol):
 class Preparer:
     """The host of every kernel of a process. Holds nothing but what was bound from each run's inputs."""
 
-    def __init__(self, world: World, policy: OperatorPolicy | None = None) -> None:
+    def __init__(
+        self, world: World, policy: OperatorPolicy | None = None, dispatch: Dispatch | None = None
+    ) -> None:  # fmt: skip
         self._world = world
         self._policy = policy or OperatorPolicy()
+        self._assigner = Assigner(dispatch)
         self._vars: dict[str, dict[str, Json]] = {}
         self._callees: dict[str, StepGraph] = {}
 
@@ -110,13 +116,34 @@ class Preparer:
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
         step, values = _step(node), self._values(run, node)
         body = step.bodies[node.level]
+        routed = self.routed(run, node, now)
+        candidates, veil = assigning.candidates(routed, node) if routed else (_candidates(body), UNSEEN)
         return Options(
             policy=bind.policy(step, run.mode, values),
-            candidates=_candidates(body),
+            candidates=candidates,
+            hidden=veil,
             fallbacks=self._fallbacks(run, node, step),
             repair_max=repair_rounds(body, node),
             consent=consent(step),
         )
+
+    def routed(self, run: RunView, node: NodeView, now: int) -> Routed | None:
+        """The chain of a step that the router assigns, as things are now; None for any other one. A prompt that cannot be rendered
+        yet counts as unknown. Raises BindError when its hints make no sense."""
+        step = _step(node)
+        body = step.bodies[node.level]
+        if body.verb not in ROUTED:
+            return None
+        try:
+            inputs = assigning.asked(body, self.context(run, node), tolerant=step.final)
+        except TemplateError:
+            inputs = None
+        return self._assigner.routed(run, node, body, self._values(run, node), inputs, now)
+
+    def intended(self, run: RunView, node: NodeView, go: Go, now: int) -> None:
+        """Tell who is asked for a model or an agent."""
+        if (routed := self.routed(run, node, now)) is not None:
+            self._assigner.intended(routed, go, now)
 
     def outputs(self, run: RunView) -> tuple[Json, str | None]:
         graph: StepGraph = run.graph
@@ -179,6 +206,8 @@ class Preparer:
             return Broken("denied", refusal)
         if body.verb in ("run", "tool"):
             return self._attempt(run, node, step, body, context)
+        if body.verb in ROUTED:
+            return self._assign(run, node, step, body, context, now)
         if body.verb == "call":
             return self._call(run, step, body, context)
         return self._simple(step, body, context, now)
@@ -211,10 +240,8 @@ class Preparer:
                 return Broken("tool_error", render_text(str(body.call["message"]), context, tolerant=step.final))
             case "wait":
                 return Delay(bind.wait_until(body, context, now))
-            case "approve":
-                return self._ask(body, context, now)
             case _:
-                return Broken("invalid", NEEDS[body.verb])
+                return self._ask(body, context, now)
 
     def _ask(self, body: Body, context: dict[str, Json], now: int) -> Ask:
         timeout = bind.timeout_ms(body, context)
@@ -269,6 +296,26 @@ class Preparer:
             secrets=secrets,
             reason=go_reason(node),
             claim=bind.claim(step, body),
+        )
+
+    # ------------------------------------------------------------ models and agents
+
+    def _assign(
+        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
+    ) -> Prepared:
+        inputs = assigning.asked(body, context, tolerant=step.final)
+        spec = self._spec(step, body, context, {})
+        if body.call.get("cwd") is not None:
+            spec["cwd"] = render_text(str(body.call["cwd"]), context, tolerant=step.final)
+        key = node.key or self._key(run, node, step, inputs, spec)
+        if reused := self._reused(run, node, step, key):
+            return reused
+        if not node.approved and (asks := self._policy.asks(step, body)):
+            return Ask(asks, (str(inputs["prompt"]),), None, "reject", gate=True)
+        if assigning.names_feedback(body):
+            spec["told"] = True
+        return self._assigner.prepared(
+            Way(run, node, body, self._values(run, node), inputs, spec, key, go_reason(node)), now
         )
 
     def _spec(self, step: GraphStep, body: Body, context: dict[str, Json], env: Json) -> dict[str, Json]:
@@ -334,12 +381,6 @@ class Preparer:
             return evaluate(when, {**self.context(run, node), "error": node.error}) is True
         except TemplateError:
             return False  # a condition that cannot be judged never opens another way
-
-
-NEEDS = {
-    "model": "needs a model endpoint, which is not configured",
-    "agent": "needs an agent executor, which is not configured",
-}
 
 
 def _step(node: NodeView) -> GraphStep:

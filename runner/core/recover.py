@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 
-from runner.core.messages import Candidate, EffectDoubt, FallbackOption, Options, Policy
+from runner.core.messages import Candidate, EffectDoubt, FallbackOption, Hidden, Options, Policy
 from runner.digest import digest_bytes
 from runner.manifest.vocabulary import ERROR_CLASSES, ErrorClass, Mode
 
@@ -248,7 +248,7 @@ def _fallback(c: Case) -> Decision | None:
 def _hidden(c: Case) -> Decision | None:
     if c.spent or not c.standing.started or not any(not candidate.shown for candidate in untried(c)):
         return None
-    return hidden(c.options.policy, c.mode, "an untried entry is hidden now")
+    return hidden(c.options.policy, c.mode, c.options.hidden)
 
 
 def _exhausted(c: Case) -> Decision | None:
@@ -305,14 +305,14 @@ def fits(c: Case, option: FallbackOption) -> bool:
     return rule in ("yes", "larger", "fallback") and c.consented
 
 
-def hidden(policy: Policy, mode: Mode, detail: str) -> Decision:
+def hidden(policy: Policy, mode: Mode, veil: Hidden) -> Decision:
     """Entries are left, but none may be tried now. The mode's policy may give up; in `normal` only a circuit hides,
     so it waits."""
     if policy.exhausted == "skip":
-        return Skip(detail)
+        return Skip(veil.reason)
     if policy.exhausted == "fail" and mode != "normal":
-        return Fail(detail)
-    return Suspend("mode", detail)
+        return Fail(veil.reason)
+    return Suspend(veil.cause, veil.reason, veil.until)
 
 
 def delay(policy: Policy, rounds: int, seed: str) -> int:

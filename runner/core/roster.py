@@ -55,8 +55,8 @@ class Entry:
 
     @property
     def lane(self) -> str:
-        """The slots that it takes: an MCP server's, or `endpoint:NAME`."""
-        return self.place if self.kind == "model" else self.name
+        """The slots that it takes: an MCP server's, or `model:NAME`, whose rate may be limited."""
+        return self.single if self.kind == "model" else self.name
 
     def cost(self, tokens_in: int, tokens_out: int) -> int | None:
         """Micro-USD for so many tokens, by the declared price; None when that is unknown."""

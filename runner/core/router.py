@@ -112,11 +112,11 @@ class Routed:
             return shown
         hidden = [verdict for verdict in left if verdict.stand == "hidden"]
         if hidden:
-            return Hidden(_listed(hidden))
+            return Hidden(_listed(hidden), self.wake_at(failed), self.suspension(failed))
         return self._nobody(left)
 
     def wake_at(self, failed: Collection[str] = ()) -> int | None:
-        """When the first hidden entry may be seen again."""
+        """When the first hidden entry may be seen again by time alone."""
         moments = [v.until for v in self.verdicts if v.stand == "hidden" and v.label not in failed]
         return min((moment for moment in moments if moment is not None), default=None)
 

@@ -78,6 +78,11 @@ class RunState:
 
     # ------------------------------------------------------------ the graph
 
+    @property
+    def room(self) -> int | None:
+        """What the budget of the tree has left."""
+        return self.purse.room
+
     def _connect(self) -> None:
         for n in self.top:
             targets = self._waits_for(n)

@@ -128,7 +128,7 @@ def _start_paid(k: RunState) -> None:
     while k.money:
         n = k.money[0]
         if n.state == "pending":
-            if fits(k, n, n.estimate) == "wait" or not _room(k):
+            if fits(k, n) == "wait" or not _room(k):
                 break
             k.money.popleft()
             n.queued = False

@@ -24,7 +24,7 @@ from runner.engine.returns import BadSchema, Mismatch, structured
 from runner.engine.secrets import Unready, filled
 from runner.engine.sites import Conflict, GitFailed, Site, Sites
 from runner.paths import HIDDEN, PathEscape, inside, write_atomic
-from runner.ports import CallResult, Executor, Request
+from runner.ports import CallResult, Executor, Judge, Request
 from runner.redact import Redactor
 from runner.templating import TemplateError, render
 from runner.templating.text import to_text
@@ -68,12 +68,13 @@ class Attempts:
         secrets: Callable[[str], str],
         redactor: Redactor,
         blobs: Callable[[str, bytes], None],
+        judge: Judge | None = None,
         limits: Limits | None = None,
         progress: Callable[[str, str, str], None] = lambda run, node, text: None,
     ) -> None:
         self._executors, self._places = executors, places
         self._secrets, self._redactor, self._blobs, self._progress = secrets, redactor, blobs, progress
-        self._limits = limits or Limits()
+        self._judge, self._limits = judge, limits or Limits()
         state = places.run_dirs.parent
         self._sites = Sites(places.workspace, state, (places.run_dirs, places.logs), self._git, self._limits.output)
 
@@ -123,12 +124,14 @@ class Attempts:
     async def _judged(self, site: Site, request: Request, answer: CallResult) -> Outcome:
         if answer.error_class:
             return self._refused(answer)
+        judged: list[CallResult] = []
         try:
             result = self._with_diff(site, self._result(site.task, answer))
             answer = replace(answer, output=None, text=None)  # a large one is in memory once from here on
-            return await self._accept(site, request, answer, result)
+            outcome = await self._accept(site, request, answer, result, judged)
         except _Refusal as no:
-            return self._failed(replace(answer, effect=no.effect), no.error_class, no.message, no.result, no.checks)
+            outcome = self._failed(replace(answer, effect=no.effect), no.error_class, no.message, no.result, no.checks)
+        return _billed(outcome, judged)
 
     async def forget(self, run: str) -> None:
         """The leg of this run has ended: nobody will go on with what its attempts left for a next one."""
@@ -154,13 +157,13 @@ class Attempts:
             deadline_s=None if task.timeout_ms is None else task.timeout_ms / 1000,
             idle_s=None if task.idle_ms is None else task.idle_ms / 1000,
             session=task.session,
-            feedback=task.feedback,
+            feedback=None if spec.get("told") else task.feedback,
+            max_micro_usd=task.max_micro_usd,
+            returns=spec.get("returns"),
             log=log,
             note=note,
             progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
             interrupted=task.session is not None and task.feedback is None,
-            returns=spec.get("returns"),
-            max_micro_usd=task.max_micro_usd,
         )
 
     def _run_dir(self, run: str) -> str:
@@ -196,13 +199,16 @@ class Attempts:
 
     # ------------------------------------------------------------ after it
 
-    async def _accept(self, site: Site, request: Request, answer: CallResult, result: dict[str, Json]) -> Outcome:
-        """The call has given an answer, so from here on the effect is known. Raises _Refusal."""
+    async def _accept(
+        self, site: Site, request: Request, answer: CallResult, result: dict[str, Json], judged: list[CallResult]
+    ) -> Outcome:
+        """The call has given an answer, so from here on the effect is known. `judged` is filled with what judges cost. Raises
+        _Refusal."""
         task = site.task
         if site.touched is not None and site.touched.problem:
             raise _Refusal(site.touched.error_class, site.touched.problem, result)
         context = {**(task.spec.get("context") or {}), "output": result["output"], "text": text_of(result)}
-        checks = await self._checked(site, request, context)
+        checks = await self._checked(site, request, context, judged)
         failed = [str(verdict["message"]) for verdict in checks if not verdict["passed"]]
         if checks:
             result = {**result, "checks": [dict(verdict) for verdict in checks]}
@@ -212,7 +218,12 @@ class Attempts:
         products = await self._sites.products(site) | await self._saved(task, context, result)
         products = {self._redactor.text(path): digest for path, digest in products.items()}
         kept = self._keep(result)
-        return self._base(answer)._replace(state="succeeded", result=kept, checks=tuple(checks), products=products)
+        session = (
+            None if task.verb == "model" else answer.session
+        )  # a whole conversation: of use to a repair round alone
+        return self._base(answer)._replace(
+            state="succeeded", result=kept, checks=tuple(checks), products=products, session=session
+        )
 
     async def _bring_back(self, site: Site, result: dict[str, Json], checks: list[Verdict]) -> None:
         try:
@@ -266,12 +277,16 @@ class Attempts:
         )
         return masked
 
-    async def _checked(self, site: Site, request: Request, context: Mapping[str, Json]) -> list[Verdict]:
+    async def _checked(
+        self, site: Site, request: Request, context: Mapping[str, Json], calls: list[CallResult]
+    ) -> list[Verdict]:
         checks = site.task.spec.get("checks") or ()
         if not checks:
             return []
         touched = None if site.touched is None else site.touched.paths
-        found = await verdicts(checks, Judged(context, context["text"], request, touched), self._command)
+        diff = "" if site.touched is None else self._redactor.text(site.touched.diff)
+        judged = Judged(context, context["text"], request, touched, diff, self._judge, calls)
+        found = await verdicts(checks, judged, self._command)
         return [self._redactor.data(verdict) for verdict in found]
 
     async def _command(self, request: Request) -> CallResult:
@@ -382,6 +397,21 @@ class _Refusal(Exception):
             checks,
             effect,
         )
+
+
+def _billed(outcome: Outcome, calls: Sequence[CallResult]) -> Outcome:
+    """The outcome with what judges cost besides. What is not known of that makes the whole an assumption."""
+    if not calls or outcome.cost is None:
+        return outcome
+    tokens = dict(outcome.tokens)
+    for call in calls:
+        for kind, count in call.tokens.items():
+            tokens[kind] = tokens.get(kind, 0) + count
+    unknown = any(call.cost is None for call in calls)
+    cost = outcome.cost + sum(call.cost or 0 for call in calls)
+    return outcome._replace(
+        cost=cost, tokens=tokens, cost_source="assumed" if unknown else outcome.cost_source or "judge"
+    )
 
 
 def _env(values: Mapping[str, Json]) -> dict[str, str]:

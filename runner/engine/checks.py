@@ -1,19 +1,21 @@
-"""The `checks` of a step, judged where its attempt ran: all of them, in order; one that cannot be evaluated fails.
+"""The `checks` of a step, judged where its attempt ran: all of them, in order; one that cannot be evaluated fails. A model is asked to
+judge only once the others have passed: it costs money, and a step that has failed needs no second opinion.
 
 A verdict is {"kind", "passed", "message"}; the messages of failed checks are the feedback of a repair round."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from runner.core.graph import Json
 from runner.digest import canonical_json
 from runner.engine import changes
-from runner.ports import CallResult, Request
-from runner.templating import TemplateError, parse_expression, render_tree, truth
+from runner.ports import CallResult, Judge, Request
+from runner.templating import TemplateError, parse_expression, render, render_tree, truth
 from runner.templating.model import Ref, show
+from runner.templating.text import to_text
 
 TIMEOUT_MS: Final = 600_000
 SHOWN_CHARS: Final = 200
@@ -27,17 +29,24 @@ Verdict = dict[str, Json]
 @dataclass(frozen=True, slots=True)
 class Judged:
     """What checks look at. `context`: what templates may read, `output` and `text` included. `base`: the request of the attempt,
-    whose folder, environment and log a command check shares. `touched`: the files that the attempt touched; None = nobody looked."""
+    whose folder, environment and log a command check shares. `touched`: the files that the attempt touched; None = nobody looked.
+    `diff`: of what it did, when it is known. `calls`: filled with the calls that judges made, for the ledger."""
 
     context: Mapping[str, Json]
     text: str
     base: Request
     touched: Collection[str] | None = None
+    diff: str = ""
+    judge: Judge | None = None
+    calls: list[CallResult] = field(default_factory=list)
 
 
 async def verdicts(checks: Sequence[Mapping[str, Any]], judged: Judged, run: Call) -> list[Verdict]:
     """A verdict for each of `checks` ({"kind", …} as in core.graph.Check). `run` calls the executor of commands."""
-    return [await _verdict(check, number, judged, run) for number, check in enumerate(checks)]
+    found = {n: await _verdict(check, n, judged, run) for n, check in enumerate(checks) if check["kind"] != "judge"}
+    if all(verdict["passed"] for verdict in found.values()):
+        found |= {n: await _judged(check, judged) for n, check in enumerate(checks) if check["kind"] == "judge"}
+    return [found[number] for number in sorted(found)]
 
 
 async def _verdict(check: Mapping[str, Any], number: int, judged: Judged, run: Call) -> Verdict:
@@ -46,10 +55,23 @@ async def _verdict(check: Mapping[str, Any], number: int, judged: Judged, run: C
             return _expression(check["expr"], judged)
         case "run":
             return await _command(check, number, judged, run)
-        case "changed":
-            return _changed(check["changed"], judged)
         case _:
-            return _said("judge", False, "`judge` needs a model endpoint, which is not configured")
+            return _changed(check["changed"], judged)
+
+
+async def _judged(check: Mapping[str, Any], judged: Judged) -> Verdict:
+    if judged.judge is None:
+        return _said("judge", False, "`judge` needs a model endpoint, which is not configured")
+    try:
+        requirement = to_text(render(check["judge"]["prompt"], judged.context))
+    except TemplateError as error:
+        return _said("judge", False, f"the requirement cannot be rendered: {error.message}")
+    result = f"{judged.text}\n\n{judged.diff}" if judged.diff else judged.text
+    found = await judged.judge.judge(judged.base, check["judge"]["models"], requirement, result)
+    judged.calls.extend(found.calls)
+    if found.score is None:
+        return _said("judge", False, f"nobody could judge: {found.reason}")
+    return _said("judge", found.score >= check["min"], f"{found.score:g} of {check['min']:g} needed: {found.reason}")
 
 
 def _changed(spec: Mapping[str, Any], judged: Judged) -> Verdict:

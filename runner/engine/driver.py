@@ -24,6 +24,7 @@ from runner.core.tree import ChildRun, Tree, Turn
 from runner.engine.blobs import Blobs
 from runner.engine.inbox import message_of
 from runner.errors import StoreError
+from runner.manifest.vocabulary import Mode
 from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Transport, Unit
 
 _LOG = logging.getLogger(__name__)
@@ -77,7 +78,10 @@ class Engine:
         clock: Clock,
         owner: OwnerId,
         sinks: Sequence[Sink] = (),
+        better_at: Callable[[], int | None] = lambda: None,
     ) -> None:
+        """`better_at`: when the mode gets better by time alone. A run that waits for just that is not let go."""
+        self._better_at = better_at
         self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
         self._clock, self._owner, self._sinks = clock, owner, list(sinks)
         self._driven: dict[str, Driven] = {}
@@ -188,6 +192,13 @@ class Engine:
     def poke(self, lane: str) -> None:
         """A session has opened (or failed to): whoever waits for that lane is asked again."""
         self._slots.poke(lane)
+        self._wake_waiting()
+
+    def mode_changed(self, mode: Mode) -> None:
+        """The mode, or what is known of an endpoint or executor, is another: every run looks again at what was hidden."""
+        for driven in list(self._driven.values()):
+            with self._turning(driven):
+                self._process(driven, driven.tree.broadcast(("mode", mode), self._clock.now()))
         self._wake_waiting()
 
     def _turn(self, driven: Driven) -> None:
@@ -358,10 +369,14 @@ class Engine:
         kernel = driven.tree.kernels[driven.root]
         if kernel.state in SETTLED_RUN:
             self._let_go(driven, RunEnd(driven.root, kernel.state))
-        elif kernel.state == "suspended":
+        elif kernel.state == "suspended" and not self._gets_better(kernel.reasons):
             self._let_go(driven, RunEnd(driven.root, "suspended", kernel.reasons))
         elif self.draining and not driven.tree.inflight():
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
+
+    def _gets_better(self, reasons: Sequence[str]) -> bool:
+        """Is all that it waits for a mode which only has to last for a while longer?"""
+        return not self.draining and set(reasons) == {"mode"} and self._better_at() is not None
 
     def _let_go(self, driven: Driven, end: RunEnd) -> None:
         """Drive it no more. Whoever waits is told once nothing of it runs any more and its lease is given back."""

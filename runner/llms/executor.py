@@ -4,6 +4,7 @@ Not here: which model a step gets, what follows from a failure, and whether the 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
@@ -54,9 +55,11 @@ class ModelCalls:
         self._clients: dict[Way, Client] = {}
 
     async def prefetch(self) -> None:
-        """Import what the configured endpoints need and takes long. Nothing when that is nothing."""
-        if any(self._ways[model.endpoint.kind] == "litellm" for model in self._models.values()):
-            await import_module(WAYS["litellm"][0]).prefetch()
+        """Import what the configured endpoints need, in a thread: it takes long, and other steps go on meanwhile."""
+        for way in {self._ways[model.endpoint.kind] for model in self._models.values()}:
+            module = await asyncio.to_thread(import_module, WAYS[way][0])
+            if hasattr(module, "prefetch"):
+                await module.prefetch()
 
     async def call(self, request: Request) -> CallResult:
         """`request.inputs` = {"prompt", "system"?, "temperature"?, "max_tokens"?}. What the other side did wrong is in the result."""
@@ -70,7 +73,8 @@ class ModelCalls:
         question = _question(model, request)
         if isinstance(question, str):
             return _failed(model, "invalid", question)
-        answer = await self._client(model.endpoint.kind).ask(model, question.ask)
+        client = await self._client(model.endpoint.kind)
+        answer = await client.ask(model, question.ask)
         result = self._refused(model, answer) if isinstance(answer, Fault) else _answered(model, question.said, answer)
         if request.log is not None:
             request.log.write("progress", _line(model, result, cut=isinstance(answer, Answer) and answer.cut))
@@ -80,11 +84,13 @@ class ModelCalls:
         for client in self._clients.values():
             await client.close()
 
-    def _client(self, kind: EndpointKind) -> Client:
+    async def _client(self, kind: EndpointKind) -> Client:
         way = self._ways[kind]
         if way not in self._clients:
             module, name = WAYS[way]
-            self._clients[way] = getattr(import_module(module), name)()
+            loaded = await asyncio.to_thread(import_module, module)
+            if way not in self._clients:
+                self._clients[way] = getattr(loaded, name)()
         return self._clients[way]
 
     def _refused(self, model: ModelSpec, fault: Fault) -> CallResult:
@@ -103,7 +109,17 @@ class ModelCalls:
             tokens=fault.bill.tokens,
             executor=model.endpoint.name,
             model=model.name,
+            contact=_contact(fault),
         )
+
+
+def _contact(fault: Fault) -> Literal["", "unreached", "hollow", "answered"]:
+    """A status below 500 (but 408, which proxies say for their upstream) came from somebody who is well."""
+    if fault.sign in ("dns", "refused", "tls", "connect_timeout", "reset"):
+        return "unreached"
+    if fault.sign in ("html", "empty"):
+        return "hollow"
+    return "answered" if fault.status is not None and 300 <= fault.status < 500 and fault.status != 408 else ""
 
 
 def _question(model: ModelSpec, request: Request) -> _Question | str:

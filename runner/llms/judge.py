@@ -7,11 +7,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Final
 
 from runner.core.recover import CLASSES
-from runner.ports import CallResult, Executor, Request
+from runner.ports import CallResult, Executor, Judgement, Request
 
 ROUNDS: Final = 2
 """Questions to one model: a second one when its first answer is no judgement."""
@@ -28,17 +28,8 @@ SYSTEM: Final = (
 _OBJECT: Final = re.compile(r"\{.*\}", re.DOTALL)
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
-    """`score` None: nobody could judge, and `reason` says why. `calls`: every call made, for the ledger."""
-
-    score: float | None
-    reason: str
-    calls: tuple[CallResult, ...] = ()
-
-
-class Judge:
-    """Asks the models through `calls`, the executor of the verb `model`."""
+class ModelJudge:
+    """`ports.Judge`: asks the models through `calls`, the executor of the verb `model`."""
 
     def __init__(self, calls: Executor) -> None:
         self._calls = calls

@@ -66,7 +66,7 @@ class PlanFile(Contract):
     """When it was made, in Unix milliseconds."""
     paths: tuple[str, ...]
     """What was planned: paths relative to the project's folder."""
-    mode: Mode
+    mode: Mode | None
     """The system mode that was planned for."""
     select: tuple[str, ...]
     """`--select` options."""

@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import Any
 
 from runner.core.states import SETTLED
+from runner.ports import Scope
 
 UNKNOWN = "unknown"
 
@@ -90,15 +91,26 @@ run_values: Callable[[RunCells], tuple[Any, ...]] = attrgetter(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class MoneyLine:
+    """What an attempt's event says of money (micro-USD): it holds `amount`, or, with a `source`, has cost it."""
+
+    attempt: str
+    amount: int
+    source: str
+    scopes: tuple[Scope, ...]
+
+
 @dataclass(slots=True, eq=False)
 class Changes:
-    """The rows that a transaction has touched (keys; in order), and the successes that others may reuse:
-    (manifest name, step)."""
+    """The rows that a transaction has touched (keys; in order), the successes that others may reuse: (manifest name, step), and what
+    is said of money."""
 
     steps: dict[StepCells, None] = field(default_factory=dict)
     attempts: dict[AttemptCells, None] = field(default_factory=dict)
     runs: dict[RunCells, None] = field(default_factory=dict)
     reuse: list[tuple[str, StepCells]] = field(default_factory=list)
+    money: list[MoneyLine] = field(default_factory=list)
 
 
 @dataclass(slots=True, eq=False)

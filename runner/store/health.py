@@ -11,12 +11,10 @@ from runner.core.modes import ModeState
 from runner.ports import CircuitRow, ModeRow
 from runner.store.circuit_cells import cells, circuit_of
 from runner.store.encode import encode
-from runner.store.queries import named, read_sql
+from runner.store.queries import HEALTH_SQL
 from runner.store.record import Record
 
 T = TypeVar("T")
-
-HEALTH_SQL: Mapping[str, str] = named(read_sql("health.sql"))
 
 MODES_KEPT = 1000
 """Lines of mode history."""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from runner.clock import Clock
 from runner.core.events import Event, Recorded
-from runner.errors import RunnerError, StoreError
+from runner.errors import StoreError
 from runner.ports import (
     AttemptRow,
     InboxRow,
@@ -31,35 +31,14 @@ from runner.store.cells import (
     StepCells,
     attempt_values,
 )
+from runner.store.done import Done
 from runner.store.encode import decode, encode
 from runner.store.leases import Lease, Rival
+from runner.store.memory_health import MemoryHealth, MemoryLedger
 from runner.store.owners import is_alive
 from runner.store.projection import project
 
 T = TypeVar("T")
-
-
-class Done(Generic[T]):
-    """An answer that is there already."""
-
-    __slots__ = ("_answer", "_error")
-
-    def __init__(self, work: Callable[[], T]) -> None:
-        self._answer: T | None = None
-        self._error: RunnerError | None = None
-        try:
-            self._answer = work()
-        except RunnerError as error:
-            self._error = error
-
-    def result(self) -> T:
-        if self._error is not None:
-            raise self._error
-        return self._answer  # type: ignore[return-value]  # work() has returned it
-
-    def __await__(self) -> Generator[Any, None, T]:
-        return self.result()
-        yield  # what makes it a generator
 
 
 @dataclass(slots=True, eq=False)
@@ -90,6 +69,8 @@ class MemoryStore:
         self._version = 1
         self._seen = 0
         self._closed = False
+        self.health = MemoryHealth(self)
+        self.ledger = MemoryLedger(self)
 
     def close(self) -> None:
         """Refuse everything from now on."""
@@ -194,6 +175,8 @@ class MemoryStore:
         run.attempts.update({(attempt.node, attempt.n): attempt for attempt in changes.attempts})
         for name, step in changes.reuse:
             self._reuse[name, step.key or ""] = (recorded.run, step)
+        for line in changes.money:
+            self.ledger.book(line)
 
     def _post(self, root: str, kind: str, body: str, by: str) -> int:
         self._known(root)

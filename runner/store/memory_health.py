@@ -9,10 +9,11 @@ from typing import Literal
 from runner.core.circuits import Circuit
 from runner.core.learning import Sample
 from runner.core.modes import ModeState
-from runner.ports import AttemptRow, CircuitRow, ModeRow, OverCap, RunRow, Scope, Spending, Standing
+from runner.ports import AttemptRow, CircuitRow, ModeRow, OverCap, RunRow, Scope, Spending, Standing, Store
+from runner.store.cells import MoneyLine
 from runner.store.circuit_cells import cells, circuit_of
+from runner.store.done import Done
 from runner.store.health import MODES_KEPT
-from runner.store.memory import Done, MemoryStore
 
 _ALL = 1 << 31
 
@@ -20,7 +21,7 @@ _ALL = 1 << 31
 class MemoryHealth:
     """`ports.Health` beside a `MemoryStore`. Circuits are kept as the cells of their rows, as on disk."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._modes: list[ModeRow] = []
         self._circuits: dict[str, tuple[int, tuple[str, str, int | None, int | None]]] = {}
@@ -78,7 +79,7 @@ class _Entry:
 class MemoryLedger:
     """`ports.Ledger` beside a `MemoryStore`."""
 
-    def __init__(self, store: MemoryStore) -> None:
+    def __init__(self, store: Store) -> None:
         self._store = store
         self._entries: dict[tuple[str, str], dict[str, _Entry]] = {}
         self._caps: dict[tuple[str, str], int] = {}
@@ -91,6 +92,15 @@ class MemoryLedger:
 
     def release(self, attempt: str, scopes: Sequence[Scope]) -> Awaitable[None]:
         return Done(lambda: self._release(attempt, scopes))
+
+    def book(self, line: MoneyLine) -> None:
+        """What an attempt's event says of money."""
+        if line.source:
+            self._settle(line.attempt, line.amount, line.source, line.scopes)
+            return
+        for scope in line.scopes:
+            if not self._of(scope).get(line.attempt, _Entry(0)).source:
+                self._of(scope)[line.attempt] = _Entry(line.amount)
 
     def standing(self, scope: Scope) -> Standing:
         entries = self._of(scope).values()
@@ -162,7 +172,7 @@ def _add(sums: dict[str, Spending], key: str, cost: int, source: str) -> None:
     sums[key] = line._replace(cost=line.cost + cost, assumed=assumed, attempts=line.attempts + 1)
 
 
-def _attempts(store: MemoryStore) -> Iterator[tuple[RunRow, AttemptRow]]:
+def _attempts(store: Store) -> Iterator[tuple[RunRow, AttemptRow]]:
     todo = list(store.runs(limit=_ALL))
     while todo:
         run = todo.pop()

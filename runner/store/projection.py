@@ -11,7 +11,8 @@ from typing import Any
 
 from runner.core.events import Recorded
 from runner.digest import digest
-from runner.store.cells import UNKNOWN, AttemptCells, Changes, Live, StepCells, producer_of
+from runner.ports import Scope
+from runner.store.cells import UNKNOWN, AttemptCells, Changes, Live, MoneyLine, StepCells, producer_of
 from runner.store.encode import decode, encode
 
 
@@ -210,6 +211,15 @@ def _attempt_started(live: Live, recorded: Recorded, changes: Changes) -> None:
     attempt.executor, attempt.mode = step.executor, data.get("mode", "")
     attempt.effect_key, attempt.reason = data.get("effect_key", ""), step.reason
     changes.attempts[attempt] = None
+    if data.get("reserved"):
+        _book(live, recorded, changes, data["reserved"], "")
+
+
+def _book(live: Live, recorded: Recorded, changes: Changes, amount: int, source: str) -> None:
+    """The tree pays, and the day on which the attempt started."""
+    data = recorded.event.data
+    scopes = (Scope("run", live.root), *((Scope("day", data["day"]),) if data.get("day") else ()))
+    changes.money.append(MoneyLine(f"{live.run}/{recorded.event.node}/{data['n']}", amount, source, scopes))
 
 
 def _attempt(live: Live, step: StepCells, at: int) -> AttemptCells:
@@ -225,6 +235,8 @@ def _end(live: Live, recorded: Recorded, changes: Changes, state: str) -> tuple[
     changes.attempts[attempt] = None
     attempt.state, attempt.ended = state, recorded.at
     attempt.cost, attempt.cost_source = data.get("cost") or 0, data.get("cost_source", "")
+    if state == "lost":
+        attempt.cost, attempt.cost_source = data.get("assumed_cost") or 0, "assumed"
     if tokens := data.get("tokens"):
         attempt.tokens = encode(tokens)
     attempt.executor = step.executor = data.get("executor") or step.executor
@@ -232,6 +244,8 @@ def _end(live: Live, recorded: Recorded, changes: Changes, state: str) -> tuple[
     attempt.session = data.get("session") or attempt.session
     attempt.log = data.get("log", "")
     step.cost += attempt.cost
+    if data.get("day"):
+        _book(live, recorded, changes, attempt.cost, attempt.cost_source or "free")
     return step, attempt
 
 
@@ -262,8 +276,7 @@ def _attempt_failed(live: Live, recorded: Recorded, changes: Changes) -> None:
 
 def _attempt_lost(live: Live, recorded: Recorded, changes: Changes) -> None:
     step, attempt = _end(live, recorded, changes, "lost")
-    attempt.cost, attempt.cost_source, attempt.effect = recorded.event.data.get("assumed_cost") or 0, "assumed", "maybe"
-    step.cost += attempt.cost
+    attempt.effect = "maybe"
     step.lost += 1
 
 

@@ -25,3 +25,4 @@ def named(text: str) -> dict[str, str]:
 
 
 SQL: Mapping[str, str] = named(read_sql("queries.sql"))
+HEALTH_SQL: Mapping[str, str] = named(read_sql("health.sql"))

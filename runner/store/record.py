@@ -12,7 +12,7 @@ import apsw
 from runner.clock import Clock
 from runner.core.events import Recorded, V
 from runner.ports import NewManifest, NewRun, Unit
-from runner.store import leases
+from runner.store import booking, leases
 from runner.store.blobs import Blobs
 from runner.store.cells import (
     AttemptCells,
@@ -171,6 +171,8 @@ class Record:
             db.executemany(_UPDATE_RUN, map(run_values, changes.runs))
         if changes.reuse:
             db.executemany(_PUT_REUSE, [(slot_of(name, step.key or ""), step.id) for name, step in changes.reuse])
+        for line in changes.money:
+            booking.book(db, line)
         if self._taken:
             db.executemany(_TAKE_INBOX, self._taken)
         self._start_anew()

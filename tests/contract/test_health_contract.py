@@ -16,13 +16,12 @@ from runner.core.learning import Sample
 from runner.core.modes import ModeState, pin
 from runner.ports import Health, Ledger, ModeRow, OverCap, Scope, Spending, Standing, Store
 from runner.store import health as health_module
+from runner.store.booking import entry_id
 from runner.store.circuit_cells import circuit_of
-from runner.store.health import HEALTH_SQL
 from runner.store.memory import MemoryStore
 from runner.store.memory_health import MemoryHealth, MemoryLedger
-from runner.store.money import entry_id
 from runner.store.opening import open_empty
-from runner.store.queries import read_sql
+from runner.store.queries import HEALTH_SQL, read_sql
 from runner.store.sqlite import SqliteStore
 
 T = TypeVar("T")

@@ -15,7 +15,7 @@ from servers.fake_llm import FakeLlm
 from runner.clock import FakeClock
 from runner.llms.conversation import SESSION_CHARS
 from runner.llms.executor import ModelCalls
-from runner.llms.judge import RETURNS, Judge, read
+from runner.llms.judge import RETURNS, ModelJudge, read
 from runner.llms.spec import EndpointSpec, ModelSpec, PriceSpec, catalog
 from runner.manifest.config import Config
 from runner.manifest.config_complete import complete
@@ -353,7 +353,7 @@ DOWN = CallResult(error_class="unavailable", message="nobody there", cost=0)
 
 async def test_a_judgement_has_a_score_a_reason_and_its_calls(calls: ModelCalls, upstream: FakeLlm) -> None:
     upstream.says["sure"] = [GOOD]
-    found = await Judge(calls).judge(request("fast"), ["sure"], "it is short", "the text")
+    found = await ModelJudge(calls).judge(request("fast"), ["sure"], "it is short", "the text")
     assert (found.score, found.reason) == (0.9, "fits")
     assert [call.model for call in found.calls] == ["sure"]
     assert upstream.seen[0].body["response_format"]["json_schema"]["schema"] == RETURNS
@@ -364,7 +364,7 @@ async def test_a_judgement_has_a_score_a_reason_and_its_calls(calls: ModelCalls,
 
 async def test_an_answer_that_is_no_judgement_is_asked_again_in_the_same_conversation() -> None:
     voices = Voices(a=["great!", GOOD])
-    found = await Judge(voices).judge(request("x"), ["a"], "it is short", "text")
+    found = await ModelJudge(voices).judge(request("x"), ["a"], "it is short", "text")
     assert (found.score, len(found.calls)) == (0.9, 2)
     assert voices.requests[1].session == "s"
     assert voices.requests[1].feedback is not None
@@ -372,19 +372,21 @@ async def test_an_answer_that_is_no_judgement_is_asked_again_in_the_same_convers
 
 
 async def test_another_model_judges_when_one_cannot() -> None:
-    found = await Judge(Voices(a=[DOWN], b=["no", "no"], c=[GOOD])).judge(request("x"), ["a", "b", "c"], "r", "text")
+    found = await ModelJudge(Voices(a=[DOWN], b=["no", "no"], c=[GOOD])).judge(
+        request("x"), ["a", "b", "c"], "r", "text"
+    )
     assert (found.score, len(found.calls)) == (0.9, 4)
 
 
 async def test_nobody_else_is_asked_after_a_failure_that_may_not_pass_on() -> None:
     wrong = CallResult(error_class="invalid", message="no such parameter")
-    found = await Judge(Voices(a=[wrong], b=[GOOD])).judge(request("x"), ["a", "b"], "r", "text")
+    found = await ModelJudge(Voices(a=[wrong], b=[GOOD])).judge(request("x"), ["a", "b"], "r", "text")
     assert (found.score, found.reason, len(found.calls)) == (None, "a: invalid: no such parameter", 1)
 
 
 async def test_a_judgement_that_nobody_gives_says_why() -> None:
-    assert (await Judge(Voices()).judge(request("x"), [], "r", "text")).reason == "no model may judge"
-    found = await Judge(Voices(a=[DOWN])).judge(request("x"), ["a"], "r", "text")
+    assert (await ModelJudge(Voices()).judge(request("x"), [], "r", "text")).reason == "no model may judge"
+    found = await ModelJudge(Voices(a=[DOWN])).judge(request("x"), ["a"], "r", "text")
     assert (found.score, found.reason) == (None, "a: unavailable: nobody there")
 
 

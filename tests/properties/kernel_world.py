@@ -216,6 +216,9 @@ class WorldHost:
             claim=body.call.get("claim", ""),
         )  # fmt: skip
 
+    def intended(self, run: RunView, node: NodeView, go: Go, now: int) -> None:
+        """Nothing is rationed here."""
+
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
         n: Any = node
         step: GraphStep = n.step

@@ -48,6 +48,7 @@ class StageHost:
     def __init__(self, plan: Mapping[str, Any] | None = None, options: Mapping[str, Options] | None = None) -> None:
         self.plan, self.ways = dict(plan or {}), dict(options or {})
         self.asked: list[str] = []
+        self.intents: list[str] = []
         self.result: tuple[Any, str | None] = ({}, None)
 
     def prepare(self, run: RunView, node: NodeView, now: int) -> Prepared:
@@ -58,6 +59,9 @@ class StageHost:
         if isinstance(said, list):
             said = said.pop(0) if len(said) > 1 else said[0]
         return said if said is not None else go()
+
+    def intended(self, run: RunView, node: NodeView, go: Go, now: int) -> None:
+        self.intents.append(node.id)
 
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
         return self.ways.get(node.id, self.ways.get(node.id.split("[")[0], Options(candidates=(Candidate("a"),))))

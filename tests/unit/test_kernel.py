@@ -602,9 +602,9 @@ def test_exceed_free_only_asks_for_a_free_entry() -> None:
 
 
 def test_a_step_has_a_budget_of_its_own_that_its_items_share() -> None:
-    host = StageHost({"a": [items(1, 2, 3), go(estimate=40)]})
+    host = StageHost({"a": [items(1, 2, 3), go(estimate=40, cap=100)]})
     stage = Stage(graph(step("a", fan=fan())), host)
-    stage.start(step_caps={"a": 100})
+    stage.start()
     assert stage.states() == {"a": "group", "a[0]": "running", "a[1]": "running", "a[2]": "pending"}
     stage.end("a[0]", ok(cost=40))
     stage.end("a[1]", ok(cost=40))

@@ -21,6 +21,7 @@ from runner.cli.driving import answered, drive, driving_options, tell
 from runner.cli.reports import Reports, report_options
 from runner.cli.shared import verb
 from runner.errors import UsageError
+from runner.manifest.vocabulary import MODES
 
 if TYPE_CHECKING:
     from runner.api.checking import Checked, Memory
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from runner.api.settings import Settings
 
 Confirm = Callable[..., None]
-ASKED = {"inputs", "inputs_file", "force", "select"}
+ASKED = {"inputs", "inputs_file", "force", "select", "mode"}
 """Options with which an apply is another one than the last."""
 
 EPILOG = """\b
@@ -37,6 +38,7 @@ Examples:
   runner apply manifests/quickstart/repository-report.yaml -i pause=0 -j 4
   runner apply manifests/ --json > result.json
   runner apply manifests/ --select state:failed
+  runner apply manifests/ --mode brainstem --max-usd 0.50
   runner apply manifests/ --junit results.xml --summary summary.md
   runner apply plan.json           exactly what `runner plan --out plan.json` said, or nothing (exit code 2)
   runner apply manifests/ --events | jq 'select(.kind == "attempt_failed")'
@@ -56,6 +58,8 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 @driving_options
 @select_option
 @report_options
+@click.option("--mode", type=click.Choice(MODES), help="The system mode to work in, whatever endpoints say.")
+@click.option("--max-usd", type=click.FloatRange(min=0), help="US dollars that each new run may spend at most.")
 @click.option("--force", is_flag=True, help="New runs that reuse nothing.")
 @click.option(
     "--on-pause",
@@ -101,6 +105,8 @@ def _apply(paths: tuple[str, ...], memory: Memory, options: Mapping[str, Any], r
         values=values,
         force=options["force"],
         jobs=options["jobs"],
+        mode=options["mode"],
+        max_usd=options["max_usd"],
         on_pause=options["on_pause"],
         select=options["select"],
     )

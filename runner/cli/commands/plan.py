@@ -42,7 +42,7 @@ Exit codes: 0 ok, 2 invalid manifest, config or usage, 6 with --detailed-exitcod
 @verb(EPILOG)
 @click.argument("paths", nargs=-1, required=True, metavar="PATH...")
 @inputs_options
-@click.option("--mode", type=click.Choice(MODES), default="normal", help="The system mode to plan for.")
+@click.option("--mode", type=click.Choice(MODES), help="The system mode to plan for (default: the one that holds now).")
 @select_option
 @click.option("--out", "out_file", metavar="FILE", help="Also write the plan to FILE (.json), for `runner apply FILE`.")
 @click.option("--explain", is_flag=True, help="Also routes, fault policies, effects, and where each value comes from.")
@@ -69,7 +69,7 @@ def command(paths: tuple[str, ...], **given: Any) -> int:
     if given["format_"] == "json":
         out_json(plan_json(planned))
     else:
-        out(plan_text(planned, painter(), mode=given["mode"] if given["explain"] else None))
+        out(plan_text(planned, painter(), explain=given["explain"]))
     return 6 if given["detailed_exitcode"] and has_changes(planned) else 0
 
 

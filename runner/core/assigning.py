@@ -1,0 +1,293 @@
+"""Preparing `model` and `agent` steps: what is asked, who may do it as things are now, and what that may cost.
+
+Pure: what holds now comes through `Dispatch`. Not here: the rules of routing (`router`), reuse and the rest of preparing (`prepare`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Protocol
+
+from runner.core import bind
+from runner.core.graph import Body, GraphStep, Json, StepGraph
+from runner.core.messages import UNSEEN, Candidate, Go, Hidden, NoCandidate, NodeView, NotNow, Over, Prepared, RunView
+from runner.core.roster import Entry, Kind, Roster
+from runner.core.router import NEEDS, Outlook, Routed, Verdict, Want, estimate_tokens, route
+from runner.manifest.vocabulary import Effects, Mode
+from runner.templating import parse, render, render_tree
+from runner.templating.text import to_text
+
+Room = Literal["ready", "full", "opening"]
+Unpriced = Literal["allow", "warn", "deny"]
+
+ROUTED = frozenset({"model", "agent"})
+"""Verbs whose executor the router chooses."""
+ANSWER_TOKENS = 1_000
+"""Of an answer that nobody limits, for an estimate."""
+UNKNOWN_PRICE = 10
+"""Micro-USD a token that a model without a known price is reserved at: an unknown price is never 0."""
+AGENT_GUESS = 250_000
+"""Micro-USD that an agent's attempt is reserved at while nothing was learned of it and no cap of the step says more."""
+
+
+class Dispatch(Protocol):
+    """Who does `agent` and `model` steps, and with what money."""
+
+    @property
+    def roster(self) -> Roster: ...
+
+    @property
+    def unpriced(self) -> Unpriced:
+        """The operator's word on prices that nobody knows."""
+        ...
+
+    def outlook(self, mode: Mode, now: int) -> Outlook:
+        """What holds now, in this mode."""
+        ...
+
+    def room(self, entry: Entry, now: int) -> Room:
+        """Is there a session, and a slot or a place in its rate? `opening` also begins to open it."""
+        ...
+
+    def typical(self, entry: Entry) -> int | None:
+        """Micro-USD that a success has cost so far; None = not enough is known."""
+        ...
+
+    def today(self, now: int) -> str:
+        """The day whose budget pays now."""
+        ...
+
+    def may_spend(self, attempt: str, amount: int, now: int) -> Literal["yes", "wait", "no"]:
+        """Does the day's budget have room? `wait` = it is being asked, or reservations may come back; the lane `DAY` is poked then."""
+        ...
+
+    def day_ends(self, now: int) -> int:
+        """When the next day begins."""
+        ...
+
+    def intended(self, verdict: Verdict, lasts_ms: int | None, now: int) -> None:
+        """An attempt by this entry starts."""
+        ...
+
+    def unknown_price(self, entry: Entry) -> None:
+        """An attempt by an entry without a known price starts, and somebody wants to be warned."""
+        ...
+
+
+DAY = "\0day"
+"""The lane of those that wait for the day's budget."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """What an attempt is expected to use, and may. `limit`: what the executor is told to spend at most."""
+
+    usd: int = 0
+    tokens: int = 0
+    limit: int | None = None
+    known: bool = True
+
+
+# ---------------------------------------------------------------- what is asked
+
+
+def asked(body: Body, context: Mapping[str, Json], *, tolerant: bool) -> dict[str, Json]:
+    """The inputs of an attempt: prompt, and what else the body says. Raises TemplateError."""
+    given = {key: value for key, value in body.call.items() if key != "cwd"}
+    for key in ("prompt", "system"):
+        if key in given:
+            given[key] = to_text(render(given[key], context, blocks=True, tolerant=tolerant))
+    return {key: render_tree(value, context, tolerant=tolerant) for key, value in given.items()} | {
+        key: given[key] for key in ("prompt", "system") if key in given
+    }
+
+
+def names_feedback(body: Body) -> bool:
+    """Does its prompt say itself where the feedback goes?"""
+    return any(
+        ref.root == "feedback"
+        for key in ("prompt", "system")
+        if isinstance(text := body.call.get(key), str)
+        for ref in parse(text, blocks=True).refs
+    )
+
+
+# ---------------------------------------------------------------- who does it
+
+
+@dataclass(frozen=True, slots=True)
+class Way:
+    """A model or agent step that could start now: the way that is tried, what is asked (`inputs`, rendered), and what the worker needs
+    besides. `values`: inputs, vars and matrix."""
+
+    run: RunView
+    node: NodeView
+    body: Body
+    values: Mapping[str, Any]
+    inputs: dict[str, Json]
+    spec: dict[str, Json]
+    key: str
+    reason: str
+
+
+class Assigner:
+    """Gives each step to an entry of its chain. Without `dispatch` nothing is configured that could do it."""
+
+    def __init__(self, dispatch: Dispatch | None) -> None:
+        self._dispatch = dispatch
+
+    def routed(
+        self, run: RunView, node: NodeView, body: Body, values: Mapping[str, Any], inputs: Mapping[str, Json] | None, now: int
+    ) -> Routed:  # fmt: skip
+        """The whole chain with its reasons. `inputs` None = not known yet. Raises BindError, TemplateError."""
+        kind: Kind = "agent" if body.verb == "agent" else "model"
+        if self._dispatch is None:
+            return Routed(kind, trouble=NEEDS[kind])
+        own = caps(run.graph, node.step, values, self._dispatch.unpriced)
+        prompt = None if inputs is None else str(inputs["prompt"])
+        tokens = None if inputs is None or kind == "agent" else _tokens_in(inputs) + int(inputs.get("max_tokens") or 0)
+        want = Want(
+            kind, bind.route(body, run.mode, values), node.step.labels, prompt, tokens,
+            free_only=node.free_only, deny_unpriced=own.unpriced == "deny",
+        )  # fmt: skip
+        return route(want, self._dispatch.roster, self._dispatch.outlook(run.mode, now))
+
+    def prepared(self, way: Way, now: int) -> Prepared:
+        """An attempt by the first entry that is free, or why there is none now."""
+        routed = self.routed(way.run, way.node, way.body, way.values, way.inputs, now)
+        picked = routed.pick(way.node.failed)
+        if not isinstance(picked, tuple):
+            return picked
+        assert self._dispatch is not None
+        entries = [(verdict, verdict.entry) for verdict in picked if verdict.entry is not None]
+        rooms = [(verdict, entry, self._dispatch.room(entry, now)) for verdict, entry in entries]
+        free = next(((verdict, entry) for verdict, entry, room in rooms if room == "ready"), None)
+        if free is None:
+            lanes = [entry.lane for _, entry in entries]
+            return NotNow(lanes[0], tuple(lanes[1:]))
+        refused = self._judges(self._dispatch, way, now)
+        if refused is not None:
+            return refused
+        inputs = way.inputs if routed.model is None else {**way.inputs, "model": routed.model}
+        return self._go(self._dispatch, replace(way, inputs=inputs), *free, now)
+
+    def _go(self, dispatch: Dispatch, way: Way, verdict: Verdict, entry: Entry, now: int) -> Prepared:
+        run, node, body = way.run, way.node, way.body
+        own = caps(run.graph, node.step, way.values, dispatch.unpriced)
+        expected = estimate(entry, way.inputs, own, run, node, dispatch.typical(entry))
+        if expected.usd and not node.step.final:
+            match dispatch.may_spend(f"{run.run}/{node.id}/{node.attempt + 1}", expected.usd, now):
+                case "wait":
+                    return NotNow(DAY)
+                case "no":
+                    return Over(f"the budget of {dispatch.today(now)} has no room", dispatch.day_ends(now))
+        if not expected.known and own.unpriced == "warn":
+            dispatch.unknown_price(entry)
+        return Go(
+            label=verdict.label,
+            lane=entry.lane,
+            inputs=way.inputs,
+            key=way.key,
+            effects=bind.effects(body, way.values) or _EFFECTS[entry.kind],
+            estimate=expected.usd,
+            timeout_ms=bind.timeout_ms(body, way.values),
+            idle_ms=bind.idle_ms(body, way.values),
+            spec=way.spec,
+            reason=f"{way.reason}: {verdict.reason}",
+            claim=bind.claim(node.step, body),
+            tokens=expected.tokens,
+            cap=own.usd,
+            token_cap=own.tokens,
+            limit=expected.limit,
+            day=dispatch.today(now),
+        )
+
+    def _judges(self, dispatch: Dispatch, way: Way, now: int) -> Hidden | NoCandidate | None:
+        """Put into the checks which models may judge; else why none may, before anything is spent on what they would judge."""
+        outlook, step = dispatch.outlook(way.run.mode, now), way.node.step
+        for said in way.spec.get("checks", ()):
+            if said["kind"] == "judge":
+                hints = dict(said["judge"]["route"] or {})
+                picked = route(
+                    Want("model", hints, step.labels, free_only=way.node.free_only), dispatch.roster, outlook
+                ).pick()
+                if not isinstance(picked, tuple):
+                    return picked
+                said["judge"] = {"prompt": said["judge"]["prompt"], "models": [verdict.label for verdict in picked]}
+        return None
+
+    def intended(self, routed: Routed, go: Go, now: int) -> None:
+        """A `Go` of ours has become an intent."""
+        verdict = routed.verdict(go.label)
+        if self._dispatch is not None and verdict is not None:
+            self._dispatch.intended(verdict, go.timeout_ms, now)
+
+
+_EFFECTS: Mapping[Kind, Effects] = {"model": "none", "agent": "idempotent"}
+
+
+def candidates(routed: Routed, node: NodeView) -> tuple[tuple[Candidate, ...], Hidden]:
+    """The chain as recovery asks for it, and why what is not shown is not."""
+    veil = routed.pick({*node.failed, node.label})
+    return routed.candidates(node.label), veil if isinstance(veil, Hidden) else UNSEEN
+
+
+# ---------------------------------------------------------------- what it may cost
+
+
+@dataclass(frozen=True, slots=True)
+class Caps:
+    """What a step may use: its own budget, and the strictest word on unknown prices."""
+
+    usd: int | None
+    tokens: int | None
+    unpriced: Unpriced
+
+
+_STRICT: tuple[Unpriced, ...] = ("allow", "warn", "deny")
+
+
+def caps(graph: StepGraph, step: GraphStep, values: Mapping[str, Any], operator: Unpriced) -> Caps:
+    """Raises BindError, TemplateError."""
+    run, own = bind.budget(graph.budget, values), bind.budget(step.budget, values)
+    words = [operator, *(budget["unpriced"] for budget in (run, own) if "unpriced" in budget)]
+    return Caps(own.get("usd"), own.get("tokens"), max(words, key=_STRICT.index))
+
+
+def estimate(
+    entry: Entry, inputs: Mapping[str, Json], own: Caps, run: RunView, node: NodeView, typical: int | None
+) -> Estimate:
+    """By the declared price; else what a success has cost so far; else a guess, which no cap is too small for."""
+    if entry.kind == "agent":
+        return _agent(entry, own, run, node, typical)
+    tokens_in, tokens_out = _tokens_in(inputs), int(inputs.get("max_tokens") or ANSWER_TOKENS)
+    usd = entry.cost(tokens_in, tokens_out)
+    if usd is None:
+        guess = (tokens_in + tokens_out) * UNKNOWN_PRICE if typical is None else typical
+        return Estimate(_at_most(guess, _left(own, run, node)), tokens_in + tokens_out, known=False)
+    return Estimate(usd, tokens_in + tokens_out)
+
+
+def _agent(entry: Entry, own: Caps, run: RunView, node: NodeView, typical: int | None) -> Estimate:
+    if entry.tier in ("free", "local"):
+        return Estimate(0, 1)
+    left = _left(own, run, node)
+    guess = typical if typical is not None else AGENT_GUESS
+    return Estimate(_at_most(guess, left), 1, limit=left)
+
+
+def _left(own: Caps, run: RunView, node: NodeView) -> int | None:
+    """Micro-USD that the step's and the tree's budgets have left; None = neither has a cap."""
+    owner = node.group or node
+    rooms = [run.room, None if own.usd is None else max(0, own.usd - owner.cost)]
+    return min((room for room in rooms if room is not None), default=None)
+
+
+def _at_most(guess: int, left: int | None) -> int:
+    """A guess alone suspends nothing; with nothing left it does."""
+    return max(1, guess if left is None else min(guess, left))
+
+
+def _tokens_in(inputs: Mapping[str, Json]) -> int:
+    return sum(estimate_tokens(str(inputs[key])) for key in ("prompt", "system") if inputs.get(key))

@@ -1,0 +1,131 @@
+"""`core.assigning.Dispatch` over what this process knows: health, sessions, rates, the day's money."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final, Literal, Protocol
+
+from runner.core.assigning import Room, Unpriced
+from runner.core.learning import MIN_SAMPLE, Score
+from runner.core.roster import Entry, Kind, Roster
+from runner.core.router import Outlook, Verdict
+from runner.engine.funds import Calendar, DayFunds
+from runner.engine.health import HealthKeeper
+from runner.manifest.vocabulary import Mode
+
+MINUTE_MS: Final = 60_000
+
+
+class Sessions(Protocol):
+    """What `EngineWorld` says of an MCP server."""
+
+    def server(self, name: str) -> Literal["unknown", "opening", "full", "ready"]: ...
+
+
+class Learned(Protocol):
+    """What earlier attempts say."""
+
+    @property
+    def scores(self) -> Mapping[Kind, Mapping[str, Score]]:
+        """By the name of the agent executor or model."""
+        ...
+
+
+class Rates:
+    """Requests a minute of each model that has a limit (`rpm`). `on_lane(lane)`: the next one may go."""
+
+    def __init__(self, limits: Mapping[str, int], on_lane: Callable[[str], None]) -> None:
+        self._limits, self._on_lane = limits, on_lane
+        self._began: dict[str, deque[int]] = {}
+        self._alarms: dict[str, asyncio.TimerHandle] = {}
+
+    def room(self, name: str, lane: str, now: int) -> Room:
+        limit = self._limits.get(name)
+        began = self._began.get(name)
+        if limit is None or not began:
+            return "ready"
+        while began and began[0] <= now - MINUTE_MS:
+            began.popleft()
+        if len(began) < limit:
+            return "ready"
+        if lane not in self._alarms:
+            wait = (began[0] + MINUTE_MS - now) / 1000
+            self._alarms[lane] = asyncio.get_running_loop().call_later(wait, self._free, lane)
+        return "full"
+
+    def count(self, name: str, now: int) -> None:
+        """A request is about to be made."""
+        if name in self._limits:
+            self._began.setdefault(name, deque()).append(now)
+
+    def _free(self, lane: str) -> None:
+        self._alarms.pop(lane, None)
+        self._on_lane(lane)
+
+    def close(self) -> None:
+        for alarm in self._alarms.values():
+            alarm.cancel()
+
+
+class EngineDispatch:
+    """`warn` is told once of each entry whose price nobody knows."""
+
+    def __init__(
+        self,
+        roster: Roster,
+        *,
+        keeper: HealthKeeper,
+        sessions: Sessions,
+        funds: DayFunds,
+        calendar: Calendar,
+        rates: Rates,
+        learned: Learned,
+        unpriced: Unpriced,
+        warn: Callable[[str], None],
+    ) -> None:
+        self.roster, self.unpriced = roster, unpriced
+        self._keeper, self._sessions, self._funds, self._calendar, self._rates = (
+            keeper,
+            sessions,
+            funds,
+            calendar,
+            rates,
+        )
+        self._learned, self._warn = learned, warn
+        self._warned: set[str] = set()
+
+    def outlook(self, mode: Mode, now: int) -> Outlook:
+        return self._keeper.outlook(mode, now)
+
+    def room(self, entry: Entry, now: int) -> Room:
+        if entry.kind == "model":
+            return self._rates.room(entry.name, entry.lane, now)
+        state = self._sessions.server(entry.name)
+        return "ready" if state == "unknown" else state  # the attempt then says what is missing
+
+    def typical(self, entry: Entry) -> int | None:
+        score = self._learned.scores[entry.kind].get(entry.name)
+        return score.cost or None if score is not None and score.count >= MIN_SAMPLE else None
+
+    def today(self, now: int) -> str:
+        return self._calendar.today(now)
+
+    def day_ends(self, now: int) -> int:
+        return self._calendar.day_ends(now)
+
+    def may_spend(self, attempt: str, amount: int, now: int) -> Literal["yes", "wait", "no"]:
+        return self._funds.may_spend(attempt, amount, now)
+
+    def intended(self, verdict: Verdict, lasts_ms: int | None, now: int) -> None:
+        self._rates.count(verdict.label, now)
+        self._keeper.intended(verdict, lasts_ms, now)
+
+    def unknown_price(self, entry: Entry) -> None:
+        if entry.name not in self._warned:
+            self._warned.add(entry.name)
+            self._warn(
+                f"the price of {entry.name} is not known: its attempts count by an estimate, marked assumed. "
+                f"Declare models.catalog.{entry.name}.price, or set budget.unpriced to allow or deny"
+            )

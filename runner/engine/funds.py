@@ -1,0 +1,76 @@
+"""The day's budget: reserved in the record before an attempt is intended, so that no two runners spend the same room.
+
+Caps of runs and steps are the kernel's. What an attempt holds and has cost in the ledger follows from its events (store/projection)."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Literal
+
+from runner.errors import StoreError
+from runner.ports import Ledger, Scope
+
+Answer = Literal["yes", "wait", "no"]
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """Days of a time zone."""
+
+    zone: tzinfo = UTC
+
+    def today(self, now: int) -> str:
+        """`2026-11-22`."""
+        return self._at(now).date().isoformat()
+
+    def day_ends(self, now: int) -> int:
+        """Unix milliseconds."""
+        midnight = (self._at(now) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
+        return int(midnight.timestamp() * 1000)
+
+    def _at(self, now: int) -> datetime:
+        return datetime.fromtimestamp(now / 1000, self.zone)
+
+
+class DayFunds:
+    """`cap`: micro-USD of a day; None = no cap, and nothing is asked. `on_answer` is called when an answer is there, or money came
+    back: whoever was told to wait asks again."""
+
+    def __init__(self, ledger: Ledger, cap: int | None, calendar: Calendar, on_answer: Callable[[], None]) -> None:
+        self._ledger, self._cap, self._calendar, self._on_answer = ledger, cap, calendar, on_answer
+        self._asked: dict[tuple[str, int], asyncio.Task[Answer]] = {}
+
+    def may_spend(self, attempt: str, amount: int, now: int) -> Answer:
+        """Asked again and again for one attempt until the answer is there; each answer is given once."""
+        if self._cap is None:
+            return "yes"
+        asked = self._asked.get((attempt, amount))
+        if asked is None:
+            asked = self._asked[attempt, amount] = asyncio.ensure_future(self._reserve(attempt, amount, now))
+            asked.add_done_callback(lambda _: self._on_answer())
+        if not asked.done():
+            return "wait"
+        del self._asked[attempt, amount]
+        return asked.result()
+
+    async def _reserve(self, attempt: str, amount: int, now: int) -> Answer:
+        try:
+            over = await self._ledger.reserve(attempt, amount, [Scope("day", self._calendar.today(now), self._cap)])
+        except StoreError:
+            return "yes"  # the commit of the intent will meet the same trouble, and tells of it
+        if over is None:
+            return "yes"
+        return "wait" if over.waits else "no"
+
+    def came_back(self) -> None:
+        """An attempt has ended: there may be room for who was told to wait."""
+        if self._cap is not None:
+            self._on_answer()
+
+    async def close(self) -> None:
+        for task in self._asked.values():
+            task.cancel()
+        await asyncio.gather(*self._asked.values(), return_exceptions=True)
