@@ -13,7 +13,7 @@ from typing import Any
 from runner.api.dispatching import Hooks, enter_routing, micro, needs_routing
 from runner.api.facts import operator_policy
 from runner.api.secrets import SecretSource
-from runner.api.servers import server_specs
+from runner.api.servers import agent_specs, server_specs
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
@@ -31,6 +31,7 @@ from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.health import HealthKeeper
 from runner.engine.world import EngineWorld
 from runner.errors import UsageError
+from runner.executors.agent import AgentCalls
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
@@ -284,6 +285,7 @@ async def _wired(
             "run": LocalCommands(output_bytes=config.limits.output_bytes),
             "call": GivenResults(),
             "model": models,
+            "agent": Attended(AgentCalls(servers, agent_specs(config), clock=clock), "agent", routed, clock),
         }
     )
     for executor in executors.values():
