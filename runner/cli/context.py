@@ -38,7 +38,9 @@ def settings_of(overrides: Mapping[str, Any] | None = None) -> Settings:
 def warn_of_config(diagnostics: Sequence[Diagnostic]) -> None:
     """What is odd about a config that may be used, on stderr."""
     if diagnostics and not options().get("quiet"):
-        print_diagnostics(diagnostics, {})
+        from runner.cli.sources import sources_of
+
+        print_diagnostics(diagnostics, sources_of(diagnostics))
 
 
 def memory_of(paths: Sequence[str]) -> Memory:

@@ -121,7 +121,9 @@ def _refused(error: RunnerError) -> int:
     from runner.cli.output import err, print_diagnostics, safe
 
     if isinstance(error, InvalidInput) and error.diagnostics:
-        print_diagnostics(error.diagnostics, {})
+        from runner.cli.sources import sources_of
+
+        print_diagnostics(error.diagnostics, sources_of(error.diagnostics))
     err(f"error: {safe(error.message)}")
     if error.hint:
         err(f"  help: {safe(error.hint)}")

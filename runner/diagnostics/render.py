@@ -91,10 +91,12 @@ def _block(one: Diagnostic, lines: Sequence[str], paint: _Paint) -> list[str]:
 
 
 def _lines(span: Span, lines: Sequence[str], gutter: int, kind: str, paint: _Paint) -> list[str]:
-    """The source line and the caret under it; nothing when the source is not at hand."""
+    """The source line and the caret under it; nothing when the source is not at hand, or the line empty."""
     if not 1 <= span.line <= len(lines) or lines == [""]:
         return []
     line = lines[span.line - 1]
+    if not line.strip():
+        return []
     end = span.end_column if span.end_line == span.line else len(line) + 1
     excerpt = Excerpt.around(line, span.column, max(end, span.column + 1))
     return [

@@ -381,6 +381,38 @@ def test_bad_input_ends_with_two_a_message_and_no_traceback(
     assert "Traceback" not in ended.err and "internal error" not in ended.err
 
 
+def test_a_mistake_in_the_config_is_shown_at_its_line(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    project.write("config.yaml", "timezone: UTC\nconcurrency:\n  stpes: 4\n")
+    ended = project.cli("plan", "hello.yaml")
+    assert ended.code == 2
+    assert "config.yaml:3:3: error[" in ended.err
+    assert "3 |   stpes: 4\n  |   ^~~~~" in ended.err
+    assert "3 |   stpes: 4" in project.cli("validate", "hello.yaml").err
+
+
+def test_a_mistake_in_a_file_of_inputs_is_shown_at_its_line(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    project.write("broken.yaml", "who: world\nx: [\n")
+    assert "| x: [\n" in project.cli("plan", "hello.yaml", "-f", "broken.yaml").err
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "github_key: correct-horse-battery",
+        "lite_llm_url: http://me:correct-horse-battery@host/",
+        "mcp_servers: {x: {url: 'https://host/', headers: {Authorization: correct-horse-battery}, nonsense: 1}}",
+    ],
+)
+def test_no_line_of_the_config_that_may_hold_a_secret_is_shown(project: Project, line: str) -> None:
+    project.write("hello.yaml", HELLO)
+    project.write("config.yaml", f"{line}\n")
+    ended = project.cli("plan", "hello.yaml")
+    assert ended.code == 2
+    assert "config.yaml:1" in ended.err and "battery" not in ended.err + ended.out
+
+
 def test_a_start_that_fits_several_runs_is_refused_with_their_ids(project: Project) -> None:
     project.write("hello.yaml", HELLO)
     for n in range(40):

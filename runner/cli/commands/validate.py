@@ -48,7 +48,9 @@ def command(paths: tuple[str, ...], format_: str) -> int:
     except InvalidInput as error:
         if format_ in ("text", "json"):
             raise
-        _write(format_, error.diagnostics, {})
+        from runner.cli.sources import sources_of
+
+        _write(format_, error.diagnostics, sources_of(error.diagnostics))
         return 2
     if format_ == "json":
         out_json(to_json(checked.diagnostics, checked.files))
