@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.api.results import MICRO, RunResult, StepResult, exit_code_of
+from runner.core.events import Event
 from runner.errors import UsageError
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 
@@ -39,6 +40,17 @@ def in_written_order(store: Store, row: RunRow, rows: Sequence[StepRow]) -> list
     """The steps of a run in the order of its manifest, items behind their group."""
     places = {id: place for place, (id, _) in enumerate(store.written(row.manifest))}
     return sorted(rows, key=lambda step: places.get(step.node.partition("[")[0], len(places)))
+
+
+def with_unbegun(store: Store, row: RunRow, steps: Sequence[StepRow]) -> list[StepRow]:
+    """The steps of a run in the order of its manifest, with those that have not begun."""
+    begun = {step.node.partition("[")[0] for step in steps}
+    rest = [_unbegun(row.run, id) for id, _ in store.written(row.manifest) if id not in begun]
+    return in_written_order(store, row, [*steps, *rest])
+
+
+def _unbegun(run: str, id: str) -> StepRow:
+    return StepRow(run, id, "pending", 0, 0, 0, None, None, None, "", None, None, 0, None, None, {})
 
 
 def optional_steps(store: Store, row: RunRow) -> frozenset[str]:
@@ -112,6 +124,17 @@ def suspension_reasons(store: Store, run: str) -> tuple[str, ...]:
     return tuple(sorted(found))
 
 
+def run_reason(store: Store, row: RunRow) -> str:
+    """Why a run is as it is: what its suspended steps wait for, else what was recorded. (What is recorded of a run that goes on is
+    why it began.)"""
+    state = shown_state(row)
+    if state == "suspended":
+        return ", ".join(suspension_reasons(store, row.run)) or row.reason
+    if state == "interrupted":
+        return "its runner ended before the run did"
+    return "" if state in ("running", "pending") else row.reason
+
+
 def run_outputs(store: Store, run: str) -> Any:
     """The outputs that the run's end recorded, else none."""
     end = store.newest(run, "run_finished")
@@ -125,6 +148,33 @@ def questions(store: Store, run: str, rows: Sequence[StepRow]) -> dict[str, Mapp
         return {}
     asked = [each.event for each in store.events(run) if each.event.kind == "step_suspended"]
     return {event.node: event.data["ask"] for event in asked if event.node in waiting and "ask" in event.data}
+
+
+def answers(events: Iterable[Event]) -> dict[str, str]:
+    """What people said of the steps of a run, last: node → "approved by Eve: looks good"."""
+    found: dict[str, str] = {}
+    asked: dict[str, str] = {}
+    for event in events:
+        data = event.data
+        if event.kind == "step_suspended":
+            asked[event.node] = data["reason"]
+        elif event.kind == "leg_started":
+            for node in data["reset"]:
+                found.pop(node, None)
+        elif event.kind == "step_woken" and (data.get("approved") or str(data.get("reason", "")).startswith("redo by")):
+            found[event.node] = _answer(str(data["reason"]), data)
+        elif event.kind == "step_resolved" and data.get("by") not in (None, "set", "timer") and event.node in asked:
+            words = _APPROVAL if asked[event.node] == "approval" else _RESOLVED
+            found[event.node] = _answer(f"{words.get(data['state'], data['state'])} by {data['by']}", data)
+    return found
+
+
+_APPROVAL = {"succeeded": "approved", "failed": "rejected"}
+_RESOLVED = {"succeeded": "resolved as done", "failed": "resolved as failed", "skipped": "resolved as skipped"}
+
+
+def _answer(words: str, data: Mapping[str, Any]) -> str:
+    return f"{words}: {data['comment']}" if data.get("comment") else words
 
 
 def result_of(store: Store, row: StepRow) -> Mapping[str, Any] | None:

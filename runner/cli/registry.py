@@ -29,6 +29,7 @@ VERBS: dict[str, Verb] = {
     "diff": Verb("runner.cli.commands.diff", "Show what is different between two runs."),
     "cost": Verb("runner.cli.commands.cost", "Say what was spent, and what the caps leave."),
     "graph": Verb("runner.cli.commands.graph", "Draw the step graph of a manifest or a run."),
+    "report": Verb("runner.cli.commands.report", "Write one run as a page for a browser."),
     "route": Verb("runner.cli.commands.route", "Say who would do a step, and why."),
     "mode": Verb("runner.cli.commands.mode", "Show or set the system's mode; ask the endpoints now."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),

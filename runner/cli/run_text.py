@@ -12,8 +12,10 @@ from runner.api.queries import (
     questions,
     result_of,
     run_outputs,
+    run_reason,
     shown_state,
     suspension_reasons,
+    with_unbegun,
 )
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
@@ -23,17 +25,6 @@ from runner.ports import AttemptRow, RunRow, StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
 
 MOST_ITEMS = 20
-
-
-def run_reason(store: Store, row: RunRow) -> str:
-    """Why a run is as it is: what its suspended steps wait for, else what was recorded. (What is recorded of a run that goes on is
-    why it began.)"""
-    state = shown_state(row)
-    if state == "suspended":
-        return ", ".join(suspension_reasons(store, row.run)) or row.reason
-    if state == "interrupted":
-        return "its runner ended before the run did"
-    return "" if state in ("running", "pending") else row.reason
 
 
 def state_word(state: str, paint: Paint) -> str:
@@ -107,7 +98,7 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(row.run):
         attempts.setdefault(attempt.node, []).append(attempt)
-    visible, hidden = _visible(_as_written(store, row, steps))
+    visible, hidden = _visible(with_unbegun(store, row, steps))
     asked = questions(store, row.run, visible)
     optional = optional_steps(store, row)
     heads = columns([_step_head(step, paint, step.node.partition("[")[0] in optional) for step in visible], indent="  ")
@@ -117,17 +108,6 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, pain
         yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), logs))
         if step.node in hidden:
             yield f"      … and {hidden[step.node]} items more that went well (--json has all)"
-
-
-def _as_written(store: Store, row: RunRow, steps: Sequence[StepRow]) -> list[StepRow]:
-    """The steps in the manifest's order, with those that have not begun."""
-    begun = {step.node.partition("[")[0] for step in steps}
-    rest = [_unbegun(row.run, id) for id, _ in store.written(row.manifest) if id not in begun]
-    return in_written_order(store, row, [*steps, *rest])
-
-
-def _unbegun(run: str, id: str) -> StepRow:
-    return StepRow(run, id, "pending", 0, 0, 0, None, None, None, "", None, None, 0, None, None, {})
 
 
 def _visible(steps: Sequence[StepRow]) -> tuple[list[StepRow], dict[str, int]]:

@@ -37,7 +37,9 @@ def _text(path: Path) -> str:
 def _without_secrets(text: str, file: str, diagnostics: Sequence[Diagnostic]) -> str:
     from runner.manifest.references import SENSITIVE  # costs Pydantic, which only who has mistakes pays for
 
-    told = {one.span.line for one in diagnostics if one.file == file and one.span and one.rule.startswith(_SECRET_RULES)}
+    told = {
+        one.span.line for one in diagnostics if one.file == file and one.span and one.rule.startswith(_SECRET_RULES)
+    }
     lines = re.split(r"\r\n|\n|\r", text)
     return "\n".join(
         "" if number in told or SENSITIVE.search(line) or _WITH_PASSWORD.search(line) else line

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-from collections.abc import Iterator, Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from runner.api.queries import in_written_order, optional_steps, questions
+from runner.api.remedies import advice, moment, remedy
 from runner.cli.output import Paint, safe
 from runner.engine.logs import log_path
 from runner.ports import StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line
+
+__all__ = ["MILD", "advice", "moment", "near", "question", "remedy", "says_more", "troubles"]
 
 BAD = ("failed", "suspended")
 MOST_SHOWN = 40
@@ -77,38 +78,6 @@ def question(ask: Mapping[str, Any] | None) -> Iterator[str]:
         yield from (f"  | {one_line(line, 200)}" for line in lines[:MOST_SHOWN])
         if len(lines) > MOST_SHOWN:
             yield f"  | … and {len(lines) - MOST_SHOWN} lines more (runner events RUN --json has all)"
-
-
-def remedy(step: StepRow) -> str:
-    """What lets a suspended step go on."""
-    run, node = shlex.quote(step.run), shlex.quote(step.node)
-    if step.reason.startswith("unknown"):
-        return f"nobody knows whether it happened; look, then: runner resolve {run} {node} --done JSON | --redo"
-    if step.reason.startswith("approval"):
-        late = f" (until {moment(step.until)})" if step.until else ""
-        return f"waits for a person{late}: runner approve {run} {node}, or runner reject {run} {node}"
-    if step.until:
-        return f"may go on at {moment(step.until)}: runner resume {run}"
-    return f"goes on with: runner resume {run}"
-
-
-def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
-    """What to do about a run that has not succeeded."""
-    if state in ("failed", "cancelled"):
-        yield f"next: runner resume {run} tries again what has not succeeded"
-    elif state == "interrupted":
-        yield f"next: the same command, or runner resume {run}, goes on where it was"
-    elif state in ("running", "pending"):
-        yield f"next: its runner is at work; runner logs {run} -f follows it, runner cancel {run} ends it"
-    elif state == "suspended" and "approval" in reasons:
-        yield f"next: once that is approved, runner resume {run} goes on"
-    elif state == "suspended" and "unknown" in reasons:
-        yield f"next: once that is resolved, runner resume {run} goes on"
-
-
-def moment(millis: int) -> str:
-    """A point in time, as the clock on the wall shows it."""
-    return datetime.fromtimestamp(millis / 1000, UTC).astimezone().strftime("%Y-%m-%d %H:%M:%S")
 
 
 def near(path: Path) -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import shutil
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -45,6 +46,7 @@ _DIFF: Final = (
     "diff", "--cached", "--binary", "--full-index", "--no-renames", "--no-ext-diff", "--no-textconv", "--no-color",
     "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none",
 )  # fmt: skip
+_ESCAPED: Final = re.compile(r"%([0-9a-f]+)%")
 NOT_APPLIED: Final = 1
 """git's exit code when a diff does not fit; then nothing was written."""
 
@@ -302,6 +304,17 @@ def _recorded(folder: Path) -> list[Worktree]:
             tree = Worktree(**fields)
             if tree.beside("json") == file.resolve():
                 found.append(tree)
+    return found
+
+
+def kept_worktrees(folder: Path, run: str) -> dict[str, list[str]]:
+    """Node → the worktrees that its attempts left, oldest first. Asks the files beside them, and nobody else."""
+    own = log_path(folder.resolve(), run, "", 0).parent
+    found: dict[str, list[str]] = {}
+    for tree in sorted(_recorded(own), key=lambda tree: int(tree.path.rpartition(".")[2])):
+        if Path(tree.path).is_dir():
+            node = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), Path(tree.path).name.rpartition(".")[0])
+            found.setdefault(node, []).append(tree.path)
     return found
 
 

@@ -5,7 +5,6 @@ All text of manifests and runs goes through `text`, and nothing of them ever bec
 
 from __future__ import annotations
 
-import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -14,7 +13,7 @@ from runner.core.graph import EdgeKind
 from runner.core.layout import Box, Layout, Point, lay_out
 from runner.reporters.picture import EDGE_WORDS, STRENGTH, Picture, Shown, picture
 from runner.reporters.svg_style import ICONS, STATE_ORDER, STYLE, VERB_ORDER
-from runner.reporters.words import one_line
+from runner.reporters.words import ODD, one_line
 
 MARGIN = 28.0
 HEAD, ABOUT = 40.0, 17.0
@@ -30,9 +29,8 @@ MONO, SANS, SMALL = 7.9, 6.9, 6.3
 _NARROW = frozenset("ijlI.,:;'|!()[]ftr/ -")
 _BROAD = frozenset("mwMWQOGDNH@%ABCKRUVXYZEPSTF…")
 
-_ILLEGAL = re.compile(r"[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
-__all__ = ["picture", "svg"]
+__all__ = ["drawing", "picture", "svg"]
 
 
 def svg(pictures: Sequence[Picture]) -> str:
@@ -50,9 +48,29 @@ def svg(pictures: Sequence[Picture]) -> str:
     return "\n".join([*_opening(f"Steps of {name}", width, y + height + MARGIN / 2), *body, "</svg>", ""])
 
 
+def drawing(shown: Picture, links: Mapping[str, str]) -> str:
+    """One picture as a part of a page that has `STYLE` and tells what is drawn: the steps only, each a link to where `links` says."""
+    layout = _layout(shown)
+    width, height = layout.width + 16, layout.height + 16
+    if layout.split is not None:
+        width = max(width, 120)
+    size = f'width="{width:.0f}" height="{height:.0f}" viewBox="0 0 {width:.0f} {height:.0f}"'
+    left = (width - layout.width) / 2
+    return "\n".join(
+        [
+            f'<svg {size} role="group" aria-label="{text(one_line(f"Steps of {shown.name}"))}" class="ares">',
+            f'<g transform="translate({left:.1f} 5)">',
+            *_inside(shown, layout, left + MARGIN - 8, links),
+            "</g>",
+            "</svg>",
+        ]
+    )
+
+
 def text(value: str) -> str:
-    """`value` as character data or an attribute's value: only what XML allows, with every sign that could mean something escaped."""
-    return escape(_ILLEGAL.sub(" ", value), quote=True)
+    """`value` as character data or an attribute's value: only what XML allows and shows as it is, with every sign that could mean
+    something escaped."""
+    return escape(ODD.sub(" ", value), quote=True)
 
 
 def _opening(label: str, width: float, height: float) -> Iterator[str]:
@@ -135,14 +153,22 @@ def _picture(shown: Picture, layout: Layout, width: float, y: float) -> Iterator
         yield f'<text class="about" x="{MARGIN:.0f}" y="{y + 34 + ABOUT * at:.0f}">{text(_fit(line, room, SANS + 0.3))}</text>'
     left = (width - layout.width) / 2
     yield f'<g transform="translate({left:.1f} {y + _head_height(shown):.1f})">'
+    yield from _inside(shown, layout, left, {})
+    yield "</g>"
+
+
+def _inside(shown: Picture, layout: Layout, left: float, links: Mapping[str, str]) -> Iterator[str]:
+    """Everything of a picture but its head. `left`: how far the page goes on beside it."""
     if layout.split is not None:
         yield from _divider(layout, left)
     states = {box.id: box.state for box in shown.boxes}
     for arrow in shown.arrows:
         yield from _arrow(layout.paths[arrow.source, arrow.target], arrow.kind, states[arrow.target])
     for box in shown.boxes:
+        link = links.get(box.id)
+        yield from [] if link is None else [f'<a href="{text(link)}">']
         yield from _box(box, layout.boxes[box.id])
-    yield "</g>"
+        yield from [] if link is None else ["</a>"]
 
 
 def _divider(layout: Layout, left: float) -> Iterator[str]:
@@ -182,12 +208,14 @@ def _box(box: Shown, place: Box) -> Iterator[str]:
     dashed = " optional" if box.optional else ""
     yield f'<rect class="card{dashed}" width="{w:.1f}" height="{h:.1f}" rx="8"/>'
     yield f'<path class="stripe" d="M8 0H4.5A4.5 8 0 0 0 0 8V{h - 8:.1f}A4.5 8 0 0 0 4.5 {h:.1f}H8Z" transform="scale(.55 1)"/>'
+    yield f'<svg width="{w - 6:.1f}" height="{h:.1f}">'  # cuts what a font makes wider than fonts usually are
     yield f'<text class="id" x="15" y="20">{text(_fit(box.id, w - 26 - _badge(box) - _sign(box), MONO))}</text>'
     what = _fit(box.what, w - 34, SANS)  # the verb is bold, so a little wider
     verb, space, rest = what.partition(" ")
     yield f'<text class="what" x="15" y="36"><tspan class="verb">{text(verb)}</tspan>{text(space + rest)}</text>'
     if box.when:
         yield f'<text class="what" x="15" y="52">{text(_fit(_condition(box), w - 26, SANS))}</text>'
+    yield "</svg>"
     if box.state in ICONS:
         yield f'<circle class="dot" cx="{w - 15:.1f}" cy="15.5" r="7.5"/>'
         yield f'<path class="sign" d="{ICONS[box.state]}" transform="translate({w - 15:.1f} 15.5)"/>'

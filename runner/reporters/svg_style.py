@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-_LIGHT: Mapping[str, str] = {
+LIGHT: Mapping[str, str] = {
     "page": "#ffffff", "ink": "#1c2024", "muted": "#5f6773", "card": "#ffffff", "line": "#c9ced6", "edge": "#7d8590", "rule": "#d5d9e0",
     "on": "#ffffff",
 }  # fmt: skip
-_DARK: Mapping[str, str] = {
+DARK: Mapping[str, str] = {
     "page": "#0f1318", "ink": "#e8ebef", "muted": "#98a1ad", "card": "#181d24", "line": "#3a424d", "edge": "#76808c", "rule": "#2b323b",
     "on": "#0f1318",
 }  # fmt: skip
 
 # (light, light tint of the box, dark, dark tint)
-_STATES: Mapping[str, tuple[str, str, str, str]] = {
+STATES: Mapping[str, tuple[str, str, str, str]] = {
     "succeeded": ("#1f8f4e", "#f0faf3", "#4cc27f", "#14241b"),
     "reused": ("#0e8aa0", "#edf8fa", "#45b9cf", "#11232a"),
     "running": ("#2767d8", "#eff5ff", "#6ea3ff", "#142036"),
@@ -52,7 +52,7 @@ ICONS: Mapping[str, str] = {
     "pending": "M0 0H.01",
 }
 """The sign of each state as a path around (0, 0): fonts differ in the signs that they have."""
-STATE_ORDER = tuple(_STATES)
+STATE_ORDER = tuple(STATES)
 VERB_ORDER = tuple(_VERBS)
 
 _BASE = """
@@ -90,7 +90,7 @@ def _theme(colors: Mapping[str, str], main: int) -> str:
         f".ares .edge .tip{{fill:{c['edge']};stroke:none}}",
         f".ares .sign{{stroke:{c['on']}}}",
     ]
-    for state, tones in _STATES.items():
+    for state, tones in STATES.items():
         tone, tint = tones[main], tones[main + 1]
         rules.append(f".ares .s-{state} .stripe,.ares .s-{state} .dot,.ares .p-{state}{{fill:{tone}}}")
         rules.append(f".ares .s-{state} .card{{fill:{tint};stroke:{tone}}}" if state != "pending" else "")
@@ -99,5 +99,5 @@ def _theme(colors: Mapping[str, str], main: int) -> str:
     return "\n".join(rule for rule in rules if rule)
 
 
-STYLE = f"{_BASE}{_theme(_LIGHT, 0)}\n@media (prefers-color-scheme:dark){{\n{_theme(_DARK, 2)}\n}}\n"
+STYLE = f"{_BASE}{_theme(LIGHT, 0)}\n@media (prefers-color-scheme:dark){{\n{_theme(DARK, 2)}\n}}\n"
 """The whole sheet; it holds nothing of any manifest."""

@@ -21,6 +21,12 @@ COLORS = {
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
 
+ODD = re.compile(
+    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\ufdd0-\ufdef"
+    "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
+)
+"""Controls, what turns the direction of text or is invisible, and what is no character at all."""
+
 
 def one_line(text: object, width: int = 160) -> str:
     """Text as one harmless line: no control characters, at most `width` characters."""

@@ -32,8 +32,8 @@ Exit codes: 0 ok, 7 state database.
 def command(limit: int, json_: bool) -> int:
     """List the runs, newest first, and how they stand."""
     from runner.api.modes import standing
-    from runner.api.queries import status_json
-    from runner.cli.run_text import run_reason, status_rows
+    from runner.api.queries import run_reason, status_json
+    from runner.cli.run_text import status_rows
 
     settings = settings_of()
     with reading(settings) as store:
