@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,8 +17,11 @@ from runner.api.app import open_store
 from runner.api.settings import Settings
 from runner.clock import Clock, Millis, SystemClock
 from runner.core.plan import UNFINISHED
+from runner.engine.attempt import GIT_S
 from runner.engine.logs import log_path
-from runner.ports import RunRow, Store
+from runner.engine.worktree import GitFailed, Worktrees
+from runner.executors.local import LocalCommands
+from runner.ports import CallResult, Request, RunRow, Store
 
 BATCH = 20
 """Trees in one transaction: others wait for it."""
@@ -111,6 +114,7 @@ async def gc(
         if dry_run:
             return Cleared(tuple(candidates), dry=True, recent=recent)
         cleared = await _clear(store, candidates, settings.state_path.parent)
+        await _prune(settings)
         driven = any(row.owner_alive for row in rows)
         freed = cleared.freed + (0 if driven else store.compact())  # a rewrite makes others wait
         return Cleared(cleared.candidates, cleared.runs, freed, cleared.left, recent=recent)
@@ -137,6 +141,24 @@ async def _clear(store: Store, candidates: Sequence[Candidate], folder: Path) ->
     gone_now = frozenset(work.gone)
     final = [_settled(each, gone_now) for each in candidates]
     return Cleared(tuple(final), tuple(work.gone), work.freed, tuple(work.left))
+
+
+async def _prune(settings: Settings) -> None:
+    """Git keeps a list of worktrees: it forgets those that are gone. Where there is no git, there is no list."""
+    folder = settings.state_path.parent / "worktrees"
+    if not folder.is_dir():
+        return
+    commands = LocalCommands()
+
+    async def git(argv: Sequence[str], cwd: Path, env: Mapping[str, str]) -> CallResult:
+        return await commands.call(Request("local", "run", {"argv": list(argv)}, env, str(cwd), "", GIT_S))
+
+    try:
+        await Worktrees(folder, settings.workspace, git).prune()
+    except GitFailed:
+        pass  # the repository is gone, or never was one: then nothing is listed that could be in the way
+    finally:
+        await commands.close()
 
 
 def _settled(each: Candidate, gone: frozenset[str]) -> Candidate:

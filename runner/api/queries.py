@@ -169,6 +169,13 @@ def answers(events: Iterable[Event]) -> dict[str, str]:
     return found
 
 
+def recorded_answers(store: Store, run: str) -> dict[str, str]:
+    """`answers` of a run; its events are read only when somebody was asked something."""
+    if store.newest(run, "step_suspended") is None:
+        return {}
+    return answers(each.event for each in store.events(run))
+
+
 _APPROVAL = {"succeeded": "approved", "failed": "rejected"}
 _RESOLVED = {"succeeded": "resolved as done", "failed": "resolved as failed", "skipped": "resolved as skipped"}
 
@@ -230,7 +237,14 @@ def attempt_json(row: AttemptRow) -> dict[str, Any]:
     }
 
 
-def show_json(store: Store, run: str) -> dict[str, Any]:
-    """The document of `show RUN --json`: the run as in `apply --json`, with its attempts."""
+def show_json(store: Store, run: str, worktrees: Mapping[str, Sequence[str]]) -> dict[str, Any]:
+    """The document of `show RUN --json`: the run as in `apply --json`, with its attempts, what people said of its steps, and the
+    worktrees that these left."""
     result = run_result(store, run, "show")
-    return {"version": 1, **result.to_json(), "attempts": [attempt_json(row) for row in store.attempts(run)]}
+    return {
+        "version": 1,
+        **result.to_json(),
+        "attempts": [attempt_json(row) for row in store.attempts(run)],
+        "answers": recorded_answers(store, run),
+        "worktrees": {node: list(paths) for node, paths in worktrees.items()},
+    }

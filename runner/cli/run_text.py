@@ -10,6 +10,7 @@ from runner.api.queries import (
     in_written_order,
     optional_steps,
     questions,
+    recorded_answers,
     result_of,
     run_outputs,
     run_reason,
@@ -19,8 +20,9 @@ from runner.api.queries import (
 )
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import MILD, advice, moment, question, remedy, says_more
+from runner.cli.trouble import MILD, advice, moment, near, question, remedy, says_more
 from runner.engine.logs import log_path
+from runner.engine.worktree import kept_worktrees
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
 
@@ -55,13 +57,13 @@ def status_rows(
         )
 
 
-def show_text(store: Store, row: RunRow, logs: Path, paint: Paint) -> str:
-    """One run: what it is, its steps with their attempts, its outputs, and what to do next."""
+def show_text(store: Store, row: RunRow, state: Path, paint: Paint) -> str:
+    """One run: what it is, its steps with their attempts, its outputs, and what to do next. `state`: the folder of logs and worktrees."""
     steps = in_written_order(store, row, store.steps(row.run))
     lines = [f"{paint(row.name, 'bright_white')} {row.run}  {state_word(shown_state(row), paint)}"]
     lines += [f"  {line}" for line in columns(_facts(store, row, steps))]
     lines += ["", "steps"]
-    lines += _steps(store, row, steps, logs, paint)
+    lines += _steps(store, row, steps, state, paint)
     outputs = run_outputs(store, row.run)
     if outputs not in (None, {}):
         lines += ["", "outputs", *(f"  {line}" for line in output_lines(outputs))]
@@ -94,18 +96,23 @@ def _facts(store: Store, row: RunRow, steps: Sequence[StepRow]) -> Iterator[tupl
         yield "sub-run", f"{child.run} {child.name} ({shown_state(child)}, step {child.parent_node})"
 
 
-def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], logs: Path, paint: Paint) -> Iterator[str]:
+def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], state: Path, paint: Paint) -> Iterator[str]:
     attempts: dict[str, list[AttemptRow]] = {}
     for attempt in store.attempts(row.run):
         attempts.setdefault(attempt.node, []).append(attempt)
     visible, hidden = _visible(with_unbegun(store, row, steps))
     asked = questions(store, row.run, visible)
+    answered = recorded_answers(store, row.run)
+    trees = kept_worktrees(state / "worktrees", row.run)
     optional = optional_steps(store, row)
     heads = columns([_step_head(step, paint, step.node.partition("[")[0] in optional) for step in visible], indent="  ")
     for step, head in zip(visible, heads, strict=True):
         yield head
         yield from (f"      {line}" for line in question(asked.get(step.node)))
-        yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), logs))
+        if step.node in answered:
+            yield f"      {one_line(answered[step.node], 400)}"
+        yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), state / "logs"))
+        yield from (f"      worktree: {safe(near(Path(path)))}" for path in trees.get(step.node, ()))
         if step.node in hidden:
             yield f"      … and {hidden[step.node]} items more that went well (--json has all)"
 

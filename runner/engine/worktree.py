@@ -237,6 +237,17 @@ class Worktrees:
                 if tree.state == "running" or (tree.keep == "never" and tree.state == "failed"):
                     await self._remove(tree)
 
+    async def prune(self) -> None:
+        """Let git forget the worktrees of ours whose folders are gone; those of others are theirs. Raises GitFailed."""
+        async with self._one:
+            listed = await self._git(self._workspace, "worktree", "list", "--porcelain", "-z")
+            paths = [
+                Path(line.removeprefix("worktree ")) for line in listed.split("\0") if line.startswith("worktree ")
+            ]
+            for path in paths:
+                if path.is_relative_to(self._folder) and not path.exists():
+                    await self._git(self._workspace, "worktree", "remove", "--force", "--force", str(path))
+
     async def _remove(self, tree: Worktree) -> None:
         await asyncio.to_thread(_remove_folder, Path(tree.path))
         with suppress(GitFailed):  # the repository may be gone, or never have heard of it

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import re
+import shutil
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -105,6 +107,30 @@ def test_after_an_approval_apply_goes_on_and_the_answer_can_be_read(project: Pro
     assert (done["exit_code"], done["runs"][0]["action"]) == (0, "resume")
     assert done["runs"][0]["outputs"] == {"by": "Eve", "why": "looks good"}
     assert project.cli("apply", "gated.yaml", "--json").json["runs"][0]["action"] == "unchanged"
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (("approve", "gated", "gate", "--as", "Eve", "--comment", "looks good"), "approved by Eve: looks good"),
+        (("reject", "gated", "gate", "--as", "Eve"), "rejected by Eve"),
+    ],
+)
+def test_show_says_who_answered(project: Project, argv: tuple[str, ...], said: str) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    assert "by Eve" not in project.cli("show", "gated").out
+    project.cli(*argv)
+    assert f"      {said}\n" in project.cli("show", "gated").out
+    answered = project.cli("show", "gated", "--json").json["answers"]["gate"]
+    assert (answered, project.cli("apply", "gated.yaml").code) == (said, int(argv[0] == "reject"))
+
+
+def test_show_says_who_resolved_a_step(project: Project) -> None:
+    project.write("lost.yaml", "ares: v1\nname: lost\nsteps: {pay: {run: 'kill -9 $$', effects: once}}\n")
+    project.cli("apply", "lost.yaml")
+    project.cli("resolve", "lost", "pay", "--done", '"it was paid"')
+    assert re.search("^      resolved as done by .+$", project.cli("show", "lost").out, re.MULTILINE)
 
 
 def test_after_a_rejection_the_run_fails_and_finally_sees_it(project: Project) -> None:
@@ -283,6 +309,11 @@ def test_diff_needs_two_runs(project: Project) -> None:
 
 # ---------------------------------------------------------------- gc
 
+TREE = """
+ares: v1
+name: tree
+steps: {work: {run: 'echo x > left.txt', effects: idempotent, workspace: {git: worktree, keep: always, apply: false}}}
+"""
 FILES = """
 ares: v1
 name: files
@@ -342,6 +373,38 @@ def test_gc_removes_folders_that_a_killed_gc_left_and_nothing_else(project: Proj
     project.cli("gc")
     assert len(list(logs.iterdir())) == 2
     assert (logs / "mine").is_dir()
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="needs git")
+def test_a_worktree_that_is_kept_is_told_and_gc_makes_git_forget_it(project: Project) -> None:
+    def git(*argv: str) -> str:
+        return subprocess.run(
+            ["git", "-c", "user.name=t", "-c", "user.email=t@t", *argv], check=True, capture_output=True, text=True
+        ).stdout
+
+    project.write("m/tree.yaml", TREE)
+    project.write(".gitignore", ".ares/\n")
+    git("init", "-q")
+    git("add", ".")
+    git("commit", "-q", "-m", "first")
+    project.cli("apply", "m")
+    old = project.cli("status", "--json").json["runs"][0]["run"]
+    project.cli("apply", "m", "--force")
+    new = project.cli("status", "--json").json["runs"][0]["run"]
+    trees = {run: project.root / ".ares" / "worktrees" / run / "work.1" for run in (old, new)}
+    assert f"      worktree: .ares/worktrees/{old}/work.1\n" in project.cli("show", old).out
+    assert project.cli("show", old, "--json").json["worktrees"] == {"work": [str(trees[old])]}
+    assert all((path / "left.txt").exists() for path in trees.values())
+    lost = project.root / ".ares" / "worktrees" / "0123456789"
+    git("worktree", "add", "-q", "--detach", str(lost / "x.1"))
+    git("worktree", "add", "-q", "--detach", str(project.root / "mine"))
+    shutil.rmtree(lost)
+    shutil.rmtree(project.root / "mine")
+    assert [run["run"] for run in project.cli("gc", "--keep", "0s", "--json").json["removed"]] == [old]
+    known = re.findall("^worktree (.*)$", git("worktree", "list", "--porcelain"), re.MULTILINE)
+    assert set(known) == {str(project.root), str(trees[new]), str(project.root / "mine")}
+    assert not trees[old].exists() and (trees[new] / "left.txt").exists()
+    assert "worktree" not in project.cli("gc", "--keep", "0s", "--dry-run").err
 
 
 def test_gc_without_a_state_does_nothing_and_makes_none(project: Project) -> None:

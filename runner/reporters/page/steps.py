@@ -14,6 +14,8 @@ from runner.reporters.words import seconds
 BAD = ("failed", "suspended")
 MOST_OPEN = 12
 """Steps that went wrong are open at first, so many of them."""
+MOST_LAID_OUT = 150
+"""More of them are laid out by the browser only when they come into view."""
 TOOLS = (
     '<div class="tools" hidden><input type="search" placeholder="Filter steps: name, state, text …" aria-label="Filter steps">'
     '<button type="button">Open all</button><button type="button">Close all</button></div>'
@@ -24,11 +26,15 @@ def steps(part: Part) -> Iterator[str]:
     """All steps of a run, those that went wrong open."""
     if len(part.steps) > 5:
         yield TOOLS
-    yield '<div class="steps card">'
+    yield f'<div class="steps card{_many(part.steps)}">'
     open_ = [step.place for step in part.steps if step.row.state in BAD][:MOST_OPEN]
     for step in part.steps:
         yield from _step(step, part, open_=step.place in open_)
     yield "</div>"
+
+
+def _many(steps_: Sequence[Step]) -> str:
+    return " many" if len(steps_) > MOST_LAID_OUT else ""
 
 
 def _step(step: Step, part: Part, *, open_: bool) -> Iterator[str]:
@@ -118,7 +124,7 @@ def _items(step: Step, part: Part) -> Iterator[str]:
             label = f"{item.row.item_key or item.row.node}: {_state(item)}"
             yield f'<a class="k-{look(_state(item))}" href="#{item.place}" title="{plain(label)}" aria-label="{plain(label)}"></a>'
         yield "</div>"
-    yield '<div class="steps card">'
+    yield f'<div class="steps card{_many(step.items)}">'
     for item in step.items:
         yield from _step(item, part, open_=False)
     yield "</div>"

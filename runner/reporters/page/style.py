@@ -100,7 +100,8 @@ details>summary::-webkit-details-marker{{display:none}}
 details>summary::before{{content:"";flex:none;width:.42rem;height:.42rem;border:solid var(--muted);border-width:0 1.5px 1.5px 0;transform:rotate(-45deg);margin:0 .15rem 0 .1rem}}
 details[open]>summary::before{{transform:rotate(45deg) translate(-1px,-1px)}}
 .steps{{overflow:hidden}}
-.unit{{border-top:1px solid var(--rule);content-visibility:auto;contain-intrinsic-size:auto 2.6rem}}
+.unit{{border-top:1px solid var(--rule)}}
+.many>.unit{{content-visibility:auto;contain-intrinsic-size:auto 2.6rem}}
 .unit:first-child{{border-top:0}}
 .unit>summary{{display:flex;gap:.55rem;align-items:center;padding:.5rem .9rem;min-width:0}}
 .unit>summary:hover{{background:var(--well)}}
@@ -148,7 +149,6 @@ td.key{{overflow-wrap:anywhere;min-width:8rem}}
 .part>.inside{{padding:0 1rem 1rem}}
 .part h2{{margin-top:1.2rem;font-size:.95rem}}
 .log-of-events td{{font-size:.78rem}}
-.log-of-events tr{{content-visibility:auto;contain-intrinsic-size:auto 1.8rem}}
 footer{{margin-top:3rem;color:var(--muted);font-size:.8125rem}}
 
 @media (max-width:640px){{
@@ -172,9 +172,10 @@ main{{max-width:none;padding:0}}
 nav,.tools,.skip,.once{{display:none}}
 pre{{max-height:none;overflow:visible}}
 .gantt.tall{{max-height:none;overflow:visible}}
-.unit,.log-of-events tr{{content-visibility:visible;break-inside:avoid-page}}
+.unit{{break-inside:avoid-page}}
+.many>.unit{{content-visibility:visible}}
 .unit[open]{{break-inside:auto}}
-.try,.tiles div,.alarm{{break-inside:avoid}}
+.try,.tiles div,.alarm,.gantt:not(.tall){{break-inside:avoid}}
 h2,h3{{break-after:avoid}}
 .scroll{{overflow:visible;max-height:none}}
 .scroll svg{{max-width:100%;height:auto}}
@@ -201,7 +202,10 @@ _TONES = "\n".join(
     for state in STATES
 )
 
+_DRAWINGS = DRAWINGS.replace("@media (prefers", "@media screen and (prefers")
+"""Paper is white, whatever a screen prefers."""
+
 STYLE = (
-    f"{_variables(LIGHT, 0)}\n:root{{color-scheme:light dark}}\n{DRAWINGS}{_BASE}{_TONES}\n{_states(0)}\n"
+    f"{_variables(LIGHT, 0)}\n:root{{color-scheme:light dark}}\n{_DRAWINGS}{_BASE}{_TONES}\n{_states(0)}\n"
     f"@media screen and (prefers-color-scheme:dark){{\n{_variables(DARK, 2)}\n{_states(2)}\n}}\n"
 )
