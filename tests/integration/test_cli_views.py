@@ -124,6 +124,16 @@ def test_validate_writes_sarif(project: Project) -> None:
     assert project.cli("validate", "hello.yaml", "--format", "sarif").json["runs"][0]["results"] == []
 
 
+def test_validate_writes_a_code_quality_report_for_gitlab(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.write("m/wrong.yaml", WRONG)
+    monkeypatch.setenv("CI_PROJECT_DIR", str(project.root.parent))
+    ended = project.cli("validate", "m", "--format", "gitlab")
+    [issue] = ended.json
+    assert (ended.code, ended.err) == (2, "")
+    assert issue["location"] == {"path": f"{project.root.name}/m/wrong.yaml", "lines": {"begin": 5}}
+    assert project.cli("validate", "hello.yaml", "--format", "gitlab").json == []
+
+
 def test_mistakes_of_the_config_are_annotations_too(project: Project) -> None:
     project.write("config.yaml", "mcp_servers:\n  a: {comand: x}\n")
     ended = project.cli("validate", "hello.yaml", "--format", "github")

@@ -21,6 +21,7 @@ Examples:
   runner validate manifests/
   runner validate manifests/report.yaml --format json
   runner validate manifests/ --format github     annotations, in a workflow of GitHub Actions
+  runner validate manifests/ --format gitlab > codequality.json     a Code Quality report
   runner validate manifests/ --format sarif > runner.sarif
 
 Starts no process, opens no socket, resolves no secret: safe on manifests of strangers.
@@ -35,7 +36,7 @@ Exit codes: 0 no error, 2 at least one.
 @click.option(
     "--format",
     "format_",
-    type=click.Choice(["text", "json", "github", "sarif"]),
+    type=click.Choice(["text", "json", "github", "gitlab", "sarif"]),
     default="text",
     help="How mistakes are written.",
 )
@@ -56,7 +57,7 @@ def command(paths: tuple[str, ...], format_: str) -> int:
         out_json(to_json(checked.diagnostics, checked.files))
         return 2 if checked.failed else 0
     _write(format_, worth_showing(checked.diagnostics), checked.sources)
-    if format_ != "sarif" and not options().get("quiet"):
+    if format_ not in ("gitlab", "sarif") and not options().get("quiet"):
         _count_all(paths, checked)
     return 2 if checked.failed else 0
 
@@ -88,6 +89,10 @@ def _write(format_: str, shown: Sequence[Diagnostic], sources: Mapping[str, str]
         text = to_text(shown, sources)
         if shown:
             out(to_github(shown, text, token=secrets.token_hex(16), root=root, here=here))
+    elif format_ == "gitlab":
+        from runner.diagnostics.gitlab import to_gitlab
+
+        out_json(to_gitlab(shown, root=os.environ.get("CI_PROJECT_DIR") or here, here=here))
     elif format_ == "sarif":
         from importlib.metadata import version
 
