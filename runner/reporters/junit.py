@@ -51,6 +51,7 @@ def legal(text: str) -> str:
 def junit(suites: Sequence[Suite]) -> str:
     """The document."""
     root = Element("testsuites", {"name": "runner", **_counts([case for suite in suites for case in suite.cases])})
+    del root.attrib["skipped"]  # the schema that Jenkins checks against has it for a suite only
     root.set("time", _seconds(sum(suite.took for suite in suites)))
     for suite in suites:
         _suite(root, suite)

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
 import jsonschema
 import pytest
 import yaml
+from check_jsonschema import builtin_schemas
+from ruamel.yaml import YAML
 
 from runner.cli.main import cli, run
 from runner.cli.registry import VERBS
@@ -36,61 +41,6 @@ HOOKS_SCHEMA = {
     },
 }  # fmt: skip
 """Of the manifest that pre-commit documents under "Creating new hooks"."""
-
-ACTION_SCHEMA = {
-    "type": "object",
-    "required": ["name", "description", "runs"],
-    "additionalProperties": False,
-    "properties": {
-        **dict.fromkeys(("name", "author", "description"), TEXT),
-        "inputs": {
-            "patternProperties": {
-                "^[_a-zA-Z][a-zA-Z0-9_-]*$": {
-                    "type": "object",
-                    "required": ["description"],
-                    "additionalProperties": False,
-                    "properties": {"description": TEXT, "deprecationMessage": TEXT, "required": {"type": "boolean"}, "default": TEXT},
-                }
-            },
-            "additionalProperties": False,
-        },
-        "outputs": {
-            "patternProperties": {
-                "^[_a-zA-Z][a-zA-Z0-9_-]*$": {
-                    "type": "object",
-                    "required": ["description", "value"],
-                    "additionalProperties": False,
-                    "properties": {"description": TEXT, "value": TEXT},
-                }
-            },
-            "additionalProperties": False,
-        },
-        "branding": {"type": "object", "additionalProperties": False, "properties": {"icon": TEXT, "color": {"enum": ["white", "yellow", "blue", "green", "orange", "red", "purple", "gray-dark"]}}},
-        "runs": {
-            "type": "object",
-            "required": ["using", "steps"],
-            "additionalProperties": False,
-            "properties": {
-                "using": {"const": "composite"},
-                "steps": {
-                    "type": "array",
-                    "items": {
-                        "type": "object",
-                        "additionalProperties": False,
-                        "properties": {
-                            **dict.fromkeys(("run", "uses", "shell", "name", "id", "if", "working-directory"), TEXT),
-                            "env": {"type": "object", "additionalProperties": TEXT},
-                            "with": {"type": "object"},
-                            "continue-on-error": {"type": ["boolean", "string"]},
-                        },
-                        "oneOf": [{"required": ["run", "shell"]}, {"required": ["uses"]}],
-                    },
-                },
-            },
-        },
-    },
-}  # fmt: skip
-"""Of github-action.json of schemastore.org, as far as it is about composite actions."""
 
 HOOKS: list[dict[str, Any]] = yaml.safe_load((ROOT / ".pre-commit-hooks.yaml").read_text())
 ACTION: dict[str, Any] = yaml.safe_load((ROOT / "action.yml").read_text())
@@ -135,8 +85,86 @@ def test_the_hooks_pass_and_fail_as_they_should(
     assert run([*entries["runner-validate"], "manifests/a.yaml"]) == 2
 
 
+@pytest.mark.slow
+def test_pre_commit_itself_installs_the_hooks_and_they_pass_and_fail_as_they_should(tmp_path: Path) -> None:
+    """The real program, from PyPI, which installs this repository and all that it needs: minutes, and the network."""
+    uvx = shutil.which("uvx")
+    if uvx is None or not (ROOT / ".git").exists():
+        pytest.skip("needs uvx, and a git repository of ours")
+    env = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "VIRTUAL_ENV", "PYTHON"))}
+    env |= {"PRE_COMMIT_HOME": str(tmp_path / "home"), "PRE_COMMIT_COLOR": "never"}
+    folder = tmp_path / "work"
+    (folder / "manifests").mkdir(parents=True)
+
+    def done(*argv: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=1200)
+
+    def pre_commit(*argv: str) -> subprocess.CompletedProcess[str]:
+        found = done(uvx, "--quiet", "pre-commit", *argv)
+        if found.returncode not in (0, 1):
+            pytest.skip(
+                f"pre-commit cannot be installed, or cannot install: {(found.stdout + found.stderr).strip()[-400:]}"
+            )
+        return found
+
+    assert "pre-commit" in pre_commit("--version").stdout
+    assert pre_commit("validate-manifest", str(ROOT / ".pre-commit-hooks.yaml")).returncode == 0
+    done("git", "init", "-q")
+    good = folder / "manifests" / "a.yaml"
+    good.write_text(MANIFEST)
+    done("git", "add", ".")
+    for hook in ("runner-fmt", "runner-validate"):
+        tried = pre_commit("try-repo", str(ROOT), hook, "--files", "manifests/a.yaml")
+        assert (tried.returncode, "Passed" in tried.stdout) == (0, True), tried.stdout + tried.stderr
+    good.write_text(MANIFEST.replace("name: hello", "name: [hello]"))
+    tried = pre_commit("try-repo", str(ROOT), "runner-validate", "--files", "manifests/a.yaml")
+    assert (tried.returncode, "manifests/a.yaml:2:7: error[" in tried.stdout) == (1, True), tried.stdout
+
+
+def public_schema(name: str) -> Any:
+    """A schema that its makers publish, as the package check-jsonschema brings it."""
+    return json.loads((resources.files(f"{builtin_schemas.__name__}.vendor") / f"{name}.json").read_text("utf-8"))
+
+
+def recipe(heading: str) -> Any:
+    """The file that docs/recipes/ci.md shows first under a heading, as YAML 1.2 reads it: `on` is a text there."""
+    section = (ROOT / "docs" / "recipes" / "ci.md").read_text().partition(f"\n## {heading}\n")[2]
+    return YAML(typ="safe").load(section.partition("```text\n")[2].partition("```")[0])
+
+
+@pytest.mark.parametrize(("heading", "schema"), [("GitHub", "github-workflows"), ("GitLab", "gitlab-ci")])
+def test_a_recipe_is_what_the_public_schema_of_its_service_wants(heading: str, schema: str) -> None:
+    jsonschema.validate(recipe(heading), public_schema(schema))
+
+
+def test_a_recipe_with_a_mistake_does_not_pass_the_public_schemas() -> None:
+    """The schemas do say something."""
+    for heading, schema, key in (("GitHub", "github-workflows", "jobs"), ("GitLab", "gitlab-ci", "stages")):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate(recipe(heading) | {key: 3}, public_schema(schema))
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(ACTION | {"runs": {"using": "composite"}}, public_schema("github-actions"))
+
+
+def test_the_gitlab_recipe_writes_the_reports_that_gitlab_reads() -> None:
+    jobs = recipe("GitLab")
+    check, done = jobs["manifests:check"], jobs["manifests:apply"]
+    for job, kind, option in ((check, "codequality", "--format gitlab >"), (done, "junit", "--junit")):
+        file = job["artifacts"]["reports"][kind]
+        assert any(f"{option} {file}" in line for line in job["script"]), kind
+        assert job["artifacts"]["when"] == "always"
+    for job in (check, done):
+        for line in job["script"]:
+            program, name, *options = shlex.split(line.partition(" >")[0])
+            assert (program, name in VERBS) == ("runner", True)
+            command = cli.get_command(None, name)  # type: ignore[arg-type]
+            assert command is not None
+            known = {opt for param in command.params for opt in param.opts}
+            assert {option for option in options if option.startswith("-")} <= known
+
+
 def test_the_action_has_the_shape_that_github_wants() -> None:
-    jsonschema.validate(ACTION, ACTION_SCHEMA)
+    jsonschema.validate(ACTION, public_schema("github-actions"))
     ids = [step.get("id") for step in ACTION["runs"]["steps"]]
     for output in ACTION["outputs"].values():
         found = re.fullmatch(r"\$\{\{ steps\.(\w+)\.outputs\.([\w-]+) \}\}", output["value"])
