@@ -88,9 +88,9 @@ def test_the_hooks_pass_and_fail_as_they_should(
 @pytest.mark.slow
 def test_pre_commit_itself_installs_the_hooks_and_they_pass_and_fail_as_they_should(tmp_path: Path) -> None:
     """The real program, from PyPI, which installs this repository and all that it needs: minutes, and the network."""
-    uvx = shutil.which("uvx")
-    if uvx is None or not (ROOT / ".git").exists():
-        pytest.skip("needs uvx, and a git repository of ours")
+    uv = shutil.which("uv")
+    if uv is None or not (ROOT / ".git").exists():
+        pytest.skip("needs uv, and a git repository of ours")
     env = {name: value for name, value in os.environ.items() if not name.startswith(("GIT_", "VIRTUAL_ENV", "PYTHON"))}
     env |= {"PRE_COMMIT_HOME": str(tmp_path / "home"), "PRE_COMMIT_COLOR": "never"}
     folder = tmp_path / "work"
@@ -100,7 +100,7 @@ def test_pre_commit_itself_installs_the_hooks_and_they_pass_and_fail_as_they_sho
         return subprocess.run(argv, cwd=folder, env=env, capture_output=True, text=True, timeout=1200)
 
     def pre_commit(*argv: str) -> subprocess.CompletedProcess[str]:
-        found = done(uvx, "--quiet", "pre-commit", *argv)
+        found = done(uv, "tool", "run", "--quiet", "pre-commit", *argv)
         if found.returncode not in (0, 1):
             pytest.skip(
                 f"pre-commit cannot be installed, or cannot install: {(found.stdout + found.stderr).strip()[-400:]}"

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import random
-import sys
-from collections.abc import Callable
-from types import FrameType
 
 import pytest
+from counting import TooMuchWork, calls
 
 from runner.core.layout import lay_out
 
@@ -109,29 +107,6 @@ LARGE = {
     "a fan of 998": (1000, fan(1000), 1_400_000),
 }
 """(steps, edges, most calls): about twice of what each takes now."""
-
-
-class TooMuchWork(Exception):
-    pass
-
-
-def calls(work: Callable[[], object], most: int) -> int:
-    """How many functions `work` calls, those of the interpreter among them: the same on every machine. Stops it above `most`."""
-    count = 0
-
-    def seen(frame: FrameType, what: str, argument: object) -> None:
-        nonlocal count
-        count += 1
-        if count > most:
-            sys.setprofile(None)
-            raise TooMuchWork
-
-    sys.setprofile(seen)
-    try:
-        work()
-    finally:
-        sys.setprofile(None)
-    return count
 
 
 @pytest.mark.parametrize(("count", "edges", "most"), LARGE.values(), ids=LARGE)

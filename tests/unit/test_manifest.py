@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import calls
 
 from runner.manifest.model import (
     AgentStep,
@@ -138,12 +138,9 @@ def test_values_of_set_and_with_may_be_anything() -> None:
     assert isinstance(step(wait={"until": "2026-12-01T06:00:00+02:00"}), WaitStep)
 
 
-def test_validating_a_manifest_of_sixty_lines_takes_less_than_half_a_millisecond() -> None:
+def test_validating_a_manifest_of_sixty_lines_is_little_work() -> None:
+    """Calls of ours, that is; Pydantic's own are in Rust. It was a third of a millisecond when this was written."""
     documents, _ = read((CORPUS / "good" / "fix-issue.yaml").read_bytes(), "fix-issue.yaml")
     data = documents[0].data
-    best = 1.0
-    for _ in range(20):
-        begin = time.perf_counter()
-        Manifest.model_validate(data)
-        best = min(best, time.perf_counter() - begin)
-    assert best < 0.0005
+    Manifest.model_validate(data)
+    assert 100 < calls(lambda: Manifest.model_validate(data), 1_000_000) < 2_500

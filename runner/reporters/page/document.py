@@ -98,8 +98,9 @@ def _tiles(shown: Page) -> Iterator[tuple[str, str]]:
     part, money = shown.part, shown.money
     row = part.row
     yield "Run", f'<span class="mono">{text(row.run)}</span>' + (f"<small>leg {row.leg}</small>" if row.leg > 1 else "")
-    yield "Started", moment(row.created)
-    yield "Took" if row.finished else "Until now", seconds(part.end - row.created)
+    yield "Started", moment(row.created, day_below=True)
+    until = "Until it broke off" if part.state == "interrupted" else "Until now"
+    yield "Took" if row.finished else until, seconds(part.end - row.created)
     yield "Steps", f"{row.steps_done}<small>of {row.steps_total}</small>"
     yield "Attempts", f"{sum(one.attempts for _, rows in money.by[:1] for one in rows):,}"
     more = [f"{dollars(money.assumed)} assumed"] if money.assumed else []

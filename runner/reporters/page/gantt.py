@@ -37,12 +37,13 @@ def gantt(part: Part) -> Iterator[str]:
         return
     tall = " tall" if len(rows) > TALL else ""
     yield f'<div class="gantt card{tall}" tabindex="0" role="group" aria-label="Timeline">'
-    yield from _axis(scale, legs(part.events))
+    begun = legs(part.events)
+    yield from _axis(scale, begun)
     yield from rows[:MOST_ROWS]
     yield "</div>"
     if len(rows) > MOST_ROWS:
         yield f'<p class="cut">{len(rows) - MOST_ROWS:,} steps more are not drawn</p>'
-    yield _legend(found.values(), scale)
+    yield _legend(found.values(), scale, new_leg=bool(begun))
 
 
 def _rows(steps: Sequence[Step], found: Mapping[str, Track], scale: Scale, end: int) -> Iterator[str]:
@@ -141,7 +142,7 @@ def _time(millis: int) -> str:
     return f"{millis / 1000:g}s" if millis >= 1_000 else f"{millis}ms" if millis else "0"
 
 
-def _legend(found: Iterable[Track], scale: Scale) -> str:
+def _legend(found: Iterable[Track], scale: Scale, *, new_leg: bool) -> str:
     states = {span.state for track in found for span in track.spans}
     parts = []
     for state, word in WORDS.items():
@@ -155,6 +156,10 @@ def _legend(found: Iterable[Track], scale: Scale) -> str:
     if scale.idle:
         parts.append(
             '<span><svg width="22" height="14" aria-hidden="true"><rect class="idle" x="2" width="18" height="14"/></svg>nothing ran: drawn short</span>'
+        )
+    if new_leg:
+        parts.append(
+            '<span><svg width="22" height="14" aria-hidden="true"><line class="leg" x1="11" x2="11" y1="0" y2="14"/></svg>a new leg</span>'
         )
     return f'<p class="legend">{"".join(parts)}</p>' if parts else ""
 

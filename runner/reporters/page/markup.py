@@ -60,10 +60,11 @@ def dollars(micro: int) -> str:
     return f"${micro / 1_000_000:,.4f}" if micro >= 50 else f"${micro / 1_000_000:.6f}"
 
 
-def moment(millis: int) -> str:
+def moment(millis: int, *, day_below: bool = False) -> str:
     """A point in time, in UTC: a page is read anywhere."""
     at = datetime.fromtimestamp(millis / 1000, UTC)
-    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z">{at:%Y-%m-%d %H:%M:%S} UTC</time>'
+    words = f"{at:%H:%M:%S}<small>{at:%Y-%m-%d} UTC</small>" if day_below else f"{at:%Y-%m-%d %H:%M:%S} UTC"
+    return f'<time datetime="{at:%Y-%m-%dT%H:%M:%S}.{millis % 1000:03d}Z">{words}</time>'
 
 
 def many(count: int, one: str, more: str = "") -> str:

@@ -58,6 +58,7 @@ nav{{display:flex;flex-wrap:wrap;gap:.3rem 1.1rem;margin-top:1rem;font-size:.875
 .alarm li>*{{grid-column:2;min-width:0;overflow-wrap:anywhere}}
 .alarm li>.sign{{grid-column:1;grid-row:1;margin-top:3px}}
 .alarm .next{{margin-top:.7rem;padding-top:.6rem;border-top:1px solid var(--rule)}}
+.alarm .next:first-child{{margin:0;padding:0;border:0}}
 
 .scroll{{overflow:auto;padding:1rem;text-align:center;max-height:46rem}}
 .scroll svg{{display:inline-block;vertical-align:top}}
@@ -109,6 +110,7 @@ details[open]>summary::before{{transform:rotate(45deg) translate(-1px,-1px)}}
 .unit .name{{font-family:{_MONO};font-size:.84rem;font-weight:600;overflow-wrap:anywhere}}
 .unit .what{{color:var(--muted);font-size:.8125rem;flex:1 1 8rem;min-width:0;overflow:hidden;text-overflow:ellipsis;white-space:nowrap}}
 .unit .word{{font-size:.8125rem;font-weight:550;white-space:nowrap}}
+.unit .c-pending,.unit .c-skipped,.part .c-pending{{color:var(--muted)}}
 .unit .end{{display:flex;gap:.9rem;margin-left:auto;font-size:.8125rem;color:var(--muted);font-variant-numeric:tabular-nums;white-space:nowrap;justify-content:flex-end}}
 .body{{padding:.1rem 1rem 1rem 2.3rem;display:grid;grid-template-columns:minmax(0,1fr)}}
 .body .unit{{border-color:var(--rule)}}
