@@ -309,6 +309,7 @@ async def _wired(
         owner=owner,
         sinks=wishes.sinks,
         better_at=routed.keeper.better_at,
+        on_settled=routed.funds.came_back,
     )
     await stack.enter_async_context(engine)
     host = Preparer(world, operator_policy(config), routed.dispatch)

@@ -8,7 +8,6 @@ from typing import Protocol
 from runner.clock import Clock
 from runner.core.circuits import CallEnd
 from runner.core.roster import Entry, Kind, Roster
-from runner.engine.funds import DayFunds
 from runner.engine.health import HealthKeeper
 from runner.errors import StoreError
 from runner.ports import CallResult, Executor, Request
@@ -22,9 +21,6 @@ class Told(Protocol):
 
     @property
     def keeper(self) -> HealthKeeper: ...
-
-    @property
-    def funds(self) -> DayFunds: ...
 
 
 class Attended:
@@ -41,7 +37,6 @@ class Attended:
         if entry is not None:
             with contextlib.suppress(StoreError):  # the run that this belongs to finds out by itself
                 await self._told.keeper.ended(call_end(entry, result, began))
-        self._told.funds.came_back()
         return result
 
     async def close(self) -> None:

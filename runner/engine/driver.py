@@ -79,9 +79,11 @@ class Engine:
         owner: OwnerId,
         sinks: Sequence[Sink] = (),
         better_at: Callable[[], int | None] = lambda: None,
+        on_settled: Callable[[], None] = lambda: None,
     ) -> None:
-        """`better_at`: when the mode gets better by time alone. A run that waits for just that is not let go."""
-        self._better_at = better_at
+        """`better_at`: when the mode gets better by time alone. A run that waits for just that is not let go. `on_settled`: attempts
+        that are paid for by a day's budget have ended, on record."""
+        self._better_at, self._on_settled = better_at, on_settled
         self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
         self._clock, self._owner, self._sinks = clock, owner, list(sinks)
         self._driven: dict[str, Driven] = {}
@@ -273,6 +275,8 @@ class Engine:
                 self._give_up(driven, error)
             else:
                 self._report(driven, recorded)
+                if any(_settles(each.event) for each in recorded):
+                    self._on_settled()
                 self._act(driven, commands)
                 self._check_over(driven)
 
@@ -466,6 +470,10 @@ class Engine:
             with contextlib.suppress(StoreError):  # not heard this time: `_submit` asks when that lasts
                 await self._store.heartbeat(self._owner)
                 self._beat = self._clock.now()
+
+
+def _settles(event: Event) -> bool:
+    return event.kind in ("attempt_succeeded", "attempt_failed", "attempt_lost") and "day" in event.data
 
 
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:

@@ -8,11 +8,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Literal
+from typing import Final, Literal
 
 from runner.errors import StoreError
 from runner.ports import Ledger, Scope
 
+AGAIN_S: Final = 2.0
 Answer = Literal["yes", "wait", "no"]
 
 
@@ -63,6 +64,8 @@ class DayFunds:
             return "yes"  # the commit of the intent will meet the same trouble, and tells of it
         if over is None:
             return "yes"
+        if over.waits:  # another runner's money comes back without a word
+            asyncio.get_running_loop().call_later(AGAIN_S, self._on_answer)
         return "wait" if over.waits else "no"
 
     def came_back(self) -> None:
