@@ -176,6 +176,17 @@ class Matcher:
         return any(_fits(choice, names) for choice in self.choices)
 
 
+def below(pattern: str) -> tuple[str, bool]:
+    """Where the matches of a pattern are: the folder (relative, "." for the root) that all of them lie in, and whether some may lie deeper
+    than right in it. Raises PathEscape."""
+    parts = _segments(pattern)
+    folders = _literal_prefix(parts)
+    if len(folders) == len(parts):  # a plain path is a file, or a folder with all that it holds
+        return "/".join(folders[:-1]) or ".", True
+    rest = parts[len(folders) :]
+    return "/".join(folders) or ".", len(rest) > 1 or rest[0] == "**"
+
+
 def _choices(parts: list[str]) -> Iterator[_Choice]:
     # `a/**` is what lies below `a`, not `a` itself
     full = [*parts, "*"] if parts[-1] == "**" else parts

@@ -81,7 +81,7 @@ async def _converge(
                 assert chosen.run is not None
                 end = await go_on(app, chosen.run, request)
             else:
-                end = await _begin(app, loaded, entry, request)
+                end = await begin(app, loaded, entry, request)
         except (StoreBusy, Fenced, NeedsPerson) as error:
             state = "refused" if isinstance(error, NeedsPerson) else "busy"
             return RunResult(
@@ -103,9 +103,12 @@ def ended(app: App, end: RunEnd, action: str) -> RunResult:
     return replace(result, state="interrupted") if end.state == "interrupted" and result.exit_code == 130 else result
 
 
-async def _begin(app: App, loaded: Loaded, entry: PlannedManifest, request: Request) -> RunEnd:
+async def begin(
+    app: App, loaded: Loaded, entry: PlannedManifest, request: Request, *, run: str | None = None
+) -> RunEnd:
+    """A new run as planned, up to its end. `run`: its id, when the caller has to know it before. Raises StoreBusy, NeedsPerson."""
     graph = entry.graph
-    run = app.new_run_id()
+    run = run or app.new_run_id()
     row = NewRun(
         run=run,
         root=run,

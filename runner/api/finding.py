@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,12 +32,24 @@ def find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
             raise UsageError(f"no file or folder {str(path)!r}", hint="give manifests, or folders that hold some")
 
 
-def _walk(folder: Path) -> Iterator[Path]:
+def find_now(folder: Path) -> Iterator[Path]:
+    """The manifest files below a folder that others are changing: what goes away meanwhile, or cannot be looked into, holds none."""
+    return _walk(folder, _tolerant)
+
+
+def _tolerant(folder: Path) -> list[Path]:
+    try:
+        return list(folder.iterdir())
+    except OSError:
+        return []
+
+
+def _walk(folder: Path, inside: Callable[[Path], Iterable[Path]] = Path.iterdir) -> Iterator[Path]:
     """Manifest files below `folder` by path, without hidden ones and symlinks."""
-    for entry in sorted(folder.iterdir()):
+    for entry in sorted(inside(folder)):
         if entry.name.startswith(".") or entry.is_symlink():
             continue
         if entry.is_dir():
-            yield from _walk(entry)
+            yield from _walk(entry, inside)
         elif entry.suffix in SUFFIXES and entry.is_file():  # reading a pipe would never end
             yield entry

@@ -27,12 +27,14 @@ from runner.syntax import Document, Limits, arrange, looks_like_manifest, place,
 
 @dataclass(frozen=True, slots=True)
 class LoadedManifest:
-    """One compiled manifest. `named`: its file was given itself, not found in a folder. `source`: the file's text."""
+    """One compiled manifest. `named`: its file was given itself, not found in a folder. `source`: the file's text. `parts`: the partials
+    and other files that it is made of besides, as diagnostics name them."""
 
     graph: StepGraph
     file: str
     source: str
     named: bool
+    parts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,22 +99,40 @@ class _Reading:
 def load(paths: Sequence[str | Path], settings: Settings, *, contents: Mapping[Path, bytes] | None = None) -> Loaded:
     """Read, check and compile everything under `paths`, and `contents`: files that are still to be written. Raises UsageError when
     a path does not exist."""
+    contents = contents or {}
+    return load_files([*((path, True) for path in contents), *find(paths)], settings, contents)
+
+
+def load_files(
+    files: Iterable[tuple[Path, bool]], settings: Settings, contents: Mapping[Path, bytes] | None = None
+) -> Loaded:
+    """Read, check and compile these files; the flag says whether a file was named itself. What is in `contents` is not read from
+    the disk."""
     reading = _Reading(settings, contents=contents or {})
-    for path in reading.contents:
-        _read_file(reading, path, named=True)
-    for path, named in find(paths):
+    for path, named in files:
         _read_file(reading, path, named)
     _read_callees(reading)
     graphs = _compile_all(reading)
     called = frozenset(name for draft in reading.drafts.values() for name in draft.calls.values())
     manifests = tuple(
-        LoadedManifest(graphs[name], draft.file, reading.sources[draft.file], draft.named)
+        LoadedManifest(
+            graphs[name],
+            draft.file,
+            reading.sources[draft.file],
+            draft.named,
+            _parts(draft),
+        )
         for name, draft in reading.drafts.items()
         if name in graphs
     )
     return Loaded(
         manifests, tuple(arrange(reading.diagnostics)), reading.sources, reading.files, called, tuple(reading.looks)
     )
+
+
+def _parts(draft: _Draft) -> tuple[str, ...]:
+    texts = [*_texts(draft.documents[0].data.get("extends")), *draft.sources]
+    return tuple(str(draft.path.parent / text) for text in texts)
 
 
 # ---------------------------------------------------------------- files

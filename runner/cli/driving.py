@@ -67,16 +67,20 @@ def drive(
 ) -> int:
     """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code. `ended` is
     told before."""
-    sinks = _sinks(events, graphs or {}, settings)
+    result = driven(work, _sinks(events, graphs or {}, settings))
+    ended(result)
+    return tell(result, settings, json_=json_, events=events)
+
+
+def driven(work: Work, sinks: Sequence[Sink]) -> ApplyResult:
+    """Run `work`; Ctrl-C and SIGTERM drain, a second one stops."""
     control = Control(warn=lambda text: err(f"warning: {safe(text)}"))
     gc.freeze()  # what has been imported stays: walking it again and again took a tenth of a run
     try:
-        result = asyncio.run(_with_signals(work, sinks, control))
+        return asyncio.run(_with_signals(work, sinks, control))
     finally:
         for sink in sinks:
             sink.close()
-    ended(result)
-    return tell(result, settings, json_=json_, events=events)
 
 
 def tell(result: ApplyResult, settings: Settings | Checked, *, json_: bool, events: bool) -> int:
@@ -91,18 +95,23 @@ def tell(result: ApplyResult, settings: Settings | Checked, *, json_: bool, even
     return result.exit_code
 
 
-def _sinks(events: bool, graphs: Mapping[str, StepGraph], settings: Settings) -> list[Sink]:
+def plain_sinks(events: bool) -> list[Sink]:
+    """A line a change on stderr (unless `--quiet`), and the events on stdout if they are asked for."""
     sinks: list[Sink] = [JsonLines(sys.stdout.buffer)] if events else []
     if options().get("quiet"):
         return sinks
-    color = wants_color(options().get("color", "auto"), sys.stderr)
-    if _live():
-        from runner.reporters.live import LiveTree
+    return [*sinks, PlainLines(sys.stderr, color=wants_color(options().get("color", "auto"), sys.stderr))]
 
-        totals = {name: len(g.steps) for name, g in graphs.items()}
-        standing = partial(_standing, settings)
-        return [*sinks, LiveTree(sys.stderr, totals, SystemClock(), standing=standing, color=color)]
-    return [*sinks, PlainLines(sys.stderr, color=color)]
+
+def _sinks(events: bool, graphs: Mapping[str, StepGraph], settings: Settings) -> list[Sink]:
+    if options().get("quiet") or not _live():
+        return plain_sinks(events)
+    sinks: list[Sink] = [JsonLines(sys.stdout.buffer)] if events else []
+    color = wants_color(options().get("color", "auto"), sys.stderr)
+    from runner.reporters.live import LiveTree
+
+    totals = {name: len(g.steps) for name, g in graphs.items()}
+    return [*sinks, LiveTree(sys.stderr, totals, SystemClock(), standing=partial(_standing, settings), color=color)]
 
 
 def _standing(settings: Settings, run: str) -> Standing | None:

@@ -17,6 +17,7 @@ VERBS: dict[str, Verb] = {
     "validate": Verb("runner.cli.commands.validate", "Find every mistake of every manifest at once."),
     "plan": Verb("runner.cli.commands.plan", "Show what apply would do, and why."),
     "apply": Verb("runner.cli.commands.apply", "Converge: run what is new or changed, resume what is unfinished."),
+    "watch": Verb("runner.cli.commands.watch", "Run a folder: what changed, what is due, what may go on."),
     "resume": Verb("runner.cli.commands.resume", "Go on with one run."),
     "cancel": Verb("runner.cli.commands.cancel", "End one run as cancelled."),
     "resolve": Verb("runner.cli.commands.resolve", "Say what became of a step whose outcome is unknown."),

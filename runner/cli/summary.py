@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,17 @@ from runner.reporters.words import COLORS, SIGNS, one_line, seconds
 MOST_LINES = 8
 
 
-def summary(result: ApplyResult, store: Store, state_folder: Path, paint: Paint) -> str:
+Advice = Callable[[str, str, Sequence[str]], Iterator[str]]
+"""(run, state, reasons) → what to do about a run that has not succeeded."""
+
+
+def summary(result: ApplyResult, store: Store, state_folder: Path, paint: Paint, *, advise: Advice = advice) -> str:
     """Lines for a terminal. `state_folder` holds the logs."""
     heads = columns([_head(run, store, paint) for run in result.runs])
     lines: list[str] = []
     for run, head in zip(result.runs, heads, strict=True):
         lines.append(head)
-        lines += [f"    {line}" for line in _details(run, store, state_folder, paint)]
+        lines += [f"    {line}" for line in _details(run, store, state_folder, paint, advise)]
     return "\n".join(lines) if lines else "nothing to do"
 
 
@@ -48,7 +52,7 @@ def cost(micro: int) -> str:
     return f"${micro / MICRO:.4f}"
 
 
-def _details(run: RunResult, store: Store, state_folder: Path, paint: Paint) -> Iterator[str]:
+def _details(run: RunResult, store: Store, state_folder: Path, paint: Paint, advise: Advice) -> Iterator[str]:
     if run.error:
         yield safe(one_line(run.error, 400))
         if run.hint:
@@ -60,7 +64,7 @@ def _details(run: RunResult, store: Store, state_folder: Path, paint: Paint) -> 
     if run.state == "succeeded":
         yield from output_lines(run.outputs)
         yield from _saved(steps)
-    yield from advice(run.run, run.state, run.reasons)
+    yield from advise(run.run, run.state, run.reasons)
     if run.state == "failed":
         yield f"more: runner show {run.run}"
 

@@ -1,0 +1,109 @@
+"""What a watched folder holds: of each manifest the last version without a mistake. Values only; nothing here reads or runs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Set
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from runner.api.load import Loaded, LoadedManifest
+from runner.core.graph import StepGraph
+from runner.diagnostics.model import Diagnostic
+
+
+class Known(NamedTuple):
+    """A good version of a manifest, and the reading that it comes from: its callees are there."""
+
+    entry: LoadedManifest
+    loaded: Loaded
+
+    @property
+    def graph(self) -> StepGraph:
+        return self.entry.graph
+
+    @property
+    def files(self) -> frozenset[str]:
+        """The files that this manifest alone is made of."""
+        return frozenset((self.entry.file, *self.entry.parts))
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """`manifests` by name. `bad`: files with errors. `unread`: names whose present version is not in force (mistakes, or still being
+    written), but an earlier one is. `found`: what readings have said so far of the files as they are."""
+
+    manifests: Mapping[str, Known] = field(default_factory=dict)
+    called: frozenset[str] = frozenset()
+    bad: frozenset[str] = frozenset()
+    unread: frozenset[str] = frozenset()
+    found: frozenset[Diagnostic] = frozenset()
+
+    def top_level(self) -> Mapping[str, Known]:
+        """The manifests that run by themselves."""
+        return {name: known for name, known in self.manifests.items() if name not in self.called}
+
+
+class News(NamedTuple):
+    """What a reading has brought. `diagnostics`: those that were not said before, `sources`: the texts that they are about; `mended`:
+    files that were bad; `gone`: names that nothing stands for any more."""
+
+    folder: Folder
+    diagnostics: tuple[Diagnostic, ...]
+    sources: Mapping[str, str]
+    mended: tuple[str, ...]
+    gone: tuple[str, ...]
+
+
+def take_in(before: Folder, loaded: Loaded, files: Set[str], restless: Set[str]) -> News:
+    """The folder after a reading. `files`: the manifest files that are there; `restless`: files that are still being written."""
+    bad = frozenset(d.file for d in loaded.diagnostics if d.severity == "error")
+    good = _good(loaded, bad | restless)
+    manifests = {entry.graph.name: Known(entry, loaded) for entry in loaded.manifests if entry.graph.name in good}
+    doubtful = bad | restless
+    unread = {
+        name: known
+        for name, known in before.manifests.items()
+        if name not in good and (known.entry.file in files) and _touched(name, known, doubtful, loaded)
+    }
+    folder = Folder(
+        manifests={**unread, **manifests},
+        called=_called(loaded, unread.values(), bad),
+        bad=bad,
+        unread=frozenset(unread),
+        found=frozenset(loaded.diagnostics),
+    )
+    return News(
+        folder,
+        tuple(d for d in loaded.diagnostics if d not in before.found),
+        loaded.sources,
+        tuple(sorted(file for file in before.bad - bad if file in files)),
+        tuple(sorted(before.manifests.keys() - folder.manifests.keys())),
+    )
+
+
+def _good(loaded: Loaded, doubtful: Set[str]) -> frozenset[str]:
+    """Names of manifests with no doubt about any file of theirs, or of what they call."""
+    good = {e.graph.name: e.graph for e in loaded.manifests if not {e.file, *e.parts} & doubtful}
+    while stale := [name for name, graph in good.items() if any(callee not in good for callee in graph.callees)]:
+        for name in stale:
+            del good[name]
+    return frozenset(good)
+
+
+def _touched(name: str, known: Known, doubtful: Set[str], loaded: Loaded) -> bool:
+    """Is it for a mistake that a name is not among the good ones? Else it was renamed or taken out of its file."""
+    return bool(known.files & doubtful) or name in loaded.graphs
+
+
+def _called(loaded: Loaded, unread: Iterable[Known], bad: Set[str]) -> frozenset[str]:
+    """Names that are left to their callers; a caller with mistakes counts, as far as one can tell what it calls."""
+    found = set(loaded.called)
+    for known in unread:
+        found.update(known.graph.callees)
+    texts = [loaded.sources[file] for file in bad if file in loaded.sources]
+    for name in loaded.graphs:
+        call = re.compile(rf"\bcall[\"']?\s*:\s*[\"']?{re.escape(name)}(?![\w-])")
+        if any(call.search(text) for text in texts):
+            found.add(name)
+    return frozenset(found)

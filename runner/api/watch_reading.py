@@ -1,0 +1,212 @@
+"""The watched folder as it has settled: which files there are, which of them changed, and what a reading of them gives. Runs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Set
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import NamedTuple
+
+from runner.api.finding import SUFFIXES, find_now
+from runner.api.load import Loaded, load_files
+from runner.api.settings import Settings
+from runner.api.watch_folder import Folder, News, take_in
+from runner.clock import Millis
+from runner.paths import Matcher, PathEscape, below, glob_inside, matcher
+from runner.watch.hints import Place, places
+from runner.watch.names import is_temporary
+from runner.watch.scan import GONE, Digests, Moved, read_still, stamps_of
+from runner.watch.settle import Settler, Stamp
+
+NOTHING = matcher([])
+
+
+class Look(NamedTuple):
+    """What a look has found. `news`: the manifests were read anew. `config`: the config file is another one now."""
+
+    news: News | None = None
+    config: bool = False
+
+
+@dataclass(slots=True)
+class Reading:
+    """Follows the files of one folder, and those that its manifests name."""
+
+    root: Path
+    settings: Settings
+    settle: Millis
+    folder: Folder = field(default_factory=Folder)
+    globs: tuple[str, ...] = ()
+    """Of all triggers."""
+    files: dict[str, str] = field(default_factory=dict)
+    """What these find: path below the workspace → digest of its content when it had settled."""
+    version: int = 0
+    """Counts the changes of `files`."""
+    _digests: Digests = field(default_factory=Digests)
+    _settler: Settler = field(init=False)
+    _texts: dict[str, bytes] = field(default_factory=dict)
+    """Manifest file → its content when it had settled."""
+    _parts: dict[str, str] = field(default_factory=dict)
+    """File that a manifest names → its digest when it was read; "?" while it may still be being written."""
+    _triggers: Matcher = NOTHING
+    _read: bool = False
+    _config_digest: str = ""
+
+    def __post_init__(self) -> None:
+        self._settler = Settler(self.settle)
+        self._config_changed()
+
+    # ------------------------------------------------------------ looking
+
+    @property
+    def due(self) -> Millis | None:
+        """When to look again, whatever happens; None = everything has settled."""
+        return self._settler.due
+
+    async def look(self, now: Millis, wall: Millis) -> Look:
+        """See what there is; read it when it has settled. `now` never jumps, `wall` is what files are stamped with."""
+        manifests, stamps = await asyncio.to_thread(self._scan)
+        self._settler.see(stamps, now)
+        settled = self._settler.take(now)
+        if settled is None:
+            return Look()
+        changed = self._take_texts(settled.moved, manifests, now)
+        changed |= any(name in self._parts and self._parts[name] != self._digests.of(name) for name in settled.moved)
+        await asyncio.to_thread(self._take_files, [name for name in settled.moved if self.is_trigger(name)])
+        news = await self._load(settled.restless, wall) if changed or not self._read else None
+        return Look(news, self._config in settled.moved and self._config_changed())
+
+    def _scan(self) -> tuple[frozenset[str], dict[str, Stamp]]:
+        """The manifest files, and the stamps of all files that matter."""
+        manifests = frozenset(str(path) for path in find_now(self.root) if not is_temporary(path.name))
+        config = [self._config] if self._config else []
+        return manifests, stamps_of({*manifests, *self._parts, *self._matches(), *config})
+
+    def _matches(self) -> list[str]:
+        """The files of the workspace that triggers mean."""
+        try:
+            found = glob_inside(self.settings.workspace, self.globs) if self.globs else []
+        except (PathEscape, OSError):  # a folder went away just now, which is told: looked at again
+            return []
+        return [str(path) for path in found if not is_temporary(path.name)]
+
+    def _take_texts(self, moved: Set[str], manifests: Set[str], now: Millis) -> bool:
+        """Read the manifest files that moved; whether any has another content than before."""
+        changed = False
+        for name in moved:
+            if name not in manifests:
+                changed |= self._texts.pop(name, None) is not None
+                continue
+            try:
+                text = read_still(name, self.settings.config.limits.file_bytes)
+            except Moved:
+                self._settler.doubt(name, now)
+                continue
+            except OSError:  # as if it were not there: what is in force stays, since it does not change
+                continue
+            if text is not None and text != self._texts.get(name):
+                self._texts[name], changed = text, True
+        return changed
+
+    # ------------------------------------------------------------ reading
+
+    async def _load(self, restless: Set[str], wall: Millis) -> News:
+        contents = {Path(name): text for name, text in self._texts.items()}
+        files = [(path, False) for path in sorted(contents)]
+        loaded = await asyncio.to_thread(load_files, files, self.settings, contents)
+        fresh = self._take_parts(loaded, wall)
+        news = take_in(self.folder, loaded, self._texts.keys(), restless | fresh)
+        self.folder, self._read = news.folder, True
+        self._take_globs()
+        await asyncio.to_thread(self._take_old_files, wall)
+        return news
+
+    def _take_parts(self, loaded: Loaded, wall: Millis) -> Set[str]:
+        """From now on the files that manifests name count as well. Those that nobody has followed yet and may still be being written:
+        the next look begins to, and they are read once more when they have settled."""
+        named = {part for entry in loaded.manifests for part in entry.parts}
+        named |= {str(Path(look.base, look.file)) for look in loaded.looks}
+        named -= self._texts.keys()
+        new = stamps_of(named - self._parts.keys())
+        old = {name: stamp for name, stamp in new.items() if self._is_old(stamp, wall)}
+        self._settler.know(old)
+        fresh = new.keys() - old.keys()
+        self._parts = {name: "?" if name in fresh else self._digests.of(name) for name in sorted(named)}
+        return fresh
+
+    def _is_old(self, stamp: Stamp, wall: Millis) -> bool:
+        """Was it left alone for long enough, by what is stamped on it?"""
+        return max(stamp.modified, stamp.changed) // 1_000_000 + self.settle <= wall
+
+    # ------------------------------------------------------------ files of triggers
+
+    def _take_globs(self) -> None:
+        found = (known.graph.triggers.get("files") or () for known in self.folder.top_level().values())
+        self.globs = tuple(sorted({str(glob) for globs in found for glob in globs}))
+        self._triggers = matcher(self.globs)
+        self.files = {path: content for path, content in self.files.items() if self._triggers(path)}
+
+    def _take_old_files(self, wall: Millis) -> None:
+        """Those that a trigger means from now on, and that have settled long ago; others when they will have."""
+        new = stamps_of(name for name in self._matches() if self._below(name) not in self.files)
+        old = {name: stamp for name, stamp in new.items() if self._is_old(stamp, wall)}
+        self._settler.know(old)
+        self._take_files(old)
+
+    def _take_files(self, names: Iterable[str]) -> None:
+        """These have settled."""
+        for name in names:
+            path, content = self._below(name), self._digests.of(name)
+            if content == self.files.get(path, GONE):
+                continue
+            self.version += 1
+            if content == GONE:
+                del self.files[path]
+            else:
+                self.files[path] = content
+
+    def _below(self, name: str) -> str:
+        return Path(name).relative_to(self.settings.workspace).as_posix()
+
+    def is_trigger(self, name: str) -> bool:
+        """Does a trigger mean this file?"""
+        path = Path(name)
+        return path.is_relative_to(self.settings.workspace) and self._triggers(self._below(name))
+
+    # ------------------------------------------------------------ the config
+
+    @property
+    def _config(self) -> str:
+        return "" if self.settings.file is None else str(self.settings.file.absolute())
+
+    def _config_changed(self) -> bool:
+        before, self._config_digest = self._config_digest, self._digests.of(self._config)
+        return before not in ("", self._config_digest)
+
+    # ------------------------------------------------------------ where to listen
+
+    def places(self) -> frozenset[Place]:
+        """The folders in which something may happen."""
+        deep, flat = [self.root.absolute()], [Path(name).absolute().parent for name in self._parts]
+        if self.settings.file is not None:
+            flat.append(self.settings.file.absolute().parent)
+        for glob in self.globs:
+            folder, deeper = below(glob)
+            (deep if deeper else flat).append(self.settings.workspace / folder)
+        return places(deep, flat)
+
+    def is_relevant(self, path: str) -> bool:
+        """May what happened at a path be worth a look?"""
+        here = Path(path)
+        if is_temporary(here.name):
+            return False
+        if self.is_trigger(path) or path in self._parts or here == self.settings.file:
+            return True
+        root = self.root.absolute()
+        if not here.is_relative_to(root):
+            return root.is_relative_to(here) or any(Path(name).absolute() == here for name in self._parts)
+        inside = here.relative_to(root)
+        if any(part.startswith(".") for part in inside.parts):
+            return False
+        return here.suffix in SUFFIXES or here.is_dir() or not here.exists()

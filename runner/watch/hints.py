@@ -1,0 +1,118 @@
+"""Word from the operating system that something moved. A hint says only that a look is worth while: what moved, the look finds out. So a
+hint too many costs little, and one that is lost comes with the next look.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final, NamedTuple
+
+DEBOUNCE_MS: Final = 50
+STEP_MS: Final = 10
+"""watchfiles gathers changes for this long; its defaults (1,600 and 50) would be most of the time from a save to the run."""
+POLL_MS: Final = 300
+LISTEN_MS: Final = 1_000
+"""How long the thread that listens is deaf to being told to end."""
+
+
+class Place(NamedTuple):
+    """A folder to listen at; `deep`: with all below it. `inode` tells a folder from another one that has taken its name, as long as the
+    first one is held open: else the number may be given to the second."""
+
+    path: str
+    deep: bool
+    inode: int
+
+
+def places(deep: Iterable[Path], flat: Iterable[Path]) -> frozenset[Place]:
+    """The folders as they stand: of one that is missing, the nearest that is there; of each its own folder as well, where it may be
+    removed and come back."""
+    found: dict[Path, bool] = {}
+    for path, wanted in [*((path, True) for path in deep), *((path, False) for path in flat)]:
+        here = _nearest(path)
+        found[here] = found.get(here, False) or (wanted and here == path)
+        if wanted:
+            found.setdefault(_nearest(path.parent), False)
+    tops = [path for path, is_deep in found.items() if is_deep]
+    return frozenset(
+        Place(str(path), is_deep, path.stat().st_ino)
+        for path, is_deep in found.items()
+        if not any(path != top and path.is_relative_to(top) for top in tops)
+    )
+
+
+def _nearest(path: Path) -> Path:
+    while not path.is_dir() and path != path.parent:
+        path = path.parent
+    return path
+
+
+@dataclass(slots=True)
+class Hints:
+    """Listens, and calls `on_hint`. `relevant` is asked about each path, in the loop's thread. `on_trouble` is told when the operating
+    system can listen no more (then we look again and again)."""
+
+    on_hint: Callable[[], None]
+    relevant: Callable[[str], bool]
+    on_trouble: Callable[[str], None]
+    poll: bool
+    _armed: frozenset[Place] = frozenset()
+    _held: list[int] = field(default_factory=list)
+    _tasks: list[asyncio.Task[None]] = field(default_factory=list)
+    _stop: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def arm(self, wanted: frozenset[Place]) -> bool:
+        """Listen at these places from now on; whether that is a change, after which a look is worth while."""
+        if wanted == self._armed and not any(task.done() for task in self._tasks):
+            return False
+        await self.close()
+        self._armed, self._stop = wanted, asyncio.Event()
+        self._hold()
+        for deep in (True, False):
+            paths = [place.path for place in wanted if place.deep is deep]
+            if paths:
+                self._tasks.append(asyncio.create_task(self._listen(paths, deep), name="ares-watch"))
+        return True
+
+    async def close(self) -> None:
+        """Listen no more."""
+        self._stop.set()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks = []
+        while self._held:
+            os.close(self._held.pop())
+
+    def _hold(self) -> None:
+        for place in self._armed:
+            with suppress(OSError):  # removed just now
+                self._held.append(os.open(place.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
+
+    async def _listen(self, paths: list[str], deep: bool) -> None:
+        from watchfiles import awatch
+
+        try:
+            async for _ in awatch(
+                *paths,
+                watch_filter=lambda _, path: self.relevant(path),
+                debounce=DEBOUNCE_MS,
+                step=STEP_MS,
+                rust_timeout=LISTEN_MS,
+                stop_event=self._stop,
+                recursive=deep,
+                force_polling=self.poll or None,
+                poll_delay_ms=POLL_MS,
+                ignore_permission_denied=True,
+            ):
+                self.on_hint()
+        except FileNotFoundError:  # removed just now: the next look finds where to listen instead
+            self.on_hint()
+        except OSError as error:
+            if not self.poll:
+                self.poll = True
+                self.on_trouble(str(error))
+            self.on_hint()
