@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Iterable, Set
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -49,6 +50,7 @@ class Reading:
     """Manifest file → its content when it had settled."""
     _parts: dict[str, str] = field(default_factory=dict)
     """File that a manifest names → its digest when it was read; "?" while it may still be being written."""
+    _plain_parts: frozenset[Path] = frozenset()
     _triggers: Matcher = NOTHING
     _read: bool = False
     _config_digest: str = ""
@@ -133,6 +135,7 @@ class Reading:
         self._settler.know(old)
         fresh = new.keys() - old.keys()
         self._parts = {name: "?" if name in fresh else self._digests.of(name) for name in sorted(named)}
+        self._plain_parts = frozenset(map(_plain, named))
         return fresh
 
     def _is_old(self, stamp: Stamp, wall: Millis) -> bool:
@@ -188,7 +191,7 @@ class Reading:
 
     def places(self) -> frozenset[Place]:
         """The folders in which something may happen."""
-        deep, flat = [self.root.absolute()], [Path(name).absolute().parent for name in self._parts]
+        deep, flat = [self.root.absolute()], [_plain(name).parent for name in self._parts]
         if self.settings.file is not None:
             flat.append(self.settings.file.absolute().parent)
         for glob in self.globs:
@@ -201,12 +204,17 @@ class Reading:
         here = Path(path)
         if is_temporary(here.name):
             return False
-        if self.is_trigger(path) or path in self._parts or here == self.settings.file:
+        if self.is_trigger(path) or here == self.settings.file or here in self._plain_parts:
             return True
         root = self.root.absolute()
         if not here.is_relative_to(root):
-            return root.is_relative_to(here) or any(Path(name).absolute() == here for name in self._parts)
+            return root.is_relative_to(here)
         inside = here.relative_to(root)
         if any(part.startswith(".") for part in inside.parts):
             return False
         return here.suffix in SUFFIXES or here.is_dir() or not here.exists()
+
+
+def _plain(name: str) -> Path:
+    """A path as the operating system tells it: a manifest may name `../x`."""
+    return Path(os.path.abspath(name))  # noqa: PTH100  resolve() would follow links

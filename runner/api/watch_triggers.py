@@ -22,6 +22,8 @@ from runner.watch.memory import Memory, Served
 MOST_ECHOES = 5
 """Runs in a row that change the same files of their own trigger: then it is no user who does that."""
 
+MOST_TIMES = 10_000
+
 Files = Mapping[str, str]
 """Path below the workspace → digest."""
 
@@ -64,6 +66,7 @@ class Triggers:
     kept: dict[str, Memory]
     rests: Callable[[str, tuple[str, ...]], None]
     _by_name: dict[str, Trigger] = field(default_factory=dict)
+    _times: dict[tuple[str, Millis], Millis | None] = field(default_factory=dict)
 
     def __contains__(self, name: str) -> bool:
         return name in self._by_name
@@ -105,13 +108,21 @@ class Triggers:
 
     def schedule_due(self, name: str, now: Millis) -> Due | None:
         """The schedule of a manifest came due, once for all times since it was served."""
-        served = self._by_name[name].served
-        return due(served.schedule, self.zone, served.since, now) if served.schedule else None
+        at, served = self.next_due(name), self._by_name[name].served
+        return None if at is None or at > now else due(served.schedule, self.zone, served.since, now)
 
     def next_due(self, name: str) -> Millis | None:
         """When the schedule comes due next."""
         served = self._by_name[name].served
-        return next_time(served.schedule, self.zone, served.since) if served.schedule else None
+        return self._next(served.schedule, served.since) if served.schedule else None
+
+    def _next(self, schedule: str, since: Millis) -> Millis | None:
+        """Asked for again and again, so it is kept."""
+        if (schedule, since) not in self._times:
+            if len(self._times) >= MOST_TIMES:
+                self._times.clear()
+            self._times[schedule, since] = next_time(schedule, self.zone, since)
+        return self._times[schedule, since]
 
     def files_due(self, name: str) -> Change | None:
         """The files of a manifest's trigger have changed since its latest run, by another hand than that of its runs."""

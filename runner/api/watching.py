@@ -7,6 +7,7 @@ Restarting runs nothing again: what was run is in the record, and what triggers 
 from __future__ import annotations
 
 import asyncio
+import os
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -31,13 +32,16 @@ from runner.ports import Sink
 from runner.watch import memory
 from runner.watch.cron import zone
 from runner.watch.hints import Hints
-from runner.watch.mounts import silent_kind
+from runner.watch.mounts import must_look, silent_kind
 
 SETTLE: Millis = 400
 SWEEP: Millis = 10_000
 """A look is due after this long even if nobody said that anything moved."""
 TICK_S = 0.5
 """How often to see what another terminal left, and what the clock on the wall says: it may have been put forward, or have stood still."""
+POLL: Millis = 300
+"""The same where nobody is going to say it; but looking must not become all that is done."""
+COST = 10
 LOOK_PAUSE: Millis = 50
 """Between two looks, whatever is said in between."""
 
@@ -87,7 +91,7 @@ async def watch(
     if watching.reading.folder.bad:
         codes.append(2)
     if control.signal is not None:
-        codes = [code for code in codes if code == 8] + [128 + control.signal]
+        codes.append(128 + control.signal)
     return ApplyResult(results(watching.lanes.by_name), gravest(codes))
 
 
@@ -104,19 +108,17 @@ class _Watch:
     lanes: Lanes
     hints: Hints
     _wake: asyncio.Event
+    pause: Millis = SWEEP
+    """The longest between two looks."""
     _hinted: bool = True
     _looked: Millis = -SWEEP
+    _took: Millis = 0
     _read: bool = False
     _written: dict[str, memory.Memory] = field(default_factory=dict)
 
     @classmethod
     def of(cls, wish: Wish, app: App, audience: Audience, place: Path) -> _Watch:
         settings = app.settings
-        silent = silent_kind(wish.folder.absolute()) if wish.poll is None else None
-        if silent is not None:
-            audience.say(
-                f"{wish.folder} is on {silent}, which tells of no changes made elsewhere: looking again and again"
-            )
         reading = Reading(wish.folder, settings, wish.settle)
         wake = asyncio.Event()
         kept = memory.settled(memory.read(place), lambda run: app.store.run(run) is not None)
@@ -129,14 +131,19 @@ class _Watch:
         lanes = Lanes(
             app, triggers, audience, lambda: watching.remember(), wake.set, asyncio.Semaphore(settings.config.concurrency.runs)
         )  # fmt: skip
-        hints = Hints(
-            on_hint=lambda: watching.hint(),
-            relevant=reading.is_relevant,
-            on_trouble=lambda why: audience.say(f"{why}; looking again and again instead", kind="trouble"),
-            poll=bool(wish.poll) or silent is not None,
-        )
+        hints = Hints(lambda: watching.hint(), reading.is_relevant, lambda why: watching.poll(why))
         watching = cls(wish, app, audience, place, reading, triggers, lanes, hints, wake)
+        if wish.poll or (wish.poll is None and must_look(os.environ)):
+            watching.pause = POLL
+        elif wish.poll is None and (silent := silent_kind(wish.folder)) is not None:
+            watching.poll(f"{wish.folder} is on {silent}, which does not tell of changes made elsewhere")
         return watching
+
+    def poll(self, why: str) -> None:
+        """Look again and again from now on."""
+        self.audience.say(f"{why}: looking again and again")
+        self.pause = POLL
+        self._wake.set()
 
     # ------------------------------------------------------------ from outside
 
@@ -179,19 +186,23 @@ class _Watch:
         if self.lanes.failure is not None:
             raise self.lanes.failure
 
+    @property
+    def _next_look(self) -> Millis:
+        """When to look, if nothing is waiting to settle."""
+        return self._looked + (LOOK_PAUSE if self._hinted else max(self.pause, COST * self._took))
+
     async def _look(self) -> None:
         now = _elapsed()
         due = self.reading.due
-        if not (self._hinted or now - self._looked >= SWEEP or (due is not None and due <= now)):
-            return
-        if now - self._looked < LOOK_PAUSE and (due is None or due > now):
+        if now < self._next_look and (due is None or due > now):
             return
         self._hinted, self._looked = False, now
         look = await self.reading.look(now, self.app.clock.now())
         if look.news is not None:
             self._take_in(look.news)
-        if await self.hints.arm(self.reading.places()):
+        if self.pause == SWEEP and await self.hints.arm(self.reading.places()):
             self.hint()  # what happened before we listened was not told
+        self._took = _elapsed() - now
         if look.config:
             self.audience.say(f"{self.app.settings.file} has changed: it holds from the next start on", kind="trouble")
 
@@ -256,11 +267,9 @@ class _Watch:
 
     async def _nap(self) -> None:
         now, wall = _elapsed(), self.app.clock.now()
-        moments = [TICK_S]
+        moments = [TICK_S, (self._next_look - now) / 1000]
         if self.reading.due is not None:
             moments.append((self.reading.due - now) / 1000)
-        if self._hinted:
-            moments.append((self._looked + LOOK_PAUSE - now) / 1000)
         if (due := self.lanes.next_due()) is not None:
             moments.append((due - wall) / 1000)
         with suppress(TimeoutError):

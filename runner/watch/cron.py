@@ -19,7 +19,7 @@ _DAY, _SECOND = timedelta(days=1), timedelta(seconds=1)
 
 class Due(NamedTuple):
     """A schedule that has to run now. `at`: the latest time that it was due; `missed`: how many times before that one nobody ran it,
-    counted up to MOST_COUNTED."""
+    counted up to MOST_COUNTED (then `at` is now)."""
 
     at: Millis
     missed: int
@@ -38,7 +38,7 @@ def due(schedule: str, where: tzinfo, since: Millis, now: Millis) -> Due | None:
     missed = 0
     while missed < MOST_COUNTED and (later := next_time(schedule, where, at)) is not None and later <= now:
         at, missed = later, missed + 1
-    return Due(at, missed)
+    return Due(now if missed == MOST_COUNTED else at, missed)
 
 
 def next_time(schedule: str, where: tzinfo, after: Millis) -> Millis | None:

@@ -15,7 +15,6 @@ from typing import Final, NamedTuple
 DEBOUNCE_MS: Final = 50
 STEP_MS: Final = 10
 """watchfiles gathers changes for this long; its defaults (1,600 and 50) would be most of the time from a save to the run."""
-POLL_MS: Final = 300
 LISTEN_MS: Final = 1_000
 """How long the thread that listens is deaf to being told to end."""
 
@@ -54,13 +53,12 @@ def _nearest(path: Path) -> Path:
 
 @dataclass(slots=True)
 class Hints:
-    """Listens, and calls `on_hint`. `relevant` is asked about each path, in the loop's thread. `on_trouble` is told when the operating
-    system can listen no more (then we look again and again)."""
+    """Listens, and calls `on_hint`. `relevant` is asked about each path, in the loop's thread. `on_trouble` is told, once, when the
+    operating system will tell no more: it has limits."""
 
     on_hint: Callable[[], None]
     relevant: Callable[[str], bool]
     on_trouble: Callable[[str], None]
-    poll: bool
     _armed: frozenset[Place] = frozenset()
     _held: list[int] = field(default_factory=list)
     _tasks: list[asyncio.Task[None]] = field(default_factory=list)
@@ -68,7 +66,7 @@ class Hints:
 
     async def arm(self, wanted: frozenset[Place]) -> bool:
         """Listen at these places from now on; whether that is a change, after which a look is worth while."""
-        if wanted == self._armed and not any(task.done() for task in self._tasks):
+        if wanted == self._armed:
             return False
         await self.close()
         self._armed, self._stop = wanted, asyncio.Event()
@@ -77,6 +75,7 @@ class Hints:
             paths = [place.path for place in wanted if place.deep is deep]
             if paths:
                 self._tasks.append(asyncio.create_task(self._listen(paths, deep), name="ares-watch"))
+        await asyncio.sleep(0)  # each task has begun to listen when it first gives way
         return True
 
     async def close(self) -> None:
@@ -104,15 +103,11 @@ class Hints:
                 rust_timeout=LISTEN_MS,
                 stop_event=self._stop,
                 recursive=deep,
-                force_polling=self.poll or None,
-                poll_delay_ms=POLL_MS,
+                force_polling=False,  # where that is necessary we look by ourselves, at the same files and no others
                 ignore_permission_denied=True,
             ):
                 self.on_hint()
         except FileNotFoundError:  # removed just now: the next look finds where to listen instead
             self.on_hint()
         except OSError as error:
-            if not self.poll:
-                self.poll = True
-                self.on_trouble(str(error))
-            self.on_hint()
+            self.on_trouble(str(error))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +43,11 @@ def _unescaped(text: str) -> str:
     return parts[0] + "".join(
         chr(int(part[:3], 8)) + part[3:] if part[:3].isdigit() else f"\\{part}" for part in parts[1:]
     )
+
+
+def must_look(env: Mapping[str, str]) -> bool:
+    """Does the environment ask to look again and again? The variable is that of watchfiles, and of all that use it."""
+    return env.get("WATCHFILES_FORCE_POLLING", "false").lower() not in ("", "false", "disable", "disabled")
 
 
 def silent_kind(path: Path) -> str | None:
