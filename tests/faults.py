@@ -133,6 +133,16 @@ FAULTS = (
         (f"{INTEGRATION}/test_faults_migration.py",
          *_in(FILES, "test_an_older_database_is_migrated_with_a_copy_beside_it", "test_a_migration_that_fails_changes_nothing")),
     ),
+    Fault(
+        "watched files that are half written, swapped, renamed, deleted and made again",
+        "editors' ways to save, written line by line; a thousand renames; the folder removed and made again; kill -9 and a restart", (16,),
+        (*_in(f"{INTEGRATION}/test_watch.py", "test_a_file_that_is_written_in_pieces_runs_once_it_is_whole",
+              "test_however_an_editor_saves_it_runs_once", "test_swap_files_and_backups_that_stay_run_nothing",
+              "test_a_storm_of_a_thousand_renames_runs_each_content_once",
+              "test_a_thousand_manifests_that_are_all_renamed_run_once_each",
+              "test_a_folder_that_is_deleted_and_made_again_runs_nothing_again_and_is_still_watched"),
+         *_in(f"{INTEGRATION}/test_watch_cli.py", "test_a_watch_that_was_killed_goes_on_and_runs_nothing_again")),
+    ),
 )  # fmt: skip
 
 
@@ -232,8 +242,7 @@ def page(faults: Sequence[Fault], ended: Mapping[str, Ended]) -> str:
         lines.append(f"| {' | '.join([*cells, f'{one.seconds:.1f}', one.told])} |")
     lines += [
         "",
-        "Not yet: races of watched files (with *Everyday*); storms of 429 and flapping endpoints of model providers, and the mode that they lead to (with",
-        "*Models*).",
+        "Not yet: storms of 429 and flapping endpoints of model providers, and the mode that they lead to (with *Models*).",
     ]
     return "\n".join(lines) + "\n"
 

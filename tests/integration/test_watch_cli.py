@@ -56,7 +56,10 @@ def test_a_watch_that_was_killed_goes_on_and_runs_nothing_again(project: Project
     out, err = ended(again)
     assert again.returncode == 0
     assert "slow: run" in err and "goes on: it was interrupted" in err
-    assert {run["manifest"]: run["state"] for run in json.loads(out)["runs"]} == {"done": "succeeded", "slow": "succeeded"}
+    assert {run["manifest"]: run["state"] for run in json.loads(out)["runs"]} == {
+        "done": "succeeded",
+        "slow": "succeeded",
+    }
     assert ledger(project) == ["done", "first", "wait", "wait", "last"]
     assert project.cli("watch", "m", "--once").code == 0
     assert ledger(project) == ["done", "first", "wait", "wait", "last"]
