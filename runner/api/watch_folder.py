@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -31,17 +31,33 @@ class Known(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Folder:
     """`manifests` by name. `bad`: files with errors. `unread`: names whose present version is not in force (mistakes, or still being
-    written), but an earlier one is. `found`: what readings have said so far of the files as they are."""
+    written), but an earlier one is. `guessed`: names that a file with mistakes seems to call. `found`: what readings have said so far of
+    the files as they are."""
 
     manifests: Mapping[str, Known] = field(default_factory=dict)
-    called: frozenset[str] = frozenset()
+    guessed: frozenset[str] = frozenset()
     bad: frozenset[str] = frozenset()
     unread: frozenset[str] = frozenset()
     found: frozenset[Diagnostic] = frozenset()
 
     def top_level(self) -> Mapping[str, Known]:
-        """The manifests that run by themselves."""
-        return {name: known for name, known in self.manifests.items() if name not in self.called}
+        """The manifests that run by themselves: nobody calls them."""
+        called = self.guessed.union(*(known.graph.callees for known in self.manifests.values()))
+        return {name: known for name, known in self.manifests.items() if name not in called}
+
+    def related(self, files: Set[str]) -> frozenset[str] | None:
+        """The files that have to be read to know what becomes of these, which have changed or are new: callers, and what all of them
+        call. None when only a reading of everything can tell."""
+        if self.bad or self.unread or self.guessed:
+            return None
+        changed = {name for name, known in self.manifests.items() if known.entry.file in files}
+        while (
+            more := {name for name, known in self.manifests.items() if changed & known.graph.callees.keys()} - changed
+        ):
+            changed |= more
+        while more := {callee for name in changed for callee in self.manifests[name].graph.callees} - changed:
+            changed |= more
+        return frozenset(files).union(self.manifests[name].entry.file for name in changed)
 
 
 class News(NamedTuple):
@@ -68,16 +84,32 @@ def take_in(before: Folder, loaded: Loaded, files: Set[str], restless: Set[str])
     }
     folder = Folder(
         manifests={**unread, **manifests},
-        called=_called(loaded, unread.values(), bad),
+        guessed=_guessed(loaded, bad),
         bad=bad,
         unread=frozenset(unread),
         found=frozenset(loaded.diagnostics),
     )
+    return _news(before, folder, loaded, files)
+
+
+def take_in_part(before: Folder, loaded: Loaded, read: Set[str], files: Set[str], restless: Set[str]) -> News | None:
+    """The folder after a reading of some of its files (`related`); None when it needs the others as well."""
+    kept = {name: known for name, known in before.manifests.items() if known.entry.file not in read}
+    names = {entry.graph.name for entry in loaded.manifests if entry.file in read}
+    if loaded.failed or names & kept.keys() or _good(loaded, restless) != loaded.graphs.keys():
+        return None
+    manifests = {entry.graph.name: Known(entry, loaded) for entry in loaded.manifests if entry.file in read}
+    others = frozenset(d for d in before.found if d.file not in read)
+    folder = Folder(manifests={**kept, **manifests}, found=others.union(loaded.diagnostics))
+    return _news(before, folder, loaded, files)
+
+
+def _news(before: Folder, folder: Folder, loaded: Loaded, files: Set[str]) -> News:
     return News(
         folder,
         tuple(d for d in loaded.diagnostics if d not in before.found),
         loaded.sources,
-        tuple(sorted(file for file in before.bad - bad if file in files)),
+        tuple(sorted(file for file in before.bad - folder.bad if file in files)),
         tuple(sorted(before.manifests.keys() - folder.manifests.keys())),
     )
 
@@ -96,14 +128,10 @@ def _touched(name: str, known: Known, doubtful: Set[str], loaded: Loaded) -> boo
     return bool(known.files & doubtful) or name in loaded.graphs
 
 
-def _called(loaded: Loaded, unread: Iterable[Known], bad: Set[str]) -> frozenset[str]:
-    """Names that are left to their callers; a caller with mistakes counts, as far as one can tell what it calls."""
-    found = set(loaded.called)
-    for known in unread:
-        found.update(known.graph.callees)
+def _guessed(loaded: Loaded, bad: Set[str]) -> frozenset[str]:
+    """Names that are left to callers with mistakes, as far as one can tell what these call."""
     texts = [loaded.sources[file] for file in bad if file in loaded.sources]
-    for name in loaded.graphs:
-        call = re.compile(rf"\bcall[\"']?\s*:\s*[\"']?{re.escape(name)}(?![\w-])")
-        if any(call.search(text) for text in texts):
-            found.add(name)
-    return frozenset(found)
+    if not texts:
+        return frozenset()
+    calls = {name: re.compile(rf"\bcall[\"']?\s*:\s*[\"']?{re.escape(name)}(?![\w-])") for name in loaded.graphs}
+    return frozenset(name for name, call in calls.items() if any(call.search(text) for text in texts))

@@ -230,7 +230,8 @@ class Lanes:
         if decision.text:
             self.audience.say(decision.text, manifest=lane.name)
         if decision.run:
-            lane.result = run_result(self.store, decision.run, "unchanged")
+            action = "unchanged" if decision.act == "leave" else "watch"
+            lane.result = run_result(self.store, decision.run, action)
         if decision.act == "wait" and (lane.wait is None or lane.wait.run != decision.run):
             assert lane.result is not None
             now = self.app.clock.now()

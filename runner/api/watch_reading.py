@@ -12,7 +12,7 @@ from typing import NamedTuple
 from runner.api.finding import SUFFIXES, find_now
 from runner.api.load import Loaded, load_files
 from runner.api.settings import Settings
-from runner.api.watch_folder import Folder, News, take_in
+from runner.api.watch_folder import Folder, News, take_in, take_in_part
 from runner.clock import Millis
 from runner.paths import Matcher, PathEscape, below, glob_inside, matcher
 from runner.watch.hints import Place, places
@@ -28,6 +28,13 @@ class Look(NamedTuple):
 
     news: News | None = None
     config: bool = False
+
+
+class Changes(NamedTuple):
+    """Manifest files that are new or have another content; whether some are gone."""
+
+    files: frozenset[str]
+    removed: bool
 
 
 @dataclass(slots=True)
@@ -73,10 +80,13 @@ class Reading:
         settled = self._settler.take(now)
         if settled is None:
             return Look()
-        changed = self._take_texts(settled.moved, manifests, now)
-        changed |= any(name in self._parts and self._parts[name] != self._digests.of(name) for name in settled.moved)
+        changes = self._take_texts(settled.moved, manifests, now)
+        parts = {name for name in settled.moved & self._parts.keys() if self._parts[name] != self._digests.of(name)}
         await asyncio.to_thread(self._take_files, [name for name in settled.moved if self.is_trigger(name)])
-        news = await self._load(settled.restless, wall) if changed or not self._read else None
+        news = None
+        if changes.files or changes.removed or parts or not self._read:
+            files = None if changes.removed or not self._read else self._related(changes.files, parts)
+            news = await self._load(files, settled.restless, wall)
         return Look(news, self._config in settled.moved and self._config_changed())
 
     def _scan(self) -> tuple[frozenset[str], dict[str, Stamp]]:
@@ -93,49 +103,73 @@ class Reading:
             return []
         return [str(path) for path in found if not is_temporary(path.name)]
 
-    def _take_texts(self, moved: Set[str], manifests: Set[str], now: Millis) -> bool:
-        """Read the manifest files that moved; whether any has another content than before."""
-        changed = False
+    def _take_texts(self, moved: Set[str], manifests: Set[str], now: Millis) -> Changes:
+        """Read the manifest files that moved."""
+        changed, removed = set(), False
         for name in moved:
             if name not in manifests:
-                changed |= self._texts.pop(name, None) is not None
+                removed |= self._texts.pop(name, None) is not None
                 continue
             try:
                 text = read_still(name, self.settings.config.limits.file_bytes)
             except Moved:
                 self._settler.doubt(name, now)
                 continue
-            except OSError:  # as if it were not there: what is in force stays, since it does not change
+            except OSError:  # nobody may read it: what is in force stays, since it cannot be said to have changed
                 continue
             if text is not None and text != self._texts.get(name):
-                self._texts[name], changed = text, True
-        return changed
+                self._texts[name] = text
+                changed.add(name)
+        return Changes(frozenset(changed), removed)
 
     # ------------------------------------------------------------ reading
 
-    async def _load(self, restless: Set[str], wall: Millis) -> News:
+    def _related(self, files: Set[str], parts: Set[str]) -> Set[str] | None:
+        """What has to be read again when these manifest files, and these files that manifests name, have changed; None = all. In a
+        large folder that is most of the time between a save and the run."""
+        if not parts:
+            return self.folder.related(files)
+        places = {os.path.realpath(part) for part in parts}
+        users = [
+            (os.path.realpath(part), known.entry.file)
+            for known in self.folder.manifests.values()
+            for part in known.entry.parts
+        ]
+        if places - {part for part, _ in users}:
+            return None
+        return self.folder.related({*files, *(file for part, file in users if part in places)})
+
+    async def _load(self, some: Set[str] | None, restless: Set[str], wall: Millis) -> News:
+        """Read `some` of the manifest files, or all."""
         contents = {Path(name): text for name, text in self._texts.items()}
-        files = [(path, False) for path in sorted(contents)]
+        files = [(path, False) for path in sorted(contents) if some is None or str(path) in some]
         loaded = await asyncio.to_thread(load_files, files, self.settings, contents)
-        fresh = self._take_parts(loaded, wall)
-        news = take_in(self.folder, loaded, self._texts.keys(), restless | fresh)
+        fresh = self._take_parts(loaded, wall, keep=some is not None)
+        doubtful = restless | fresh
+        if some is None:
+            news = take_in(self.folder, loaded, self._texts.keys(), doubtful)
+        elif (part := take_in_part(self.folder, loaded, some, self._texts.keys(), doubtful)) is None:
+            return await self._load(None, restless, wall)
+        else:
+            news = part
         self.folder, self._read = news.folder, True
         self._take_globs()
         await asyncio.to_thread(self._take_old_files, wall)
         return news
 
-    def _take_parts(self, loaded: Loaded, wall: Millis) -> Set[str]:
-        """From now on the files that manifests name count as well. Those that nobody has followed yet and may still be being written:
+    def _take_parts(self, loaded: Loaded, wall: Millis, *, keep: bool) -> Set[str]:
+        """From now on the files that manifests name count as well (`keep`: those of others, too). Those that nobody has followed yet and may still be being written:
         the next look begins to, and they are read once more when they have settled."""
         named = {part for entry in loaded.manifests for part in entry.parts}
         named |= {str(Path(look.base, look.file)) for look in loaded.looks}
         named -= self._texts.keys()
+        kept = {name: content for name, content in self._parts.items() if keep and name not in named}
         new = stamps_of(named - self._parts.keys())
         old = {name: stamp for name, stamp in new.items() if self._is_old(stamp, wall)}
         self._settler.know(old)
         fresh = new.keys() - old.keys()
-        self._parts = {name: "?" if name in fresh else self._digests.of(name) for name in sorted(named)}
-        self._plain_parts = frozenset(map(_plain, named))
+        self._parts = {**kept, **{name: "?" if name in fresh else self._digests.of(name) for name in sorted(named)}}
+        self._plain_parts = frozenset(map(_plain, self._parts))
         return fresh
 
     def _is_old(self, stamp: Stamp, wall: Millis) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Literal
 
 from runner.api.results import ApplyResult, RunResult
@@ -16,6 +16,7 @@ from runner.cli.loading import print_found
 from runner.cli.output import err, options, out, painter, safe
 from runner.cli.summary import summary
 from runner.cli.trouble import advice
+from runner.ports import Store
 
 COLORS = {"note": "bright_black", "run": "blue", "trouble": "yellow"}
 
@@ -23,8 +24,10 @@ COLORS = {"note": "bright_black", "run": "blue", "trouble": "yellow"}
 class Screen:
     """Says it on stderr; how runs ended goes to stdout, unless that is `busy` with a document."""
 
-    def __init__(self, settings: Settings, folder: Path, *, busy: bool) -> None:
-        self._settings, self._folder, self._busy = settings, folder, busy
+    def __init__(self, settings: Settings, *, busy: bool) -> None:
+        self._settings, self._busy = settings, busy
+        self._open = ExitStack()
+        self._store: Store | None = None
 
     def say(self, text: str, *, manifest: str = "", kind: Literal["note", "run", "trouble"] = "note") -> None:
         """One line."""
@@ -58,11 +61,15 @@ class Screen:
         for run in left:
             out(self._told(run))
 
+    def close(self) -> None:
+        """Let go of the record."""
+        self._open.close()
+
     def _told(self, result: RunResult) -> str:
-        with reading(self._settings) as store:
-            return summary(
-                ApplyResult((result,), 0), store, self._settings.state_path.parent, painter(), advise=advise
-            )  # fmt: skip
+        if self._store is None:
+            self._store = self._open.enter_context(reading(self._settings))
+        state = self._settings.state_path.parent
+        return summary(ApplyResult((result,), 0), self._store, state, painter(), advise=advise)
 
 
 def advise(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:

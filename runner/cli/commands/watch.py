@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from pathlib import Path
 
 import click
@@ -67,14 +68,14 @@ def command(
             only_triggers=only_triggers,
             jobs=jobs,
         )
-        screen = Screen(settings, wish.folder, busy=json_ or events)
-        result = driven(
-            lambda sinks, control: watch(wish, settings, screen, sinks=sinks, control=control), plain_sinks(events)
-        )
-    if json_ or events:
-        out_json(result.to_json(), indent=None if events else 2)
-    else:
-        screen.last(result)
+        with closing(Screen(settings, busy=json_ or events)) as screen:
+            result = driven(
+                lambda sinks, control: watch(wish, settings, screen, sinks=sinks, control=control), plain_sinks(events)
+            )
+            if json_ or events:
+                out_json(result.to_json(), indent=None if events else 2)
+            else:
+                screen.last(result)
     return result.exit_code
 
 
