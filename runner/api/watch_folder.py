@@ -12,6 +12,12 @@ from runner.core.graph import StepGraph
 from runner.diagnostics.model import Diagnostic
 
 
+def calls_of(graph: StepGraph) -> frozenset[str]:
+    """Names that a manifest calls; `StepGraph.callees` has only those that are known and good."""
+    bodies = (body for step in graph.steps for body in step.bodies if body.verb == "call")
+    return frozenset(str(body.call["manifest"]) for body in bodies)
+
+
 class Known(NamedTuple):
     """A good version of a manifest, and the reading that it comes from: its callees are there."""
 
@@ -21,6 +27,11 @@ class Known(NamedTuple):
     @property
     def graph(self) -> StepGraph:
         return self.entry.graph
+
+    @property
+    def calls(self) -> frozenset[str]:
+        """Names of the manifests that it calls."""
+        return calls_of(self.graph)
 
     @property
     def files(self) -> frozenset[str]:
@@ -42,7 +53,7 @@ class Folder:
 
     def top_level(self) -> Mapping[str, Known]:
         """The manifests that run by themselves: nobody calls them."""
-        called = self.guessed.union(*(known.graph.callees for known in self.manifests.values()))
+        called = self.guessed.union(*(known.calls for known in self.manifests.values()))
         return {name: known for name, known in self.manifests.items() if name not in called}
 
     def related(self, files: Set[str]) -> frozenset[str] | None:
@@ -51,11 +62,9 @@ class Folder:
         if self.bad or self.unread or self.guessed:
             return None
         changed = {name for name, known in self.manifests.items() if known.entry.file in files}
-        while (
-            more := {name for name, known in self.manifests.items() if changed & known.graph.callees.keys()} - changed
-        ):
+        while more := {name for name, known in self.manifests.items() if changed & known.calls} - changed:
             changed |= more
-        while more := {callee for name in changed for callee in self.manifests[name].graph.callees} - changed:
+        while more := {callee for name in changed for callee in self.manifests[name].calls} - changed:
             changed |= more
         return frozenset(files).union(self.manifests[name].entry.file for name in changed)
 
@@ -116,8 +125,8 @@ def _news(before: Folder, folder: Folder, loaded: Loaded, files: Set[str]) -> Ne
 
 def _good(loaded: Loaded, doubtful: Set[str]) -> frozenset[str]:
     """Names of manifests with no doubt about any file of theirs, or of what they call."""
-    good = {e.graph.name: e.graph for e in loaded.manifests if not {e.file, *e.parts} & doubtful}
-    while stale := [name for name, graph in good.items() if any(callee not in good for callee in graph.callees)]:
+    good = {e.graph.name: calls_of(e.graph) for e in loaded.manifests if not {e.file, *e.parts} & doubtful}
+    while stale := [name for name, calls in good.items() if calls - good.keys()]:
         for name in stale:
             del good[name]
     return frozenset(good)

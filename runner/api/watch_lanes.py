@@ -16,7 +16,7 @@ from runner.api.planning import PlannedManifest, plan
 from runner.api.queries import run_result, suspension_reasons
 from runner.api.request import Request
 from runner.api.results import RunResult
-from runner.api.watch_causes import NOTHING, Decision, Want, decide
+from runner.api.watch_causes import NOTHING, Decision, Want, decide, stands
 from runner.api.watch_folder import Known
 from runner.api.watch_triggers import Triggers
 from runner.clock import Millis
@@ -26,6 +26,7 @@ from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, StoreErro
 from runner.ports import RunRow, Store
 from runner.watch.waits import Wait, next_try, starts_over
 
+MOST_AT_ONCE = 20
 BUSY_PAUSE: Millis = 5_000
 """Somebody else drives a run of the same task, or has to say how one ended: asked again after this long."""
 
@@ -94,11 +95,16 @@ class Lanes:
 
     async def tend(self) -> None:
         """Begin what is asked for, take up what may go on."""
+        considered = 0
         for lane in list(self.by_name.values()):
             now = self.app.clock.now()
             if lane.task is None and lane.want and lane.pause <= now:
+                if considered == MOST_AT_ONCE:  # a thousand manifests at once must not keep us from looking
+                    self.wake()
+                    break
+                considered += 1
                 self._consider(lane)
-                await asyncio.sleep(0)  # a thousand manifests at once must not stop those that run
+                await asyncio.sleep(0)  # nor stop those that run
             if lane.task is None and lane.wait is not None:
                 self._attend(lane, lane.wait, now)
 
@@ -150,6 +156,8 @@ class Lanes:
         """None: the manifest is gone, or cannot be run at all, which is said."""
         if lane.known is None:
             return None
+        if (decision := stands(lane.known.graph, want, self.store)) is not None:
+            return decision
         try:
             planned = self._planned(lane.known)
         except RunnerError as error:
