@@ -20,11 +20,12 @@ from runner.api.watch_causes import NOTHING, Decision, Want, decide, stands
 from runner.api.watch_folder import Known
 from runner.api.watch_triggers import Triggers
 from runner.clock import Millis
+from runner.core.circuits import admit
 from runner.core.states import SETTLED_RUN
 from runner.engine.driver import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, StoreError
 from runner.ports import RunRow, Store
-from runner.watch.waits import Wait, next_try, starts_over
+from runner.watch.waits import LOOK, Wait, next_try, starts_over
 
 MOST_AT_ONCE = 20
 BUSY_PAUSE: Millis = 5_000
@@ -72,6 +73,8 @@ class Lanes:
     by_name: dict[str, Lane] = field(default_factory=dict)
     failure: BaseException | None = None
     """What no lane can live with."""
+    ways: frozenset[str] | None = None
+    """The mode, and circuits that let calls through, as they were seen last while somebody waited for them."""
 
     @property
     def store(self) -> Store:
@@ -95,6 +98,7 @@ class Lanes:
 
     async def tend(self) -> None:
         """Begin what is asked for, take up what may go on."""
+        self._see_ways(self.app.clock.now())
         considered = 0
         for lane in list(self.by_name.values()):
             now = self.app.clock.now()
@@ -107,6 +111,20 @@ class Lanes:
                 await asyncio.sleep(0)  # nor stop those that run
             if lane.task is None and lane.wait is not None:
                 self._attend(lane, lane.wait, now)
+
+    def _see_ways(self, now: Millis) -> None:
+        """Another mode holds, or a circuit lets calls through again: whoever waits for that is looked at now."""
+        waiting = [lane for lane in self.by_name.values() if lane.wait is not None and "mode" in lane.wait.reasons]
+        if not waiting:
+            self.ways = None
+            return
+        circuits = self.store.health.circuits()
+        ways = {subject for subject, row in circuits.items() if admit(row.circuit, now).answer != "no"}
+        before, self.ways = self.ways, frozenset({f"mode {self.app.keeper.mode}", *ways})
+        if before is not None and self.ways - before:
+            for lane in waiting:
+                assert lane.wait is not None
+                lane.wait = replace(lane.wait, looked=now - LOOK)
 
     def next_due(self) -> Millis | None:
         """When some lane has to be tended, if nothing happens before."""

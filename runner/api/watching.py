@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.api.app import App, open_app
+from runner.api.dispatching import zone
 from runner.api.request import Control
 from runner.api.results import ApplyResult, gravest
 from runner.api.settings import Settings
@@ -30,7 +31,6 @@ from runner.clock import Clock, Millis, SteadyClock, SystemClock
 from runner.errors import UsageError
 from runner.ports import Sink
 from runner.watch import memory
-from runner.watch.cron import zone
 from runner.watch.hints import Hints
 from runner.watch.mounts import must_look, silent_kind
 
@@ -127,7 +127,7 @@ class _Watch:
             text = f"{MOST_ECHOES} runs in a row have changed {named(paths)}, a trigger of theirs: it rests until somebody else does"
             audience.say(text, manifest=name, kind="trouble")
 
-        triggers = Triggers(reading, zone(settings.config.timezone), kept, rests)
+        triggers = Triggers(reading, zone(settings.config), kept, rests)
         lanes = Lanes(
             app, triggers, audience, lambda: watching.remember(), wake.set, asyncio.Semaphore(settings.config.concurrency.runs)
         )  # fmt: skip

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from runner.clock import Millis
 
@@ -23,11 +22,6 @@ class Due(NamedTuple):
 
     at: Millis
     missed: int
-
-
-def zone(name: str) -> tzinfo:
-    """The time zone of a checked config."""
-    return UTC if name == "UTC" else ZoneInfo(name)
 
 
 def due(schedule: str, where: tzinfo, since: Millis, now: Millis) -> Due | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from apply_project import Gate, Project
+from servers.fake_llm import FakeLlm
 from watch_stage import Stage, manifest, watching
 
 from runner.api.apply import answer
@@ -611,3 +612,30 @@ async def test_a_schedule_that_is_new_missed_nothing(project: Project) -> None:
         await stage.runs("n", 1)
         await stage.settled()
         assert stage.begun["n"] == 1
+
+
+# ---------------------------------------------------------------- what waits for a model
+
+ENDPOINT = """
+state: {{durability: process}}
+models:
+  endpoints: {{cloud: {{kind: ollama, url: "{url}", local: false}}}}
+  catalog: {{m: {{endpoint: cloud, model: m, tier: free}}}}
+  chains: {{default: [m]}}
+router: {{models: default}}
+fault_handler: {{min_dwell: 10ms, probe_interval: 100ms, probe_timeout: 1s, open_for: 100ms, recover_after: 1}}
+"""
+
+
+@pytest.mark.slow  # health looks at the record every two seconds
+async def test_a_run_goes_on_when_the_endpoint_that_it_waits_for_is_back(tmp_path: Path) -> None:
+    async with FakeLlm(says={"m": ["hello"]}) as fake:
+        project = Project(tmp_path / "p", ENDPOINT.format(url=fake.url))
+        await fake.stop()
+        async with watching(project) as stage:
+            stage.write("a.yaml", manifest("a", step="one: {model: Say hello, faults: {exhausted: suspend}}"))
+            await stage.until(lambda: stage.results)
+            assert (stage.results[-1].state, stage.results[-1].reasons) == ("suspended", ("mode",))
+            await fake.start()
+            await stage.runs("a", 1)
+            assert not any("tried again" in line for line in stage.lines)

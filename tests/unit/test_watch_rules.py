@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 from pathlib import Path
+from zoneinfo import ZoneInfo
 
 import pytest
 from hypothesis import given
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from runner.clock import Millis
 from runner.errors import StoreBusy
 from runner.watch import memory
-from runner.watch.cron import MOST_COUNTED, due, next_time, zone
+from runner.watch.cron import MOST_COUNTED, due, next_time
 from runner.watch.memory import Memory, Served
 from runner.watch.mounts import is_silent, kind_of
 from runner.watch.names import is_temporary
@@ -120,7 +121,7 @@ def test_every_change_is_told_once_and_never_before_it_was_left_alone(moves: lis
 
 # ---------------------------------------------------------------- schedules
 
-BERLIN = zone("Europe/Berlin")
+BERLIN = ZoneInfo("Europe/Berlin")
 
 
 def at(text: str) -> Millis:
@@ -141,7 +142,7 @@ def times(schedule: str, where: object, begin: str, count: int) -> list[str]:
 
 def test_a_schedule_is_read_in_its_time_zone() -> None:
     assert times("0 6 * * 1-5", BERLIN, "2026-11-27T12:00Z", 2) == ["30 05:00", "01 05:00"]
-    assert times("0 6 * * 1-5", zone("UTC"), "2026-11-27T12:00Z", 1) == ["30 06:00"]
+    assert times("0 6 * * 1-5", UTC, "2026-11-27T12:00Z", 1) == ["30 06:00"]
 
 
 def test_a_time_that_the_day_does_not_have_is_taken_at_the_end_of_the_gap() -> None:
@@ -170,7 +171,7 @@ def test_every_hour_runs_twice_in_the_hour_that_comes_twice() -> None:
 
 
 def test_a_gap_of_half_an_hour_is_a_gap() -> None:
-    assert times("15 2 * * *", zone("Australia/Lord_Howe"), "2026-10-03T00:00Z", 2) == ["03 15:30", "04 15:15"]
+    assert times("15 2 * * *", ZoneInfo("Australia/Lord_Howe"), "2026-10-03T00:00Z", 2) == ["03 15:30", "04 15:15"]
 
 
 def test_a_schedule_that_never_comes_has_no_next_time() -> None:
