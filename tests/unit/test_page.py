@@ -355,6 +355,17 @@ def test_days_in_which_nothing_ran_are_drawn_short() -> None:
     assert all(not idle.left < place < idle.right for place, _ in scale.ticks())
 
 
+def test_times_on_the_scale_are_short() -> None:
+    hours = events(
+        (0, "attempt_started", "a", {"n": 1}), (500, "attempt_succeeded", "a", {"n": 1}),
+        (3_032_000, "attempt_started", "b", {"n": 1}), (3_034_500, "attempt_succeeded", "b", {"n": 1}),
+    )  # fmt: skip
+    step = Step(step_row("b", "succeeded"), "rs1")
+    document = page(replace(shown(), part=replace(shown().part, events=hours, end=START + 3_034_500, steps=[step])))
+    axis = document.partition('<svg class="axis"')[2].partition("</svg>")[0]
+    assert re.findall(r">([^<>]+)</text>", axis) == ["50m 31s", "0", "50m 32s", "50m 33s", "50m 34s"]
+
+
 def test_a_short_pause_is_drawn_as_long_as_it_was() -> None:
     scale = Scale(0, 3_000, [(0, 1_000), (2_000, 3_000)])
     assert scale.idle == []

@@ -133,9 +133,9 @@ def _axis(scale: Scale, legs_: Sequence[tuple[int, int]]) -> Iterator[str]:
 
 
 def _time(millis: int) -> str:
-    """A round time, in its largest unit."""
-    for unit, name in ((86_400_000, "d"), (3_600_000, "h"), (60_000, "m"), (1_000, "s")):
-        if millis and millis % unit == 0:
+    """A round time: in one unit where that is short."""
+    for unit, name, most in ((86_400_000, "d", 999), (3_600_000, "h", 47), (60_000, "m", 119), (1_000, "s", 119)):
+        if millis and millis % unit == 0 and millis // unit <= most:
             return f"{millis // unit}{name}"
     if millis >= 60_000:
         return seconds(millis)

@@ -42,7 +42,7 @@ small{{font-size:.8125rem}}
 header .top{{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center;margin-bottom:.35rem}}
 header .about{{color:var(--muted);max-width:60rem}}
 header .why{{margin-top:.5rem;font-weight:550;overflow-wrap:anywhere}}
-.tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(9rem,1fr));gap:.75rem;margin:1.25rem 0 1rem}}
+.tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(8rem,1fr));gap:.75rem;margin:1.25rem 0 1rem}}
 .tiles div{{padding:.65rem .85rem}}
 .tiles dt{{font-size:.75rem;color:var(--muted)}}
 .tiles dd{{font-size:1.1rem;font-weight:600;font-variant-numeric:tabular-nums;overflow-wrap:anywhere}}
@@ -131,6 +131,7 @@ details[open]>summary::before{{transform:rotate(45deg) translate(-1px,-1px)}}
 .checks li{{display:flex;gap:.45rem;overflow-wrap:anywhere}}
 .checks .sign{{width:13px;height:13px;margin-top:4px}}
 .checks li>span{{min-width:0}}
+.denied{{font-size:.84rem;padding-left:1.2rem}}
 .fold{{margin-top:.4rem}}
 .fold>summary{{display:inline-flex;align-items:center;gap:.35rem;font-size:.8125rem;color:var(--muted)}}
 .fold>pre,.fold>.cut{{margin-top:.35rem}}
@@ -142,6 +143,8 @@ table{{border-collapse:collapse;width:100%;font-size:.84rem}}
 th{{text-align:left;font-weight:600;color:var(--muted);font-size:.75rem;white-space:nowrap}}
 th,td{{padding:.32rem .9rem;border-top:1px solid var(--rule);vertical-align:top}}
 tr:first-child th{{border-top:0}}
+th.n{{width:8rem}}
+.log-of-events th.n{{width:auto}}
 td.n,th.n{{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}}
 td.key{{overflow-wrap:anywhere;min-width:8rem}}
 .outputs{{padding:.25rem 1rem 1rem}}
