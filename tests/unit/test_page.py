@@ -363,7 +363,7 @@ def test_times_on_the_scale_are_short() -> None:
     step = Step(step_row("b", "succeeded"), "rs1")
     document = page(replace(shown(), part=replace(shown().part, events=hours, end=START + 3_034_500, steps=[step])))
     axis = document.partition('<svg class="axis"')[2].partition("</svg>")[0]
-    assert re.findall(r">([^<>]+)</text>", axis) == ["50m 31s", "0", "50m 32s", "50m 33s", "50m 34s"]
+    assert re.findall(r">([^<>]+)</text>", axis) == ["50m 31s", "0", "50m 32.5s", "50m 33s", "50m 33.5s", "50m 34s"]
 
 
 def test_a_short_pause_is_drawn_as_long_as_it_was() -> None:

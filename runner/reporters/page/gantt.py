@@ -138,7 +138,8 @@ def _time(millis: int) -> str:
         if millis and millis % unit == 0 and millis // unit <= most:
             return f"{millis // unit}{name}"
     if millis >= 60_000:
-        return seconds(millis)
+        part = f"{millis % 1_000 / 1_000:g}"[1:]  # steps of less than a second, long after the beginning
+        return seconds(millis).removesuffix("s") + part + "s" if part and millis < 3_600_000 else seconds(millis)
     return f"{millis / 1000:g}s" if millis >= 1_000 else f"{millis}ms" if millis else "0"
 
 
