@@ -17,6 +17,8 @@ def remedy(step: StepRow) -> str:
     if step.reason.startswith("approval"):
         late = f" (until {moment(step.until)})" if step.until else ""
         return f"waits for a person{late}: runner approve {run} {node}, or runner reject {run} {node}"
+    if step.reason.startswith("budget") and not step.until:
+        return f"its budget is used up: runner resume {run} --add-usd N"
     if step.until:
         return f"may go on at {moment(step.until)}: runner resume {run}"
     return f"goes on with: runner resume {run}"

@@ -154,7 +154,11 @@ NEEDS: Mapping[Kind, str] = {
 
 
 def _listed(verdicts: Sequence[Verdict]) -> str:
-    return "; ".join(f"{verdict.label}: {verdict.reason}" for verdict in verdicts)
+    """Each reason once, behind those that it is true of."""
+    reasons: dict[str, list[str]] = {}
+    for verdict in verdicts:
+        reasons.setdefault(verdict.reason, []).append(verdict.label)
+    return "; ".join(f"{', '.join(labels)}: {reason}" for reason, labels in reasons.items())
 
 
 def _is_larger(entry: Entry | None, limit: int | None) -> bool:

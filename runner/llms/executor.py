@@ -16,16 +16,14 @@ from runner.llms.classify import classify
 from runner.llms.conversation import session_of, turns, with_system
 from runner.llms.exchange import DEADLINE_S, Answer, Ask, Client, Fault, Message
 from runner.llms.prices import cost
-from runner.llms.spec import EndpointKind, ModelSpec
+from runner.llms.spec import ModelSpec, Way
 from runner.ports import CallResult, Request
 
-Way = Literal["http", "litellm"]
 WAYS: Final[Mapping[Way, tuple[str, str]]] = {
     "http": ("runner.llms.http_client", "HttpClient"),
     "litellm": ("runner.llms.litellm_client", "LiteLlmClient"),
 }
 """way → (module, class) of its client; imported when a call first needs it."""
-DEFAULT_WAYS: Final[Mapping[EndpointKind, Way]] = {"litellm_proxy": "http", "openai": "http", "ollama": "http"}
 STRUCTURED: Final = "json_schema"
 """The capability of models that take a JSON Schema as response format; others are told it in words."""
 
@@ -41,22 +39,21 @@ class _Question:
 class ModelCalls:
     """The models of a configuration by the names that manifests use; `Request.label` is such a name.
 
-    `ways`: which client asks each kind of endpoint. Belongs to one event loop."""
+    Belongs to one event loop."""
 
     def __init__(
         self,
         models: Mapping[str, ModelSpec],
         *,
-        ways: Mapping[EndpointKind, Way] = DEFAULT_WAYS,
         clock: Clock | None = None,
     ) -> None:
-        self._models, self._ways = models, ways
+        self._models = models
         self._clock = clock or SystemClock()
         self._clients: dict[Way, Client] = {}
 
     async def prefetch(self) -> None:
         """Import what the configured endpoints need, in a thread: it takes long, and other steps go on meanwhile."""
-        for way in {self._ways[model.endpoint.kind] for model in self._models.values()}:
+        for way in {model.endpoint.client for model in self._models.values()}:
             module = await asyncio.to_thread(import_module, WAYS[way][0])
             if hasattr(module, "prefetch"):
                 await module.prefetch()
@@ -73,7 +70,7 @@ class ModelCalls:
         question = _question(model, request)
         if isinstance(question, str):
             return _failed(model, "invalid", question)
-        client = await self._client(model.endpoint.kind)
+        client = await self._client(model.endpoint.client)
         answer = await client.ask(model, question.ask)
         result = self._refused(model, answer) if isinstance(answer, Fault) else _answered(model, question.said, answer)
         if request.log is not None:
@@ -84,8 +81,7 @@ class ModelCalls:
         for client in self._clients.values():
             await client.close()
 
-    async def _client(self, kind: EndpointKind) -> Client:
-        way = self._ways[kind]
+    async def _client(self, way: Way) -> Client:
         if way not in self._clients:
             module, name = WAYS[way]
             loaded = await asyncio.to_thread(import_module, module)

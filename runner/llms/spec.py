@@ -13,6 +13,8 @@ from runner.manifest.config_models import Endpoint, Models, Tier
 from runner.manifest.references import check_url, resolve, resolve_secret
 
 EndpointKind = Literal["litellm_proxy", "openai", "ollama"]
+Way = Literal["http", "litellm"]
+"""How an endpoint is asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,7 @@ class EndpointSpec:
     local: bool = False
     backup: bool = False
     probe: str | None = None
+    client: Way = "http"
     unusable: str = ""
 
 
@@ -96,5 +99,6 @@ def _endpoint(name: str, endpoint: Endpoint, env: Mapping[str, str]) -> Endpoint
         local=bool(endpoint.local),
         backup=endpoint.role == "backup",
         probe=endpoint.probe,
+        client=endpoint.client,
         unusable=unusable,
     )

@@ -39,6 +39,9 @@ class Endpoint(Frozen):
     """The path that tells whether it is up."""
     local: Maybe[Bool] = None
     """Whether it works without the cloud (default: true for Ollama on this machine)."""
+    client: Literal["http", "litellm"] = "http"
+    """How it is asked: over plain HTTP, or by the LiteLLM library, which takes seconds to load and knows the price of well-known
+    models."""
 
 
 class Price(Frozen):

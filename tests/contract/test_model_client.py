@@ -304,8 +304,11 @@ async def test_the_executor_asks_through_litellm_where_it_is_told_to(
     monkeypatch.chdir(tmp_path)
     (tmp_path / ".env").write_text("FROM_A_DOTENV=1\n")
     calls = ModelCalls(
-        {name: model(upstream.url, name) for name in ("gpt-4o", "rate429")},
-        ways={"litellm_proxy": "litellm", "openai": "litellm", "ollama": "litellm"},
+        {
+            name: replace(found, endpoint=replace(found.endpoint, client="litellm"))
+            for name in ("gpt-4o", "rate429")
+            for found in [model(upstream.url, name)]
+        }
     )
     await calls.prefetch()
     assert "litellm" in sys.modules

@@ -248,7 +248,9 @@ def test_with_nothing_configured_the_step_says_what_it_needs(kind: str, message:
 def test_a_capability_that_nobody_has_is_no_candidate() -> None:
     found = nobody(agent({"requires": ["telepathy"]}))
     assert found.error_class == "invalid"
-    assert found.message.startswith("no agent executor can do this: claude-code: lacks the capability telepathy;")
+    assert found.message.startswith(
+        "no agent executor can do this: claude-code, molt, mine: lacks the capability telepathy"
+    )
 
 
 # ---------------------------------------------------------------- filters
@@ -344,7 +346,7 @@ def test_cloud_executors_are_hidden_in_brainstem_and_only_there() -> None:
 
 def test_when_all_is_hidden_the_step_waits_and_the_reasons_are_told() -> None:
     picked = model("brainstem", hints={"models": ["smart", "spare"]}).pick()
-    assert picked == Hidden("smart: mode brainstem: only local work; spare: mode brainstem: only local work")
+    assert picked == Hidden("smart, spare: mode brainstem: only local work")
 
 
 def test_a_backup_in_normal_mode_is_no_candidate_so_nothing_waits_for_it() -> None:
@@ -409,8 +411,7 @@ def test_a_refused_credential_refuses_all_that_carry_it() -> None:
     routed = model(hints=chain, at=Outlook(NOW, circuits=circuits, credentials={"proxy": "k1"}))
     assert nobody(routed) == NoCandidate(
         "unavailable",
-        "no model can do this: fast-free: its credential was refused (401 of the proxy); "
-        "smart: its credential was refused (401 of the proxy)",
+        "no model can do this: fast-free, smart: its credential was refused (401 of the proxy)",
     )
     renewed = model(hints=chain, at=Outlook(NOW, circuits=circuits, credentials={"proxy": "k2"}))
     assert labels(renewed.pick()) == ["fast-free", "smart"]
