@@ -427,6 +427,8 @@ class Request:
     """What the call may spend at most, for an executor that can be told."""
     returns: Mapping[str, Any] | None = None
     """JSON Schema of the answer, for who can ask for it (`model`, `agent`). Whether the answer keeps it is not the executor's to say."""
+    tried: Sequence[Mapping[str, Any]] = ()
+    """What earlier attempts at this task by agents came to: see `StepTask.tried`."""
     interrupted: bool = False
     """`session` is that of an attempt at this very task which was lost with its runner."""
 

@@ -110,6 +110,7 @@ def _intend(k: RunState, n: Node, p: Go) -> None:
     task = StepTask(
         k.run, n.id, attempt, key, data["effect_key"], p.label, n.body.verb, p.inputs, p.spec, p.secrets, session,
         n.feedback if n.repair else None, p.effects, p.timeout_ms, p.idle_ms, p.limit,
+        n.tried if n.verb == "agent" and session is None and not n.repair else (),
     )  # fmt: skip
     k.commands.append(Start(task))
 

@@ -297,6 +297,9 @@ def _attempt_failed(k: RunState, n: Node, d: Data) -> None:
     n.error = {
         "class": d["class"], "message": d.get("message", ""), "status": d.get("status"), "executor": n.executor,
     }  # fmt: skip
+    if n.verb == "agent":
+        told = {"executor": n.executor, "class": d["class"], "message": d.get("message", "")} | d.get("tried", {})
+        n.tried = (*(one for one in n.tried if one["executor"] != n.executor), told)
     if "feedback" in d or "result" in d:  # else a repair round that is repeated keeps what it was told
         n.previous, n.feedback = d.get("result"), d.get("feedback")
     if d.get("effect", "none") == "none":

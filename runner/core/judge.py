@@ -110,6 +110,7 @@ def _record_failure(k: RunState, n: Node, o: Outcome, error_class: str, child: s
         "checks": list(o.checks), "feedback": o.feedback, "result": o.result, "session": o.session,
         "executor": o.executor,
         "model": o.model, "log": o.log, "denials": list(o.denials), "child": child,
+        "tried": dict(o.tried),
     })  # fmt: skip
     emit(k, "attempt_failed", n, data)
 

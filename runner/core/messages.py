@@ -51,6 +51,9 @@ class StepTask(NamedTuple):
     timeout_ms: int | None = None
     idle_ms: int | None = None
     max_micro_usd: int | None = None
+    tried: Sequence[Mapping[str, Json]] = ()
+    """For an agent that begins anew: what earlier attempts at this step came to, as `attempt_failed` recorded it: {"executor", "class",
+    "message", "text"?, "diff"?, "kept"?}, one entry an executor."""
     v: int = 1
 
 
@@ -84,6 +87,9 @@ class Outcome(NamedTuple):
     products: Mapping[str, str] = EMPTY
     denials: Sequence[str] = ()
     log: str = ""
+    tried: Mapping[str, Json] = EMPTY
+    """Of an agent that failed, for the next one: its last words (`text`), what it changed (`diff`), and whether that is in the files of
+    the workspace (`kept`)."""
     v: int = 1
 
 

@@ -20,7 +20,7 @@ class Node:
         "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
         "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
         "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
-        "session", "spec", "state", "step", "token_cap", "tokens", "until", "used", "waits", "wants",
+        "session", "spec", "state", "step", "token_cap", "tokens", "tried", "until", "used", "waits", "wants",
     )  # fmt: skip
 
     def __init__(
@@ -59,6 +59,8 @@ class Node:
         self.used = 0
         """Attempts in this leg."""
         self.failed: set[str] = set()
+        self.tried: tuple[Mapping[str, Json], ...] = ()
+        """What agents came to, the last attempt of each: for the next one."""
         self.free_only = False
         """The budget has no room for a paid entry: the host is asked for a free one."""
         # the result
@@ -110,6 +112,7 @@ class Node:
         """Every way is untried again. The numbering of attempts, and a key of an unknown outcome, go on."""
         self.rounds = self.repair = self.lost = self.used = 0
         self.failed = set()
+        self.tried = ()
         if self.level:
             self.child = self.effect_key = None  # of another body
         self.level = 0

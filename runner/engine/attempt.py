@@ -35,6 +35,11 @@ SLACK_S: Final = 10.0
 GIT_S: Final = 600.0
 """One git command. A large repository on a slow disk takes minutes; nothing takes longer than the default of a check."""
 MESSAGE_CHARS: Final = 4_000
+HANDED_TEXT_CHARS: Final = 4_000
+HANDED_DIFF_CHARS: Final = 16_000
+"""Of an agent's last words and changes, what the next one is told: they stand in the record."""
+UNTOUCHED: Final = frozenset({"auth", "unavailable", "rate_limit", "quota", "invalid", "cancelled"})
+"""Classes after which, when the outcome is known, an agent has done nothing that the next one need know of."""
 FEEDBACK_CHARS: Final = 20_000
 
 
@@ -117,9 +122,19 @@ class Attempts:
         outcome = await self._judged(site, request, answer)
         if outcome.state != "succeeded":
             await self._keep_diff(site)
+            if task.verb == "agent" and (outcome.effect == "maybe" or outcome.error_class not in UNTOUCHED):
+                outcome = outcome._replace(tried=await self._tried(site, answer))
         repair = outcome.error_class in ("check_failed", "bad_output")
         await self._sites.settle(site, failed=outcome.state != "succeeded", repair=repair)
         return outcome
+
+    async def _tried(self, site: Site, answer: CallResult) -> dict[str, Json]:
+        """What the next agent is to know of this one: its last words, and its changes."""
+        diff, kept = await self._sites.changes(site, HANDED_DIFF_CHARS)
+        said = answer.text or (answer.output if isinstance(answer.output, str) else "") or ""
+        told = {"text": _shortened(said.strip(), HANDED_TEXT_CHARS)} if said.strip() else {}
+        masked: dict[str, Json] = self._redactor.data(told | ({"diff": diff, "kept": kept} if diff else {}))
+        return masked
 
     async def _judged(self, site: Site, request: Request, answer: CallResult) -> Outcome:
         if answer.error_class:
@@ -163,6 +178,7 @@ class Attempts:
             log=log,
             note=note,
             progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
+            tried=task.tried,
             interrupted=task.session is not None and task.feedback is None,
         )
 

@@ -82,7 +82,7 @@ class Sites:
         return site
 
     async def _own_worktree(self, task: StepTask, spec: Mapping[str, Any]) -> Site:
-        keep, again = spec.get("keep", "on_failure"), task.feedback is not None
+        keep, again = spec.get("keep", "on_failure"), task.feedback is not None or task.session is not None
         try:
             tree = await self._trees.make(task.run, task.node, task.attempt, keep, again=again)
         except (GitFailed, OSError) as error:
@@ -146,6 +146,15 @@ class Sites:
         for site in self._watching:
             site.ours.update(paths)
 
+    async def changes(self, site: Site, limit: int) -> tuple[str, bool]:
+        """What is changed where the attempt worked, as a diff for reading, cut at about `limit` characters; and is it in the files of the
+        workspace? Of a shared one, all that is not committed. "" when nobody can tell."""
+        if site.tree is not None:
+            return _cut(site.touched.diff if site.touched is not None else "", limit), False
+        with suppress(OSError, GitFailed):
+            return _cut(await self._trees.uncommitted(limit), limit), True
+        return "", True
+
     # ------------------------------------------------------------ leaving
 
     async def settle(self, site: Site, *, failed: bool, repair: bool = False) -> None:
@@ -178,6 +187,10 @@ class Sites:
         elif site.touched is not None and site.touched.paths:
             private_folder(note.parent)
             write_atomic(note.parent, note, changes.carried(site.before, site.touched.paths), 0o600)
+
+
+def _cut(diff: str, limit: int) -> str:
+    return diff if len(diff) <= limit else f"{diff[:limit]}\n[cut: {len(diff) - limit} characters more]"
 
 
 def _watched(task: StepTask) -> list[str] | None:

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import shutil
+import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
@@ -47,6 +48,8 @@ _DIFF: Final = (
     "--src-prefix=a/", "--dst-prefix=b/", "--submodule=short", "--ignore-submodules=none",
 )  # fmt: skip
 _ESCAPED: Final = re.compile(r"%([0-9a-f]+)%")
+_NEW: Final = ("add", "--intent-to-add", "--", ".", ":(exclude,glob)**/.ares/**")
+_READ: Final = ("diff", "--no-ext-diff", "--no-textconv", "--no-color", "--no-renames", "--relative")
 NOT_APPLIED: Final = 1
 """git's exit code when a diff does not fit; then nothing was written."""
 
@@ -174,6 +177,21 @@ class Worktrees:
             tuple(path for path in paths if not path.startswith(tree.prefix)),
             await self._text(tree, limit, data),
         )
+
+    async def uncommitted(self, limit: int) -> str:
+        """What the workspace itself has that HEAD has not, new files included, as a diff for reading; "" outside of a repository. A file of
+        more than `limit` bytes is only named. Raises GitFailed, OSError."""
+        index = await self._git(self._workspace, "rev-parse", "--path-format=absolute", "--git-path", "index")
+        await asyncio.to_thread(private_folder, self._folder)
+        own = self._folder / f"reading.{uuid.uuid4().hex}.index"
+        env = {"GIT_INDEX_FILE": str(own)}
+        try:
+            await asyncio.to_thread(_copy, Path(index), own)
+            await self._git(self._workspace, *_NEW, env=env)
+            settings = (f"core.bigFileThreshold={limit}",)
+            return await self._git(self._workspace, *_READ, "HEAD", "--", ".", env=env, settings=settings)
+        finally:
+            await asyncio.to_thread(own.unlink, missing_ok=True)
 
     async def _text(self, tree: Worktree, limit: int, data: bytes) -> str:
         try:

@@ -200,7 +200,7 @@ def _cost(spec: AgentSpec, usd: float | None) -> tuple[int | None, str]:
 
 
 def _failed(result: CallResult, answer: Answer, problem: Problem, now_ms: int) -> CallResult:
-    kept = result if problem.kind == "bad_output" else replace(result, output=None, text=None, structured=False)
+    kept = result if problem.kind == "bad_output" else replace(result, output=None, structured=False)
     return replace(
         kept,
         error_class=problem.kind,

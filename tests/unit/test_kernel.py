@@ -251,6 +251,50 @@ def test_a_note_is_recorded_and_its_session_kept() -> None:
     assert stage.again().kernel.nodes["a"].session == "S"
 
 
+# ---------------------------------------------------------------- what the next agent is told
+
+CHAIN = Options(candidates=(Candidate("a"), Candidate("b"), Candidate("c")))
+
+
+def test_the_next_agent_is_told_what_each_one_before_it_came_to_and_so_is_one_after_a_crash() -> None:
+    stage = Stage(graph(step("s", verb="agent")), StageHost({"s": [go("a"), go("b"), go("c")]}, {"s": CHAIN}))
+    stage.start()
+    assert stage.tasks[0].tried == ()
+    stage.end("s", failed("timeout", executor="a", tried={"text": "half way", "diff": "+1", "kept": True}))
+    first = {
+        "executor": "a",
+        "class": "timeout",
+        "message": "it was timeout",
+        "text": "half way",
+        "diff": "+1",
+        "kept": True,
+    }
+    assert (stage.tasks[0].label, stage.tasks[0].tried) == ("b", (first,))
+    stage.end("s", failed("quota", executor="b"))
+    second = {"executor": "b", "class": "quota", "message": "it was quota"}
+    assert (stage.tasks[0].label, stage.tasks[0].tried) == ("c", (first, second))
+    again = stage.again()
+    again.feed("lost", "s", 3)
+    assert again.tasks[0].tried == (first, second)
+
+
+def test_who_goes_on_in_its_conversation_is_told_its_feedback_and_nothing_twice() -> None:
+    options = Options(candidates=(Candidate("a"), Candidate("b")), repair_max=1)
+    stage = Stage(graph(step("s", verb="agent")), StageHost({"s": [go("a"), go("a"), go("b")]}, {"s": options}))
+    stage.start()
+    stage.end("s", failed("check_failed", executor="a", session="S", feedback="no", tried={"diff": "+1"}))
+    assert (stage.tasks[0].session, stage.tasks[0].feedback, stage.tasks[0].tried) == ("S", "no", ())
+    stage.end("s", failed("check_failed", executor="a", session="S", feedback="still no", tried={"diff": "+2"}))
+    assert [one["diff"] for one in stage.tasks[0].tried] == ["+2"]  # the last attempt of each
+
+
+def test_a_model_is_told_nothing_of_what_others_tried() -> None:
+    stage = Stage(graph(step("s", verb="model")), StageHost({"s": [go("a"), go("b")]}, {"s": CHAIN}))
+    stage.start()
+    stage.end("s", failed("quota", executor="a"))
+    assert stage.tasks[0].tried == ()
+
+
 # ---------------------------------------------------------------- lost, unknown
 
 
