@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 from agent_calls import FakeAgent
 from apply_project import Project
 
@@ -51,7 +52,7 @@ def wait_until(condition: Callable[[], bool], within: float = PATIENCE) -> None:
     deadline = time.monotonic() + within
     while not condition():
         assert time.monotonic() < deadline, "it did not come to that"
-        time.sleep(0.02)
+        time.sleep(0.1)
 
 
 def events(home: Project) -> list[Any]:
@@ -103,6 +104,7 @@ def test_after_kill_9_an_idempotent_step_goes_on_in_its_session_with_the_same_ke
     assert agent.keys[0] == agent.keys[1]
 
 
+@pytest.mark.slow
 def test_after_kill_9_a_once_step_waits_for_a_person(tmp_path: Path) -> None:
     agent = FakeAgent(tmp_path, HOLDS, [{"answer": {"text": "again"}}])
     home = project(tmp_path, agent, "effects: once")
@@ -119,6 +121,7 @@ def test_after_kill_9_a_once_step_waits_for_a_person(tmp_path: Path) -> None:
     assert len(agent.given) == 1  # nobody asked it again
 
 
+@pytest.mark.slow
 def test_a_cancel_from_another_terminal_reaches_the_agent(tmp_path: Path) -> None:
     agent = FakeAgent(tmp_path, HOLDS)
     home = project(tmp_path, agent, "timeout: 60s")
@@ -134,6 +137,7 @@ def test_a_cancel_from_another_terminal_reaches_the_agent(tmp_path: Path) -> Non
     assert [event.data["state"] for event in events(home) if event.kind == "run_finished"] == ["cancelled"]
 
 
+@pytest.mark.slow
 def test_after_a_second_ctrl_c_no_process_of_an_agent_is_left(tmp_path: Path) -> None:
     agent = FakeAgent(tmp_path, HOLDS)
     home = project(tmp_path, agent, "timeout: 600s")
