@@ -49,12 +49,12 @@ def settings(api: FakeAnthropic, root: Path, **more: object) -> Path:
 
 
 @contextmanager
-def gateway(openclaw: str, api: FakeAnthropic, root: Path) -> Iterator[str]:
+def gateway(openclaw: str, api: FakeAnthropic, root: Path, token: str = "tok") -> Iterator[str]:
     """A gateway with the endpoint switched on; its URL, once it says that it is ready."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     endpoint = {"endpoints": {"chatCompletions": {"enabled": True}}}
-    auth = {"mode": "token", "token": "tok"}
+    auth = {"mode": "token", "token": token}
     config = settings(
         api, root, gateway={"mode": "local", "port": port, "bind": "loopback", "auth": auth, "http": endpoint}
     )
