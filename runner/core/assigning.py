@@ -5,7 +5,7 @@ Pure: what holds now comes through `Dispatch`. Not here: the rules of routing (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
@@ -160,12 +160,11 @@ class Assigner:
         if not isinstance(picked, tuple):
             return picked
         assert self._dispatch is not None
-        entries = [(verdict, verdict.entry) for verdict in picked if verdict.entry is not None]
-        rooms = [(verdict, entry, self._dispatch.room(entry, now)) for verdict, entry in entries]
-        free = next(((verdict, entry) for verdict, entry, room in rooms if room == "ready"), None)
-        if free is None:
-            lanes = [entry.lane for _, entry in entries]
-            return NotNow(lanes[0], tuple(lanes[1:]))
+        free = _first(
+            self._dispatch, [(verdict, verdict.entry) for verdict in picked if verdict.entry is not None], now
+        )
+        if isinstance(free, NotNow):
+            return free
         refused = self._judges(self._dispatch, way, now)
         if refused is not None:
             return refused
@@ -222,6 +221,21 @@ class Assigner:
         verdict = routed.verdict(go.label)
         if self._dispatch is not None and verdict is not None:
             self._dispatch.intended(verdict, go.timeout_ms, now)
+
+
+def _first(dispatch: Dispatch, entries: Sequence[tuple[Verdict, Entry]], now: int) -> tuple[Verdict, Entry] | NotNow:
+    """The first entry with room. One whose session is still opening is waited for, and those behind it are not opened: the order of
+    the chain must not hang on which server starts faster."""
+    full: list[str] = []
+    for verdict, entry in entries:
+        match dispatch.room(entry, now):
+            case "ready":
+                return verdict, entry
+            case "opening":
+                return NotNow(entry.lane, tuple(full))
+            case _:
+                full.append(entry.lane)
+    return NotNow(full[0], tuple(full[1:]))
 
 
 _EFFECTS: Mapping[Kind, Effects] = {"model": "none", "agent": "idempotent"}

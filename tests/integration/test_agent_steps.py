@@ -276,3 +276,15 @@ def wait_until(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_the_first_of_a_chain_is_waited_for_although_the_next_one_starts_faster(tmp_path: Path) -> None:
+    slow, fast = made = agents(tmp_path, "slow", "fast")
+    home = project(tmp_path, *made)
+    command, *args = slow.command()
+    config = json.loads(home.read("config.yaml"))
+    config["mcp_servers"]["slow"] |= {"command": "sh", "args": ["-c", 'sleep 0.5; exec "$@"', "sh", command, *args]}
+    home.write("config.yaml", json.dumps(config))
+    home.manifest("steps: {fix: {agent: do it}}\noutputs: {who: '{{ steps.fix.executor }}'}")
+    assert home.run().outputs == {"who": "slow"}
+    assert fast.given == []
