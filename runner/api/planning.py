@@ -4,24 +4,27 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from runner.api import routing, select
-from runner.api.dispatching import zone
+from runner.api.dispatching import micro, zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
+from runner.api.prices import price_json, priced
 from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
 from runner.api.request import Request
+from runner.api.routes import Router, Way, is_routed
 from runner.api.select import Part
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
 from runner.core.assigning import Room
-from runner.core.graph import GraphStep, StepGraph
+from runner.core.graph import GraphStep, Json, StepGraph
+from runner.core.learning import MIN_SAMPLE
 from runner.core.messages import Item, Reuse, Stored
-from runner.core.plan import RESUMABLE, Earlier, Plan, PlanNode, plan_steps
+from runner.core.plan import RESUMABLE, Earlier, Plan, PlannedStep, PlanNode, plan_steps
 from runner.core.prepare import Preparer, file_patterns
 from runner.core.reuse import task_digest
 from runner.core.roster import Entry, roster
@@ -50,6 +53,9 @@ class PlannedManifest:
     """The mode that was planned for."""
     part: Part = None
     """The steps that are meant (`--select`); None = all."""
+    ways: Mapping[str, Sequence[Way]] = field(default_factory=dict)
+    """Who would do each step that the router chooses for, by id."""
+    now: int = 0
 
     @property
     def graph(self) -> StepGraph:
@@ -133,8 +139,23 @@ def _plan_one(
         )
     if view and chosen.action != "unchanged":
         chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
-    mode = view.mode if view else "normal"
-    return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, mode, part)
+    planned = PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part=part)
+    return _with_ways(planned, settings, store, view) if view else planned
+
+
+def _with_ways(planned: PlannedManifest, settings: Settings, store: Store | None, view: Outlook) -> PlannedManifest:
+    """Who would do its steps in the mode that was planned for, and what that may cost."""
+    config, graph = settings.config, planned.graph
+    router = Router(roster(config), view, config.budget.unpriced == "deny")
+    ways = {step.id: router.ways(graph, step, planned.inputs) for step in graph.steps if is_routed(step)}
+    learned = routing.Learned(router.roster, store.health if store else None, view.now)
+
+    def typical(entry: Entry) -> int | None:
+        score = learned.scores[entry.kind].get(entry.name)
+        return score.cost if score is not None and score.count >= MIN_SAMPLE else None
+
+    plan = priced(planned.plan, graph, ways, planned.inputs, typical, micro(config.budget.per_run_usd))
+    return replace(planned, plan=plan, mode=view.mode, ways=ways, now=view.now)
 
 
 def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:
@@ -158,6 +179,23 @@ def given_inputs(graph: StepGraph, request: Request) -> dict[str, Any]:
             except bind.BindError as error:
                 raise InvalidInput(f"{graph.name}: input `{name}`: {error.message}") from error
     return given
+
+
+def inputs_for(graph: StepGraph, request: Request) -> Mapping[str, Json]:
+    """The inputs that a caller gave for this manifest, bound. Raises UsageError, InvalidInput."""
+    stray = [name for name in [*request.texts, *request.values] if name not in graph.inputs]
+    if stray:
+        declared = ", ".join(graph.inputs) or "none is declared"
+        raise UsageError(f"{graph.name} declares no input {stray[0]!r}", hint=f"declared inputs: {declared}")
+    given = given_inputs(graph, request)
+    missing = [name for name, spec in graph.inputs.items() if spec.required and name not in given]
+    if missing:
+        wanted = " ".join(f"-i {name}=…" for name in missing)
+        raise InvalidInput(f"{graph.name}: required inputs are not set: {', '.join(missing)}", hint=f"add {wanted}")
+    inputs, errors = bind.bind_inputs(graph, given)
+    if errors:
+        raise InvalidInput(f"{graph.name}: {'; '.join(errors)}")
+    return inputs
 
 
 def _refuse_useless(graph: StepGraph, inputs: Mapping[str, Any]) -> None:
@@ -343,16 +381,19 @@ def _manifest_json(plan: Plan) -> dict[str, Any]:
         "file": plan.file,
         "action": plan.action,
         "reason": plan.reason,
-        "steps": [
-            {
-                "id": step.id,
-                "verb": step.verb,
-                "action": step.action,
-                "reason": step.reason,
-                "route": [{"target": r.target, "taken": r.taken, "reason": r.reason} for r in step.route],
-            }
-            for step in plan.steps
-        ],
+        "steps": [_step_json(step) for step in plan.steps],
+        **({} if plan.price is None else {"cost": price_json(plan.price)}),
+    }
+
+
+def _step_json(step: PlannedStep) -> dict[str, Any]:
+    return {
+        "id": step.id,
+        "verb": step.verb,
+        "action": step.action,
+        "reason": step.reason,
+        "route": [{"target": r.target, "taken": r.taken, "reason": r.reason} for r in step.route],
+        **({} if step.price is None else {"cost": price_json(step.price)}),
     }
 
 

@@ -11,15 +11,13 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any, cast
 
-from runner.api.planning import given_inputs
-from runner.api.request import Request
 from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.plan import RouteChoice
 from runner.core.prepare import LOCAL
 from runner.core.roster import Kind, Roster
 from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route
-from runner.errors import InvalidInput, UsageError
+from runner.errors import UsageError
 from runner.templating import TemplateError, parse, render
 
 ROUTED: Mapping[str, Kind] = {"agent": "agent", "model": "model"}
@@ -36,9 +34,17 @@ class Way:
     verb: str
     routed: Routed | None = None
     prompt: str = ""
-    tokens: int | None = None
+    sent: int | None = None
+    """About how many tokens the prompt has; None = not known yet."""
+    most: int | None = None
+    """The longest answer in tokens; None = nobody limits it."""
     target: str = ""
     trouble: str = ""
+
+    @property
+    def tokens(self) -> int | None:
+        """About how many tokens prompt and answer need, as far as that is known."""
+        return None if self.sent is None else self.sent + (self.most or 0)
 
     @property
     def first(self) -> str | None:
@@ -77,7 +83,10 @@ class Router:
 
     def ways(self, graph: StepGraph, step: GraphStep, inputs: Mapping[str, Json]) -> tuple[Way, ...]:
         """Every way of a step, with its judges. `inputs` are bound."""
-        values = _values(graph, step, inputs)
+        try:
+            values = _values(graph, step, inputs)
+        except (bind.BindError, TemplateError) as error:
+            return (Way("step", step.verb, Routed(ROUTED.get(step.verb, "model"), trouble=error.message)),)
         return tuple(
             found
             for level, body in enumerate(step.bodies)
@@ -94,30 +103,36 @@ class Router:
                 asked = Body("model", {"prompt": ""}, {self.outlook.mode: judge.get("route") or {}})
                 whose = f"judge of check {number}" if name == "step" else f"judge of check {number} of {name}"
                 found = self._way(graph, step, asked, whose, values)
-                yield replace(found, prompt="it holds the result that is judged", tokens=None)
+                yield replace(found, prompt="it holds the result that is judged", sent=None)
 
     def _way(self, graph: StepGraph, step: GraphStep, body: Body, name: str, values: Mapping[str, Json]) -> Way:
         kind = ROUTED.get(body.verb)
         if kind is None:
             return Way(name, body.verb, target=_target(body), trouble=self.outlook.policy.refusal(body) or "")
         prompt, unknown = _prompt(body, values)
-        tokens = None if prompt is None else _tokens(body, prompt)
+        sent = None if prompt is None else estimate_tokens(prompt) + estimate_tokens(str(body.call.get("system") or ""))
+        most = _most(body)
         try:
             want = Want(
                 kind,
                 hints=bind.route(body, self.outlook.mode, values),
                 labels=step.labels,
                 prompt=prompt,
-                tokens=tokens,
+                tokens=None if sent is None or kind == "agent" else sent + (most or 0),
                 deny_unpriced=self._denies_unpriced(graph, step, values),
             )
         except (bind.BindError, TemplateError) as error:
             return Way(name, body.verb, Routed(kind, trouble=error.message), prompt=unknown)
-        return Way(name, body.verb, route(want, self.roster, self.outlook), unknown, tokens)
+        return Way(name, body.verb, route(want, self.roster, self.outlook), unknown, sent, most)
 
     def _denies_unpriced(self, graph: StepGraph, step: GraphStep, values: Mapping[str, Json]) -> bool:
         caps = (bind.budget(graph.budget, values), bind.budget(step.budget, values))
         return self.deny_unpriced or any(cap.get("unpriced") == "deny" for cap in caps)
+
+
+def is_routed(step: GraphStep) -> bool:
+    """Does the router choose for any way of it, or for who judges it?"""
+    return any(body.verb in ROUTED or any(check.kind == "judge" for check in body.checks) for body in step.bodies)
 
 
 def find_step(graphs: Sequence[StepGraph], name: str) -> tuple[StepGraph, GraphStep]:
@@ -138,23 +153,6 @@ def find_step(graphs: Sequence[StepGraph], name: str) -> tuple[StepGraph, GraphS
         hint = f"did you mean {near[0]}?" if near else f"steps: {', '.join(steps[:20]) or 'none'}"
         raise UsageError(f"no manifest here has a step {id!r}", hint=hint)
     return found[0], found[0].by_id[id]
-
-
-def inputs_for(graph: StepGraph, request: Request) -> Mapping[str, Json]:
-    """The inputs that a caller gave for this manifest, bound. Raises UsageError, InvalidInput."""
-    stray = [name for name in [*request.texts, *request.values] if name not in graph.inputs]
-    if stray:
-        declared = ", ".join(graph.inputs) or "none is declared"
-        raise UsageError(f"{graph.name} declares no input {stray[0]!r}", hint=f"declared inputs: {declared}")
-    given = given_inputs(graph, request)
-    missing = [name for name, spec in graph.inputs.items() if spec.required and name not in given]
-    if missing:
-        wanted = " ".join(f"-i {name}=…" for name in missing)
-        raise InvalidInput(f"{graph.name}: required inputs are not set: {', '.join(missing)}", hint=f"add {wanted}")
-    inputs, errors = bind.bind_inputs(graph, given)
-    if errors:
-        raise InvalidInput(f"{graph.name}: {'; '.join(errors)}")
-    return inputs
 
 
 # ---------------------------------------------------------------- what is known before anything has run
@@ -186,10 +184,9 @@ def _waits(refs: Sequence[Any], values: Mapping[str, Json]) -> list[str]:
     return list(dict.fromkeys(n for n, ref in zip(names, refs, strict=True) if ref.root not in _KNOWN & values.keys()))
 
 
-def _tokens(body: Body, prompt: str) -> int:
+def _most(body: Body) -> int | None:
     answer = body.call.get("max_tokens")
-    most = answer if isinstance(answer, int) and not isinstance(answer, bool) else 0
-    return estimate_tokens(prompt) + estimate_tokens(str(body.call.get("system") or "")) + most
+    return answer if isinstance(answer, int) and not isinstance(answer, bool) else None
 
 
 def _target(body: Body) -> str:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.api.planning import PlannedManifest
-from runner.cli.output import columns
+from runner.api.routes import Way
+from runner.cli.output import Paint, columns
+from runner.cli.route_text import way_lines
 from runner.core.graph import Body, GraphStep
 from runner.core.plan import PlannedStep
+from runner.core.prices import NOTHING, Price
 from runner.manifest.types import duration_text
 from runner.manifest.vocabulary import MODES, WORK_VERBS, Mode
 from runner.reporters.words import one_line
@@ -33,9 +36,15 @@ def explain_manifest(entry: PlannedManifest) -> Iterator[str]:
     yield from columns(rows)
 
 
-def explain_step(planned: PlannedStep, step: GraphStep, mode: Mode) -> Iterator[str]:
-    """Lines about one step. The route is that of `mode`; fault policies are those of all modes."""
-    rows = [("route", f"{'→' if c.taken else '×'} {c.target}: {c.reason}") for c in planned.route]
+def explain_step(planned: PlannedStep, entry: PlannedManifest, paint: Paint) -> Iterator[str]:
+    """Lines about one step. Routes are those of the mode that was planned for; fault policies are those of all modes."""
+    step, mode = entry.graph.by_id[planned.id], entry.mode
+    if planned.id in entry.ways and planned.action != "skip":
+        rows = list(_routes(entry.ways[planned.id], entry.now, paint))
+    else:
+        rows = [("route", f"{'→' if c.taken else '×'} {c.target}: {c.reason}") for c in planned.route]
+    if planned.price is not None:
+        rows.append(("cost", price_text(planned.price)))
     rows += [("hint", text) for text in _policy(step, "route", step.bodies[0].route.get(mode, {}), mode)]
     rows += [("fallback", _way(body)) for body in step.bodies[1:]]
     if step.verb in WORK_VERBS:
@@ -46,6 +55,35 @@ def explain_step(planned: PlannedStep, step: GraphStep, mode: Mode) -> Iterator[
     if step.labels:
         rows.append(("labels", ", ".join(f"{key}={_plain(value)}" for key, value in step.labels.items())))
     yield from columns(rows)
+
+
+def _routes(ways: Sequence[Way], now: int, paint: Paint) -> Iterator[tuple[str, str]]:
+    """Every candidate of every way; the first word of each block says which way it is."""
+    for way in ways:
+        if way.routed is None:
+            continue
+        name = "route" if way.name == "step" else way.name
+        for line in way_lines(way, now, paint):
+            yield name, line
+            name = ""
+
+
+def price_text(price: Price) -> str:
+    """A range of money for people."""
+    if price == NOTHING:
+        return "costs nothing"
+    unknown = f"; not known: {', '.join(price.unknown)}" if price.unknown else ""
+    if price.high is None:
+        return (f"may cost {_usd(price.low)} or more" if price.low else "may cost something") + unknown
+    if price.low == price.high:
+        return f"costs about {_usd(price.low)}{unknown}"
+    if not price.low:
+        return f"may cost up to {_usd(price.high)}{unknown}"
+    return f"may cost {_usd(price.low)} to {_usd(price.high)}{unknown}"
+
+
+def _usd(micro: int) -> str:
+    return f"${micro / 1_000_000:.4f}"
 
 
 def _way(body: Body) -> str:

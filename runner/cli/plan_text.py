@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 
 from runner.api.planning import PlannedManifest
-from runner.cli.explain import explain_manifest, explain_step
+from runner.cli.explain import explain_manifest, explain_step, price_text
 from runner.cli.output import Paint, columns
 from runner.core.plan import PlannedStep
 from runner.reporters.words import one_line
@@ -42,7 +42,9 @@ def _manifest(entry: PlannedManifest, paint: Paint, explain: bool) -> Iterator[s
     for step, line in zip(steps, columns([_step(step, paint) for step in steps], indent="    "), strict=True):
         yield line
         if explain:
-            yield from (f"        {line}" for line in explain_step(step, entry.graph.by_id[step.id], entry.mode))
+            yield from (f"        {line}" for line in explain_step(step, entry, paint))
+    if plan.price is not None:
+        yield f"    one try of each step {price_text(plan.price)}"
 
 
 def _step(step: PlannedStep, paint: Paint) -> list[str]:

@@ -9,6 +9,7 @@ from typing import Any, Literal
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
 from runner.core.prepare import LOCAL, NEVER_REUSED, NOT_SELECTED, Preparer
+from runner.core.prices import Price
 from runner.core.rendered import BindError
 from runner.core.states import GOOD, SETTLED
 from runner.manifest.vocabulary import Mode
@@ -37,6 +38,10 @@ class PlannedStep:
     action: StepAction
     reason: str
     route: tuple[RouteChoice, ...] = ()
+    items: int | None = None
+    """How many items of it would run; None = it has none, or they are not known yet."""
+    price: Price | None = None
+    """What that may cost; None = it can cost nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +55,8 @@ class Plan:
     steps: tuple[PlannedStep, ...] = ()
     run: str | None = None
     supersedes: tuple[str, ...] = ()
+    price: Price | None = None
+    """What it may cost; None = nothing in it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,9 +285,8 @@ def _plan_items(
             return PlannedStep(step.id, step.verb, "skip", "every item is skipped" if total else "there are no items")
         return PlannedStep(step.id, step.verb, "reuse", f"all {total} items are reused or skipped")
     node.state = "unknown"
-    return PlannedStep(
-        step.id, step.verb, "run", f"{total - kept} of {total} items run", _route(run, node, step, preparer, now)
-    )
+    route = _route(run, node, step, preparer, now)
+    return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run", route, total - kept)
 
 
 def _run_reason(run: PlanRun, step: GraphStep) -> str:

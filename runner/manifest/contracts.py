@@ -73,6 +73,17 @@ class ChoiceJson(Contract):
     """Why, or why not."""
 
 
+class PriceJson(Contract):
+    """What one try may cost, in US dollars: retries, repair rounds and fallbacks come on top."""
+
+    low_usd: float
+    """The least."""
+    high_usd: float | None
+    """The most, as far as prices and caps tell; null when nobody knows."""
+    unknown: tuple[str, ...]
+    """What is not known."""
+
+
 class PlannedStep(Contract):
     """What apply would do with a step."""
 
@@ -86,6 +97,8 @@ class PlannedStep(Contract):
     """Why."""
     route: tuple[ChoiceJson, ...]
     """Who would do it, in the order of the chain."""
+    cost: PriceJson | None = None
+    """What it may cost; left out when it can cost nothing."""
 
 
 class PlannedManifestJson(Contract):
@@ -101,6 +114,8 @@ class PlannedManifestJson(Contract):
     """Why."""
     steps: tuple[PlannedStep, ...]
     """Its steps."""
+    cost: PriceJson | None = None
+    """What it may cost, under the caps of the config and the manifest; left out when nothing in it can."""
 
 
 class PlanDocument(Contract):

@@ -394,3 +394,86 @@ def test_a_question_about_money_that_makes_no_sense_is_refused(
     done = project.cli("cost", *argv)
     assert done.code == 2
     assert hint in done.err
+
+
+# ---------------------------------------------------------------- plan
+
+
+def test_a_plan_tells_who_is_asked_and_what_that_may_cost(project: Project) -> None:
+    done = project.cli("plan", "m", "--format", "json")
+    fits("plan", done.json)
+    (manifest,) = done.json["manifests"]
+    steps = {step["id"]: step for step in manifest["steps"]}
+    assert [(one["target"], one["taken"]) for one in steps["tools"]["route"]] == [
+        ("fast", True), ("smart", False), ("spare", False), ("llama", False),
+    ]  # fmt: skip
+    assert steps["tools"]["cost"] == {"low_usd": 0.0, "high_usd": 0.0, "unknown": []}, "only the free one has tools"
+    assert steps["long"]["cost"] == {"low_usd": 0.0, "high_usd": None, "unknown": ["prompts that are not known yet"]}
+    assert "cost" not in steps["fetch"]
+    assert manifest["cost"]["high_usd"] == 1.0, "the cap of a run is the most that it can be"
+
+
+def test_a_price_is_computed_from_what_is_declared_for_each_item(project: Project) -> None:
+    project.write(
+        "one.yaml",
+        """
+ares: v1
+name: one
+steps:
+  each: {foreach: [1, 2, 3], model: {prompt: "Say {{ item }}", max_tokens: 100}, route: {models: [smart]}}
+  fixed: {model: {prompt: "Say hello to", max_tokens: 100}, route: {models: [smart]}}
+  own: {model: "Say {{ steps.fixed.text }}", route: {models: [smart]}, budget: {usd: 0.01}}
+""",
+    )
+    done = project.cli("plan", "one.yaml", "--format", "json")
+    fits("plan", done.json)
+    steps = {step["id"]: step.get("cost") for step in done.json["manifests"][0]["steps"]}
+    assert steps["fixed"] == {"low_usd": 0.000024, "high_usd": 0.001509, "unknown": []}
+    assert steps["each"]["high_usd"] is None, "the prompt of an item is not known before its item is"
+    assert steps["own"] == {"low_usd": 0.0, "high_usd": 0.01, "unknown": ["prompts that are not known yet"]}
+    shown = project.cli("plan", "one.yaml").out
+    assert "one try of each step may cost $0.0000 to $1.0000; not known: prompts that are not known yet" in shown
+
+
+def test_plan_explain_tells_every_way_of_a_step(project: Project) -> None:
+    out = project.cli("plan", "m", "--explain").out
+    assert "route             → fast   proxy   free   router.models `default`, 1 of 4" in out
+    assert "judge of check 1  → fast   proxy   free   router.models `default`, 1 of 4" in out
+    assert "fallback 1        → claude-code  agent  paid  router.agents, 1 of 1" in out
+    assert "prompt  not known yet: depends on steps.fetch" in out
+    out = project.cli("plan", "m", "--explain", "--mode", "degraded").out
+    assert "~ fast   proxy   free   mode degraded: proxy has not recovered" in out
+    assert "→ spare  backup  paid" in out
+
+
+# ---------------------------------------------------------------- what was spent
+
+
+def test_what_a_run_has_cost_is_told_by_step_model_and_executor(project: Project, upstreams: Upstreams) -> None:
+    serve(project, upstreams)
+    upstreams.proxy.usd = 0.002
+    project.write(
+        "pays.yaml",
+        """
+ares: v1
+name: pays
+steps:
+  one: {model: {prompt: a, max_tokens: 5}, route: {models: [smart]}}
+  two: {model: {prompt: b, max_tokens: 5}, route: {models: [smart]}, foreach: [1, 2]}
+  free: {model: c}
+""",
+    )
+    assert project.cli("apply", "pays.yaml").code == 0
+    by_step = project.cli("cost", "pays", "--json")
+    fits("cost", by_step.json)
+    assert {row["key"]: (row["cost_usd"], row["attempts"]) for row in by_step.json["rows"]} == {
+        "pays/two": (0.004, 2), "pays/one": (0.002, 1), "pays/free": (0.0, 1),
+    }  # fmt: skip
+    assert by_step.json["run_budget"]["spent_usd"] == 0.006
+    assert by_step.json["run_budget"]["left_usd"] == 0.994
+    models = project.cli("cost", "--by", "model", "--json").json["rows"]
+    assert {row["key"]: row["cost_usd"] for row in models} == {"smart": 0.006, "fast": 0.0}
+    executors = project.cli("cost", "--by", "executor", "--json").json["rows"]
+    assert [(row["key"], row["cost_usd"]) for row in executors] == [("proxy", 0.006)]
+    assert project.cli("cost", "--json").json["day"]["spent_usd"] == 0.006
+    assert sum(upstreams.proxy.bills) == 8_000, "the free model's bill is not ours"

@@ -39,7 +39,7 @@ Exit codes: 0 ok, 2 invalid manifest, config or usage, 7 state database.
 @click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 def command(path: str, step: str, **given: Any) -> int:
     """Say who would do STEP (or MANIFEST/STEP) and why: every candidate, taken or not, with its reason."""
-    from runner.api import routes, routing
+    from runner.api import planning, routes, routing
     from runner.api.request import Request
     from runner.cli.loading import load_all
     from runner.cli.route_text import route_text
@@ -48,7 +48,7 @@ def command(path: str, step: str, **given: Any) -> int:
     request = Request(texts=texts_of(given["inputs"]), values=values_of(given["inputs_file"]))
     loaded = load_all([path], settings)
     graph, found = routes.find_step([entry.graph for entry in loaded.manifests], step)
-    inputs = routes.inputs_for(graph, request)
+    inputs = planning.inputs_for(graph, request)
     now = time.time_ns() // 1_000_000
     with reading(settings) as store:
         outlook = routing.outlook(settings, os.environ, store.health, now, given["mode"])
