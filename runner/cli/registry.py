@@ -41,6 +41,7 @@ VERBS: dict[str, Verb] = {
     "executors": Verb("runner.cli.commands.executors", "List everything that can do work."),
     "tools": Verb("runner.cli.commands.tools", "List the tools of an MCP server."),
     "doctor": Verb("runner.cli.commands.doctor", "Say whether everything that is configured works."),
+    "demo": Verb("runner.cli.commands.demo", "Watch an outage from beginning to end, without keys."),
     "completion": Verb("runner.cli.commands.completion", "Print the script that completes `runner` in a shell."),
     "gc": Verb("runner.cli.commands.gc", "Remove what ended long ago from the state."),
 }
