@@ -16,8 +16,9 @@ from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.plan import RouteChoice
 from runner.core.prepare import LOCAL
 from runner.core.roster import Kind, Roster
-from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route
+from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route_in
 from runner.errors import UsageError
+from runner.manifest.vocabulary import MODES
 from runner.templating import TemplateError, parse, render
 
 ROUTED: Mapping[str, Kind] = {"agent": "agent", "model": "model"}
@@ -100,7 +101,7 @@ class Router:
         for number, check in enumerate(body.checks, start=1):
             if check.kind == "judge":
                 judge = check.spec["judge"]
-                asked = Body("model", {"prompt": ""}, {self.outlook.mode: judge.get("route") or {}})
+                asked = Body("model", {"prompt": ""}, dict.fromkeys(MODES, judge.get("route") or {}))
                 whose = f"judge of check {number}" if name == "step" else f"judge of check {number} of {name}"
                 found = self._way(graph, step, asked, whose, values)
                 yield replace(found, prompt="it holds the result that is judged", sent=None)
@@ -113,6 +114,7 @@ class Router:
         sent = None if prompt is None else estimate_tokens(prompt) + estimate_tokens(str(body.call.get("system") or ""))
         most = _most(body)
         try:
+            usual = bind.route(body, "normal", values)
             want = Want(
                 kind,
                 hints=bind.route(body, self.outlook.mode, values),
@@ -123,7 +125,7 @@ class Router:
             )
         except (bind.BindError, TemplateError) as error:
             return Way(name, body.verb, Routed(kind, trouble=error.message), prompt=unknown)
-        return Way(name, body.verb, route(want, self.roster, self.outlook), unknown, sent, most)
+        return Way(name, body.verb, route_in(want, usual, self.roster, self.outlook), unknown, sent, most)
 
     def _denies_unpriced(self, graph: StepGraph, step: GraphStep, values: Mapping[str, Json]) -> bool:
         caps = (bind.budget(graph.budget, values), bind.budget(step.budget, values))

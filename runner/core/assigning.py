@@ -13,7 +13,7 @@ from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import UNSEEN, Candidate, Go, Hidden, NoCandidate, NodeView, NotNow, Over, Prepared, RunView
 from runner.core.roster import Entry, Kind, Roster
-from runner.core.router import NEEDS, Outlook, Routed, Verdict, Want, estimate_tokens, route
+from runner.core.router import NEEDS, Outlook, Routed, Verdict, Want, estimate_tokens, route, route_in
 from runner.manifest.vocabulary import Effects, Mode
 from runner.templating import parse, render, render_tree
 from runner.templating.text import to_text
@@ -151,7 +151,8 @@ class Assigner:
             kind, bind.route(body, run.mode, values), node.step.labels, prompt, tokens,
             free_only=node.free_only, deny_unpriced=own.unpriced == "deny",
         )  # fmt: skip
-        return route(want, self._dispatch.roster, self._dispatch.outlook(run.mode, now))
+        usual = bind.route(body, "normal", values)
+        return route_in(want, usual, self._dispatch.roster, self._dispatch.outlook(run.mode, now))
 
     def prepared(self, way: Way, now: int) -> Prepared:
         """An attempt by the first entry that is free, or why there is none now."""

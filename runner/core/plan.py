@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 from runner.core.graph import GraphStep, Json, StepGraph
-from runner.core.messages import Broken, Computed, Expand, Item, NoCandidate, Prepared, Reuse, Skip, Stored
+from runner.core.messages import Broken, Computed, Expand, Hidden, Item, NoCandidate, Prepared, Reuse, Skip, Stored
 from runner.core.prepare import LOCAL, NEVER_REUSED, NOT_SELECTED, Preparer
 from runner.core.prices import Price
+from runner.core.recover import Fail, hidden
+from runner.core.recover import Skip as SkipDecision
 from runner.core.rendered import BindError
 from runner.core.states import GOOD, SETTLED
 from runner.manifest.vocabulary import Mode
@@ -262,11 +264,27 @@ def _planned(
                 f"would fail ({error_class}): {message}",
                 _route(run, node, step, preparer, now),
             )
+        case Hidden():
+            node.state = "unknown"
+            return _waits(run, node, step, prepared, preparer, now)
         case _:
             node.state = "unknown"
             return PlannedStep(
                 step.id, step.verb, "run", _run_reason(run, step), _route(run, node, step, preparer, now)
             )
+
+
+def _waits(run: PlanRun, node: PlanNode, step: GraphStep, veil: Hidden, preparer: Preparer, now: int) -> PlannedStep:
+    """Nobody may do it now: what its policy in this mode says of that."""
+    route = _route(run, node, step, preparer, now)
+    match hidden(preparer.options(run, node, now).policy, run.mode, veil):
+        case SkipDecision(reason):
+            node.state = "skipped"
+            return PlannedStep(step.id, step.verb, "skip", f"exhausted: skip; {reason}", route)
+        case Fail(reason):
+            return PlannedStep(step.id, step.verb, "run", f"would fail: {reason}", route)
+        case _:
+            return PlannedStep(step.id, step.verb, "run", f"would be suspended ({veil.cause}): {veil.reason}", route)
 
 
 def _plan_items(

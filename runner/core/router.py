@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal
 
@@ -185,6 +185,31 @@ def route(want: Want, roster: Roster, outlook: Outlook) -> Routed:
         reason = f"{chain.source}, {place} of {len(ordered)}{learned}"
         verdicts.append(_verdict(name, known, want, outlook, reason))
     return Routed(want.kind, tuple(verdicts), chain.source, model=model, notes=tuple(notes))
+
+
+def route_in(want: Want, usual: Mapping[str, Json], roster: Roster, outlook: Outlook) -> Routed:
+    """As `route`, for a step whose `usual` hints are those of the normal mode. When the hints of another mode leave nobody and the usual
+    ones do leave somebody, it is the mode that stands in the way: they are hidden, and the step waits for a better one."""
+    found = route(want, roster, outlook)
+    if want.hints == usual or any(verdict.stand != "refused" for verdict in found.verdicts):
+        return found
+    normal = route(replace(want, hints=usual), roster, replace(outlook, mode="normal", pinned=False))
+    able = {verdict.label: verdict for verdict in normal.verdicts if verdict.stand != "refused"}
+    if not able:
+        return found
+    why = {verdict.label: verdict.reason for verdict in found.verdicts}
+    hidden = tuple(
+        replace(
+            verdict,
+            stand="hidden",
+            reason=f"mode {outlook.mode}: {why.get(label, 'asks others')}",
+            until=None,
+            cause=None,
+        )
+        for label, verdict in able.items()
+    )
+    rest = tuple(verdict for verdict in found.verdicts if verdict.label not in able)
+    return replace(found, verdicts=(*rest, *hidden), trouble="", source=found.source or normal.source)
 
 
 @dataclass(frozen=True, slots=True)

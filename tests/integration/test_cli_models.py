@@ -446,6 +446,35 @@ def test_plan_explain_tells_every_way_of_a_step(project: Project) -> None:
     assert "→ spare  backup  paid" in out
 
 
+WAITS = """
+ares: v1
+name: waits
+defaults: {faults: {brainstem: {route: {locality: local}}}}
+steps:
+  cloud: {model: hello, route: {models: [smart]}}
+  skipped: {model: hello, route: {models: [smart]}, faults: {brainstem: {exhausted: skip}}}
+"""
+
+
+def test_a_plan_for_an_outage_tells_what_would_wait_and_apply_does_it(project: Project) -> None:
+    project.write("waits.yaml", WAITS)
+    steps = project.cli("plan", "waits.yaml", "--mode", "brainstem", "--format", "json").json["manifests"][0]["steps"]
+    assert [(step["action"], step["reason"]) for step in steps] == [
+        ("run", "would be suspended (mode): smart: mode brainstem: is not local"),
+        ("skip", "exhausted: skip; smart: mode brainstem: is not local"),
+    ]
+    done = project.cli("apply", "waits.yaml", "--mode", "brainstem", "--json")
+    assert (done.code, done.json["runs"][0]["steps"]["cloud"]["state"]) == (5, "suspended")
+    assert done.json["runs"][0]["steps"]["skipped"]["state"] == "skipped"
+
+
+def test_a_plan_says_which_key_is_missing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PROXY_KEY")
+    project.write("waits.yaml", WAITS)
+    step = project.cli("plan", "waits.yaml", "--format", "json").json["manifests"][0]["steps"][0]
+    assert step["reason"] == "would fail (invalid): no model can do this: smart: needs PROXY_KEY, which is not set"
+
+
 # ---------------------------------------------------------------- what was spent
 
 

@@ -51,7 +51,6 @@ FACTS = facts_of(complete(Config.model_validate(CONFIG), "python"))
         ("model: x, route: {models: []}", ("route", "models"), "the step's chain is empty", "`smart` or `llama` could"),
         ("agent: x, route: {requires: [teleport]}", ("route", "requires"), "claude-code: lacks the capability teleport", None),
         ("agent: x, route: {requires: [browser]}", ("route", "requires"), "lacks the capability browser", "`claw` could"),
-        ("agent: x, faults: {brainstem: {route: {locality: local}}}", ("agent",), "in mode brainstem no agent executor", None),
         ("model: x, fallback: [{agent: y, route: {requires: [teleport]}}]", ("fallback", 0, "route", "requires"), "teleport", None),
         (
             "run: [x], checks: [{judge: {prompt: good?, route: {locality: local}}, min: 1}]",
@@ -90,6 +89,7 @@ def test_a_known_prompt_that_fits_in_no_context_is_found() -> None:
         "agent: x, route: {models: [sonnet]}",  # an agent's own name for it
         "run: [x]",
         "model: x, faults: {degraded: {route: {models: [spare]}}}",
+        "agent: x, faults: {brainstem: {route: {locality: local}}}",  # it waits for a better mode
     ],
 )
 def test_what_somebody_may_do_is_no_mistake(step: str) -> None:

@@ -13,7 +13,7 @@ from runner.core.messages import Hidden, NoCandidate
 from runner.core.modes import CloudEndpoint
 from runner.core.policy import OperatorPolicy
 from runner.core.roster import Entry, Roster, Rule, roster
-from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route
+from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route, route_in
 from runner.manifest.config import Config
 from runner.manifest.config_complete import complete
 
@@ -448,3 +448,43 @@ def test_rules_and_defaults_may_be_anything_the_config_allows() -> None:
     routed = route(Want("model", prompt="xyz"), replace(ROSTER, rules=rules), Outlook(NOW))
     assert routed.source == "rule 1 `default`"
     assert isinstance(routed.verdicts[0], Verdict)
+
+
+# ---------------------------------------------------------------- hints of one mode
+
+
+def in_mode(mode: str, hints: dict[str, Any], usual: dict[str, Any]) -> Routed:
+    return route_in(Want("model", hints), usual, ROSTER, Outlook(NOW, mode=mode))  # type: ignore[arg-type]
+
+
+def test_whom_only_the_hints_of_this_mode_refuse_is_hidden_and_the_step_waits() -> None:
+    routed = in_mode("brainstem", {"models": ["smart"], "locality": "local"}, {"models": ["smart"]})
+    assert stands(routed) == {"smart": "hidden"}
+    assert reason(routed, "smart") == "mode brainstem: is not local"
+    assert isinstance(routed.pick(), Hidden)
+    assert [candidate.shown for candidate in routed.candidates()] == [False]
+
+
+def test_a_chain_of_this_mode_that_nobody_can_do_leaves_the_usual_one_to_wait_for() -> None:
+    routed = in_mode("degraded", {"models": ["llama"], "requires": ["tools"]}, {"models": ["fast-free"]})
+    assert stands(routed) == {"llama": "refused", "fast-free": "hidden"}
+    assert reason(routed, "fast-free") == "mode degraded: asks others"
+
+
+@pytest.mark.parametrize(
+    ("hints", "usual"),
+    [
+        ({"models": ["smart"], "locality": "local"}, {"models": ["smart"], "locality": "local"}),  # the step's own wish
+        (
+            {"models": ["smart"], "locality": "local"},
+            {"models": ["smart"], "requires": ["teleport"]},
+        ),  # no better there
+    ],
+)
+def test_whom_the_usual_hints_refuse_too_stays_refused(hints: dict[str, Any], usual: dict[str, Any]) -> None:
+    assert isinstance(in_mode("brainstem", hints, usual).pick(), NoCandidate)
+
+
+def test_somebody_whom_this_mode_leaves_is_taken() -> None:
+    routed = in_mode("brainstem", {"models": ["smart", "llama"], "locality": "local"}, {"models": ["smart", "llama"]})
+    assert stands(routed) == {"smart": "refused", "llama": "taken"}

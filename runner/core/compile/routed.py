@@ -14,7 +14,7 @@ from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import NoCandidate
 from runner.core.policy import OperatorPolicy
 from runner.core.roster import Kind, Roster
-from runner.core.router import Outlook, Routed, Want, estimate_tokens, route
+from runner.core.router import Outlook, Routed, Want, estimate_tokens, route, route_in
 from runner.diagnostics.model import Loc
 from runner.manifest.vocabulary import MODES, Mode
 from runner.templating import has_template
@@ -56,7 +56,8 @@ def _check(c: Compiling, roster: Roster, outlook: Outlook, step: GraphStep, body
     want = _want(step, body, outlook.mode)
     if want is None or not roster.of(want.kind):
         return  # nothing can be said yet, or "config defines no model" was
-    routed = route(want, roster, outlook)
+    usual = body.route.get("normal", {})
+    routed = route_in(want, usual, roster, outlook) if not has_template(dict(usual)) else route(want, roster, outlook)
     nobody = routed.pick()
     if not isinstance(nobody, NoCandidate) or routed.notes or _names_nobody(want, roster):
         return
