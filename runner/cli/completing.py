@@ -114,9 +114,11 @@ def _runs(ctx: click.Context, incomplete: str) -> Items:
 
 
 def _steps(ctx: click.Context, incomplete: str) -> Items:
-    """Steps of the run that stands before; for verbs that answer a step, those that wait."""
+    """Steps of the run, or of the manifests, that stand before; for verbs that answer a step, those that wait."""
     from runner.api.queries import find_run
 
+    if isinstance(path := ctx.params.get("path"), str):
+        yield from _written(ctx, path)
     reference = ctx.params.get("run")
     if not isinstance(reference, str):
         return
@@ -126,6 +128,16 @@ def _steps(ctx: click.Context, incomplete: str) -> Items:
     for row in rows:
         if row.state == "suspended" or not waiting:
             yield CompletionItem(row.node, help=row.state)
+
+
+def _written(ctx: click.Context, path: str) -> Items:
+    """Steps of manifests; of several manifests with the manifest's name."""
+    from runner.api.load import load
+
+    graphs = load([path], _settings(ctx)).graphs
+    for name, graph in graphs.items():
+        for step in graph.steps:
+            yield CompletionItem(step.id if len(graphs) == 1 else f"{name}/{step.id}", help=step.verb)
 
 
 def _servers(ctx: click.Context, incomplete: str) -> Items:

@@ -16,6 +16,7 @@ import pytest
 from cli_project import Ended, Project
 from servers.fake_llm import FakeLlm
 
+from runner.cli.completing import offered
 from runner.clock import SystemClock
 from runner.core.circuits import Circuit, cool
 from runner.ports import Scope
@@ -506,3 +507,10 @@ steps:
     assert [(row["key"], row["cost_usd"]) for row in executors] == [("proxy", 0.006)]
     assert project.cli("cost", "--json").json["day"]["spent_usd"] == 0.006
     assert sum(upstreams.proxy.bills) == 8_000, "the free model's bill is not ours"
+
+
+def test_a_tab_offers_the_steps_of_the_manifests_that_stand_before(project: Project) -> None:
+    assert [str(item.value) for item in offered(["route", "m"], "f")] == ["fetch", "fix"]
+    assert offered(["route", "nowhere"], "") == []
+    project.write("m/other.yaml", "ares: v1\nname: other\nsteps: {short: {run: [ls]}}\n")
+    assert "other/short" in [str(item.value) for item in offered(["route", "m"], "")]
