@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from runner.core.compile import Facts
 from runner.core.policy import OperatorPolicy
-from runner.core.roster import roster
 from runner.manifest.config import Config, Policies
 from runner.manifest.config_complete import agent_executors
+
+if TYPE_CHECKING:
+    from runner.core.roster import Roster
 
 
 def facts_of(config: Config) -> Facts:
     """The facts of a completed config."""
-    servers = config.mcp_servers
+    servers, agents = config.mcp_servers, agent_executors(config)
     return Facts(
         servers=frozenset(servers),
-        executors=agent_executors(config),
+        executors=agents,
         models=frozenset(config.models.catalog),
         chains=frozenset(config.models.chains),
         secrets=frozenset(config.secrets),
@@ -26,8 +28,14 @@ def facts_of(config: Config) -> Facts:
         deny_tools=config.policy.tools.deny,
         run_allowed=config.policy.run == "allow",
         max_steps=config.limits.steps,
-        roster=roster(config),
+        roster=_roster(config) if agents or config.models.catalog else None,
     )
+
+
+def _roster(config: Config) -> Roster:
+    from runner.core.roster import roster  # loads circuits and modes: only for who has models or agents
+
+    return roster(config)
 
 
 def _policies(policies: Policies) -> dict[str, Any]:

@@ -6,6 +6,7 @@ What the caller reads beforehand: the partials of `extends` (merge them with `me
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,7 +19,6 @@ from runner.core.compile.fans import check_fans
 from runner.core.compile.freeze import freeze
 from runner.core.compile.lint import check_credentials, check_finally, check_triggers, check_ways
 from runner.core.compile.references import read_references
-from runner.core.compile.routed import check_routes
 from runner.core.compile.sources import file_references
 from runner.core.compile.state import Compiling, collect
 from runner.core.graph import StepGraph
@@ -44,6 +44,10 @@ PASSES = (
 )
 
 
+_MAY_ROUTE = re.compile('"(?:agent|model|judge)":')
+"""In the canonical text of a manifest: a step, a fallback or a check that the router chooses for."""
+
+
 def compile_manifest(
     manifest: Manifest,
     data: Mapping[str, Any],
@@ -67,5 +71,8 @@ def compile_manifest(
     if c.failed:
         return None, c.problems
     graph = freeze(c, file=file, lines=lines or {})
-    check_routes(c, graph)
+    if c.facts.roster is not None and _MAY_ROUTE.search(c.text):
+        from runner.core.compile.routed import check_routes  # loads the router, which nobody else needs here
+
+        check_routes(c, graph)
     return graph, c.problems

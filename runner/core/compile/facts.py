@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 from runner.core.graph import Json, StepGraph
-from runner.core.roster import Roster
+
+if TYPE_CHECKING:  # most manifests ask no model, and the router is a tenth of the start
+    from runner.core.roster import Roster
 
 
 @dataclass(frozen=True, slots=True)
