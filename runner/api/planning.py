@@ -12,7 +12,7 @@ from runner.api import routing, select
 from runner.api.dispatching import micro, zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
-from runner.api.prices import price_json, priced
+from runner.api.prices import Basis, price_json, priced
 from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
 from runner.api.request import Request
 from runner.api.routes import Router, Way, is_routed
@@ -73,11 +73,14 @@ def plan(
     view = None
     if steps:
         view = routing.outlook(settings, os.environ, store.health if store else None, clock.now(), request.mode)
-    return tuple(
+    planned = [
         _plan_one(entry, settings, store, request, view, chosen[entry.graph.name])
         for entry in loaded.top_level()
         if entry.graph.name in chosen
-    )
+    ]
+    if view is None:
+        return tuple(planned)
+    return tuple(_with_ways(one, loaded.graphs, settings, store, view) if one.plan.steps else one for one in planned)
 
 
 def _selected(
@@ -139,11 +142,13 @@ def _plan_one(
         )
     if view and chosen.action != "unchanged":
         chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
-    planned = PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, part=part)
-    return _with_ways(planned, settings, store, view) if view else planned
+    mode = view.mode if view else "normal"
+    return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, mode, part)
 
 
-def _with_ways(planned: PlannedManifest, settings: Settings, store: Store | None, view: Outlook) -> PlannedManifest:
+def _with_ways(
+    planned: PlannedManifest, graphs: Mapping[str, StepGraph], settings: Settings, store: Store | None, view: Outlook
+) -> PlannedManifest:
     """Who would do its steps in the mode that was planned for, and what that may cost."""
     config, graph = settings.config, planned.graph
     router = Router(roster(config), view, config.budget.unpriced == "deny")
@@ -154,8 +159,8 @@ def _with_ways(planned: PlannedManifest, settings: Settings, store: Store | None
         score = learned.scores[entry.kind].get(entry.name)
         return score.cost if score is not None and score.count >= MIN_SAMPLE else None
 
-    plan = priced(planned.plan, graph, ways, planned.inputs, typical, micro(config.budget.per_run_usd))
-    return replace(planned, plan=plan, mode=view.mode, ways=ways, now=view.now)
+    basis = Basis(ways, typical, micro(config.budget.per_run_usd), graphs)
+    return replace(planned, plan=priced(planned.plan, graph, planned.inputs, basis), ways=ways, now=view.now)
 
 
 def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
-from runner.api.routes import Way
+from runner.api.routes import Way, is_routed
 from runner.core import bind, prices
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.plan import Plan, PlannedStep
@@ -18,45 +18,54 @@ SPENDS = frozenset({"run", "resume", "unknown"})
 MICRO = 1_000_000
 
 
-def priced(
-    plan: Plan, graph: StepGraph, ways: Mapping[str, Sequence[Way]], inputs: Mapping[str, Json], typical: Typical,
-    per_run: int | None,
-) -> Plan:  # fmt: skip
-    """The plan with prices. `ways`: of the steps that a model or agent does or judges, by id. `per_run`: config's cap, micro-USD."""
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """What prices are computed from. `ways`: of the steps that a model or agent does or judges, by id. `per_run`: config's cap,
+    micro-USD. `graphs`: what may be called, by name."""
+
+    ways: Mapping[str, Sequence[Way]]
+    typical: Typical
+    per_run: int | None
+    graphs: Mapping[str, StepGraph]
+
+
+def priced(plan: Plan, graph: StepGraph, inputs: Mapping[str, Json], basis: Basis) -> Plan:
+    """The plan with prices, of its steps and in all."""
     values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
-    found = {
-        step.id: _step(step, graph.by_id[step.id], ways.get(step.id, ()), values, typical)
-        for step in plan.steps
-        if step.action in SPENDS
-    }
-    prices_ = [price for price in found.values() if price is not None]
-    if not prices_:
+    found = {step.id: _step(step, graph.by_id[step.id], values, basis) for step in plan.steps if step.action in SPENDS}
+    known = [price for price in found.values() if price is not None]
+    if not known:
         return plan
     own = bind.budget(graph.budget, values).get("usd")
-    caps = [cap for cap in (own, per_run) if cap is not None]
-    total = prices.together(prices_).at_most(min(caps, default=None))
+    caps = [cap for cap in (own, basis.per_run) if cap is not None]
+    total = prices.together(known).at_most(min(caps, default=None))
     return replace(plan, steps=tuple(replace(step, price=found.get(step.id)) for step in plan.steps), price=total)
 
 
-def _step(
-    planned: PlannedStep, step: GraphStep, ways: Sequence[Way], values: Mapping[str, Any], typical: Typical
-) -> Price | None:
+def _step(planned: PlannedStep, step: GraphStep, values: Mapping[str, Any], basis: Basis) -> Price | None:
     """The step itself and its judges; None = nothing that could cost."""
     if step.verb == "call":
-        return Price(0, None, (f"what {step.bodies[0].call['manifest']} costs (plan it by itself)",))
-    first = [
-        way
-        for way in ways
-        if way.routed is not None and not way.name.startswith("fallback") and " of fallback" not in way.name
-    ]
+        name = str(step.bodies[0].call["manifest"])
+        return Price(0, None, (f"what {name} costs (plan it by itself)",)) if _may_cost(name, basis.graphs) else None
+    first = [way for way in basis.ways.get(step.id, ()) if way.routed is not None and "fallback" not in way.name]
     if not first:
         return None
-    price = prices.together(_way(way, typical) for way in first)
+    price = prices.together(_way(way, basis.typical) for way in first)
     if step.fan is not None and planned.items is None:
         price = Price(0, 0 if price == prices.NOTHING else None, (*price.unknown, f"how many items {step.id} has"))
     elif step.fan is not None:
         price = price.times(planned.items or 0)
     return price.at_most(_cap(step, values))
+
+
+def _may_cost(name: str, graphs: Mapping[str, StepGraph]) -> bool:
+    """Does it ask a model or an agent, or call somebody who does?"""
+    graph = graphs.get(name)
+    return (
+        graph is None
+        or any(is_routed(step) for step in graph.steps)
+        or any(_may_cost(one, graphs) for one in graph.callees)
+    )
 
 
 def _cap(step: GraphStep, values: Mapping[str, Any]) -> int | None:

@@ -436,6 +436,19 @@ steps:
     assert "one try of each step may cost $0.0000 to $1.0000; not known: prompts that are not known yet" in shown
 
 
+def test_what_a_called_manifest_costs_is_not_known_unless_it_costs_nothing(project: Project) -> None:
+    project.write("c/asks.yaml", "ares: v1\nname: asks\nsteps: {a: {model: x}}\n")
+    project.write("c/free.yaml", "ares: v1\nname: free\nsteps: {a: {run: [ls]}}\n")
+    project.write("c/top.yaml", "ares: v1\nname: top\nsteps: {a: {call: asks}, b: {call: free}}\n")
+    steps = {
+        one["id"]: one.get("cost") for one in project.cli("plan", "c", "--format", "json").json["manifests"][0]["steps"]
+    }
+    assert steps == {
+        "a": {"low_usd": 0.0, "high_usd": None, "unknown": ["what asks costs (plan it by itself)"]},
+        "b": None,
+    }
+
+
 def test_plan_explain_tells_every_way_of_a_step(project: Project) -> None:
     out = project.cli("plan", "m", "--explain").out
     assert "route             → fast   proxy   free   router.models `default`, 1 of 4" in out
