@@ -25,17 +25,23 @@ MOST_NAMED = 3
 
 @dataclass(frozen=True, slots=True)
 class Want:
-    """Why a manifest is to be run. Several causes make one run."""
+    """Why a manifest is to be run. Several causes make one run. `standing` is none: only what its latest run waits for is seen to."""
 
     content: bool = False
     change: Change | None = None
     scheduled: Due | None = None
+    standing: bool = False
 
     def __or__(self, other: Want) -> Want:
-        return Want(self.content or other.content, other.change or self.change, other.scheduled or self.scheduled)
+        return Want(
+            self.content or other.content,
+            other.change or self.change,
+            other.scheduled or self.scheduled,
+            self.standing or other.standing,
+        )
 
     def __bool__(self) -> bool:
-        return self.content or self.change is not None or self.scheduled is not None
+        return self.content or self.standing or self.change is not None or self.scheduled is not None
 
 
 NOTHING = Want()
@@ -73,6 +79,9 @@ def decide(planned: PlannedManifest, want: Want, store: Store, where: tzinfo) ->
     if want.change is not None or want.scheduled is not None:
         reason = "; ".join(_reasons(want, latest, planned, where))
         return _begin(planned, reason, latest, afresh=want.scheduled is not None)
+    if not want.content:
+        found = _same(planned, latest) if latest is not None else None
+        return found if found is not None and found.act in ("resume", "wait") else Decision("leave")
     if latest is None:
         return _begin(planned, planned.plan.reason, latest)
     if latest.manifest != planned.graph.digest:

@@ -14,7 +14,7 @@ from runner.api.load import Loaded, load_files
 from runner.api.settings import Settings
 from runner.api.watch_folder import Folder, News, take_in, take_in_part
 from runner.clock import Millis
-from runner.paths import Matcher, PathEscape, below, glob_inside, matcher
+from runner.paths import HIDDEN, Matcher, PathEscape, below, glob_inside, matcher
 from runner.watch.hints import Place, places
 from runner.watch.names import is_temporary
 from runner.watch.scan import GONE, Digests, Moved, read_still, stamps_of
@@ -208,8 +208,10 @@ class Reading:
 
     def is_trigger(self, name: str) -> bool:
         """Does a trigger mean this file?"""
-        path = Path(name)
-        return path.is_relative_to(self.settings.workspace) and self._triggers(self._below(name))
+        if not Path(name).is_relative_to(self.settings.workspace):
+            return False
+        path = self._below(name)
+        return self._triggers(path) and HIDDEN.isdisjoint(path.split("/"))
 
     # ------------------------------------------------------------ the config
 

@@ -189,7 +189,7 @@ class _Watch:
     @property
     def _next_look(self) -> Millis:
         """When to look, if nothing is waiting to settle."""
-        return self._looked + (LOOK_PAUSE if self._hinted else max(self.pause, COST * self._took))
+        return self._looked + (max(LOOK_PAUSE, self._took) if self._hinted else max(self.pause, COST * self._took))
 
     async def _look(self) -> None:
         now = _elapsed()
@@ -221,8 +221,9 @@ class _Watch:
             changed = lane.known is None or lane.known.graph.digest != known.graph.digest
             lane.known = known
             self.triggers.adopt(name, known.graph, self.app.store, now)
-            if changed and not (self.wish.only_triggers and known.graph.triggers):
-                self.lanes.ask(lane, Want(content=True))
+            if changed:
+                left = self.wish.only_triggers and bool(known.graph.triggers)
+                self.lanes.ask(lane, Want(content=not left, standing=left))
         self.remember()
         if first:
             self._greet(top)

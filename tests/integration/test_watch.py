@@ -545,6 +545,21 @@ async def test_manifests_with_triggers_may_be_left_to_them(project: Project) -> 
         await stage.runs("t", 1)
 
 
+async def test_left_to_its_triggers_a_run_that_was_interrupted_goes_on_all_the_same(project: Project) -> None:
+    gate = Gate(project.folder)
+    two = f"one: {{run: '{gate.script}', effects: none}}\n  two: {{run: 'echo two >> ledger', needs: [one], effects: once}}"
+    async with watching(project) as stage:
+        stage.write("t.yaml", manifest("t", more=ON_SRC, step=two))
+        await gate.begun()
+        stage.control.interrupt(15)
+        gate.let_through()
+        await stage.ends()
+    async with watching(project, only_triggers=True) as stage:
+        await stage.until(lambda: stage.results and stage.results[-1].state == "succeeded")
+        assert stage.begun["t"] == 0
+    assert project.ledger() == ["two"]
+
+
 # ---------------------------------------------------------------- triggers: schedule
 
 NIGHTLY = 'triggers: {schedule: "0 6 * * *"}\n'
