@@ -21,7 +21,8 @@ RUN useradd --create-home --uid 10001 ares
 WORKDIR /app
 COPY --from=build --chown=ares:ares /app /app
 ENV PATH=/app/.venv/bin:$PATH PYTHONUNBUFFERED=1
-# WORKDIR made /app as root; state and reports are written into it.
-RUN chown ares:ares /app
+# WORKDIR made /app as root; state and reports are written into it. A volume at .ares begins as this folder is.
+RUN mkdir -m 700 .ares
+RUN chown ares:ares /app .ares
 USER ares
 CMD ["runner", "apply", "manifests/"]

@@ -80,19 +80,19 @@ def decide(planned: PlannedManifest, want: Want, store: Store, where: tzinfo) ->
         reason = "; ".join(_reasons(want, latest, planned, where))
         return _begin(planned, reason, latest, afresh=want.scheduled is not None)
     if not want.content:
-        found = _same(planned, latest) if latest is not None else None
+        found = _same(planned, latest, latest) if latest is not None else None
         return found if found is not None and found.act in ("resume", "wait") else Decision("leave")
     if latest is None:
         return _begin(planned, planned.plan.reason, latest)
     if latest.manifest != planned.graph.digest:
         return _begin(planned, "the manifest changed", latest)
-    return _same(planned, _whole(rows, planned.graph.digest))
+    return _same(planned, _whole(rows, planned.graph.digest), latest)
 
 
-def _same(planned: PlannedManifest, row: RunRow | None) -> Decision:
-    """This very content was run before."""
+def _same(planned: PlannedManifest, row: RunRow | None, latest: RunRow) -> Decision:
+    """This very content was run before; all of it in `row`."""
     if row is None:
-        return _begin(planned, "only a part of it was run", None)
+        return _begin(planned, "only a part of it was run", latest)
     if row.state == "succeeded":
         return Decision("leave", run=row.run)
     if row.state in ("failed", "cancelled"):
