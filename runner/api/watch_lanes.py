@@ -162,11 +162,12 @@ class Lanes:
             if self.app.draining or decision is None:
                 return
             if decision.act == "begin":
-                await self._drive(lane, want, self._begin(lane, decision, want))
+                assert decision.planned is not None
+                await self._drive(lane, want, self._begin(lane, decision, want), decision.planned.plan.action)
             elif decision.act == "resume":
                 self.audience.say(f"run {decision.run} goes on: {decision.reason}", manifest=lane.name, kind="run")
                 lane.run = decision.run
-                await self._drive(lane, want, self.app.resume(decision.run, ()))
+                await self._drive(lane, want, self.app.resume(decision.run, ()), "resume")
             else:
                 self._leave(lane, decision)
 
@@ -203,7 +204,7 @@ class Lanes:
         finally:
             self.triggers.began(lane.name, self.store.run(run) is not None)
 
-    async def _drive(self, lane: Lane, want: Want, work: Coroutine[Any, Any, RunEnd]) -> None:
+    async def _drive(self, lane: Lane, want: Want, work: Coroutine[Any, Any, RunEnd], action: str) -> None:
         """Up to where the run goes, and what follows."""
         began = self.app.clock.now()
         try:
@@ -217,7 +218,7 @@ class Lanes:
         except RunnerError as error:
             self._failed(lane, error)
         else:
-            self._ended(lane, end, began)
+            self._ended(lane, end, action, began)
 
     def _refused(self, lane: Lane, want: Want, error: RunnerError) -> None:
         """Not now; the wish stands. Said once."""
@@ -233,13 +234,13 @@ class Lanes:
     def _failed(self, lane: Lane, error: RunnerError) -> None:
         state = {2: "invalid", 3: "refused", 7: "busy"}.get(error.exit_code, "failed")
         lane.result = RunResult(
-            lane.name, lane.run or None, "watch", state, error=error.message, hint=error.hint, exit_code=error.exit_code
+            lane.name, lane.run or None, "wait", state, error=error.message, hint=error.hint, exit_code=error.exit_code
         )
         self.audience.ended(lane.result)
 
-    def _ended(self, lane: Lane, end: RunEnd, began: Millis) -> None:
+    def _ended(self, lane: Lane, end: RunEnd, action: str, began: Millis) -> None:
         now = self.app.clock.now()
-        result = ended(self.app, end, "watch")
+        result = ended(self.app, end, action)
         before, lane.refused = lane.wait, ""
         lane.wait = self._waiting(lane, result, now) if result.state == "suspended" else None
         if result.state != "interrupted":
@@ -256,7 +257,7 @@ class Lanes:
         if decision.text:
             self.audience.say(decision.text, manifest=lane.name)
         if decision.run:
-            action = "unchanged" if decision.act == "leave" else "watch"
+            action = "unchanged" if decision.act == "leave" else "wait"
             lane.result = run_result(self.store, decision.run, action)
         if decision.act == "wait" and (lane.wait is None or lane.wait.run != decision.run):
             assert lane.result is not None
@@ -311,7 +312,7 @@ class Lanes:
                 return
             lane.run = wait.run
             work = go_on(self.app, wait.run) if over else self.app.resume(wait.run, ())
-            await self._drive(lane, NOTHING, work)
+            await self._drive(lane, NOTHING, work, "resume")
 
 
 def _why(wait: Wait, now: Millis) -> str:

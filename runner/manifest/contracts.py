@@ -163,7 +163,7 @@ class RunJson(Contract):
     run: str | None
     """The run's id; null when none was started."""
     action: str
-    """What was done: create, update, resume, unchanged."""
+    """What was done: create, update, resume, unchanged; by `runner watch` also wait."""
     state: str
     """The run's state, or `busy`, `invalid`, `error` when it could not be driven."""
     reasons: tuple[str, ...]

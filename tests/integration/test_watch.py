@@ -377,7 +377,7 @@ async def test_once_does_what_is_to_be_done_and_ends(project: Project) -> None:
         assert result.exit_code == 3
         assert {run.manifest: (run.action, run.state) for run in result.runs} == {
             "a": ("unchanged", "succeeded"),
-            "c": ("watch", "suspended"),
+            "c": ("wait", "suspended"),
         }
         assert not stage.begun
     assert project.ledger() == ["a"]

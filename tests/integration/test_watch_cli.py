@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from cli_project import Project
+from test_cli_contracts import fits
 from test_cli_signals import alive, begun, ledger, let_go, until
 
 SLOW = """
@@ -56,9 +57,11 @@ def test_a_watch_that_was_killed_goes_on_and_runs_nothing_again(project: Project
     out, err = ended(again)
     assert again.returncode == 0
     assert "slow: run" in err and "goes on: it was interrupted" in err
-    assert {run["manifest"]: run["state"] for run in json.loads(out)["runs"]} == {
-        "done": "succeeded",
-        "slow": "succeeded",
+    document = json.loads(out)
+    fits("apply", document)
+    assert {run["manifest"]: (run["action"], run["state"]) for run in document["runs"]} == {
+        "done": ("unchanged", "succeeded"),
+        "slow": ("resume", "succeeded"),
     }
     assert ledger(project) == ["done", "first", "wait", "wait", "last"]
     assert project.cli("watch", "m", "--once").code == 0
@@ -90,7 +93,9 @@ def test_an_idle_watch_ends_at_once_when_it_is_told_to(project: Project) -> None
     assert "Traceback" not in err
     *events, last = map(json.loads, out.splitlines())
     assert {event["kind"] for event in events} >= {"run_started", "run_finished"}
-    assert (last["exit_code"], last["outcome"], last["runs"][0]["state"]) == (143, "cancelled", "succeeded")
+    fits("apply", last)
+    assert (last["exit_code"], last["outcome"]) == (143, "cancelled")
+    assert (last["runs"][0]["action"], last["runs"][0]["state"]) == ("create", "succeeded")
 
 
 def test_mistakes_are_shown_with_what_they_mean(project: Project) -> None:
