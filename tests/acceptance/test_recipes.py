@@ -1,4 +1,4 @@
-"""The recipes about models are what they say: their config and manifest are read, and planned without a key and without anybody listening."""
+"""The recipes about models and agents are what they say: their config and manifest are read, and planned without a key and without anybody listening."""
 
 from __future__ import annotations
 
@@ -14,14 +14,18 @@ from project import ROOT
 
 from runner.cli.main import run
 
-PAGE = ROOT / "docs" / "recipes" / "models.md"
-RECIPES = sorted(path.parent for path in PAGE.parent.glob("*/config.yaml"))
-SECTION = re.compile(r"\[`(?P<name>[\w-]+)/`\].*?```yaml config\n(?P<config>.*?)```", re.DOTALL)
+FOLDER = ROOT / "docs" / "recipes"
+PAGES = {"models.md": "*/config.yaml", "agents.md": "agents/*/config.yaml"}
+"""Page → where the configs of its recipes are."""
+RECIPES = sorted(path.parent for places in PAGES.values() for path in FOLDER.glob(places))
+SECTION = re.compile(r"\[`(?P<name>[\w/-]+)/`\].*?```yaml config\n(?P<config>.*?)```", re.DOTALL)
 
 
-def test_every_recipe_is_on_the_page_with_the_config_of_its_folder() -> None:
-    shown = {found["name"]: found["config"] for found in SECTION.finditer(PAGE.read_text())}
-    assert shown == {folder.name: (folder / "config.yaml").read_text() for folder in RECIPES}
+@pytest.mark.parametrize("page", PAGES)
+def test_every_recipe_is_on_its_page_with_the_config_of_its_folder(page: str) -> None:
+    shown = {found["name"]: found["config"] for found in SECTION.finditer((FOLDER / page).read_text())}
+    files = sorted(FOLDER.glob(PAGES[page]))
+    assert shown == {str(file.parent.relative_to(FOLDER)): file.read_text() for file in files}
 
 
 @pytest.fixture
