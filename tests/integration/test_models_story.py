@@ -13,10 +13,10 @@ from apply_project import PATIENCE, Project, states
 from servers.fake_llm import FakeLlm
 
 from runner.api.apply import resume
-from runner.api.request import Request
+from runner.api.request import Control, Request
 from runner.api.results import RunResult
 from runner.clock import SystemClock
-from runner.core.events import Event
+from runner.core.events import Event, Recorded
 from runner.store.sqlite import SqliteStore
 
 CONFIG = """
@@ -290,3 +290,51 @@ async def test_whatever_fails_the_ledger_is_what_was_billed(stage: Stage, seed: 
     for event in stage.events(run):
         if event.kind == "attempt_failed":
             assert event.data["class"] in ("unavailable", "rate_limit", "bad_output", "timeout", "crash")
+
+
+class StopAfter:
+    """Lets go of everything once so many events are recorded: what runs then is lost, as in a crash."""
+
+    def __init__(self, control: Control, count: int) -> None:
+        self._control, self._left = control, count
+
+    def event(self, recorded: Recorded, name: str) -> None:
+        self._left -= 1
+        if self._left == 0:
+            self._control.interrupt(15)
+            self._control.interrupt(15)
+
+    def progress(self, run: str, node: str, text: str) -> None:
+        """Not counted."""
+
+    def close(self) -> None:
+        """Nothing is held."""
+
+
+@pytest.mark.parametrize("seed", range(8))
+async def test_whatever_fails_and_whenever_it_dies_the_result_is_the_same_and_the_money_is_told(
+    stage: Stage, seed: int
+) -> None:
+    random = Random(seed)
+    stage.proxy.usd = stage.backup.usd = 0.003
+    steps = "\n".join(f"  s{n}: {{model: 'number {n}', needs: [{f's{n - 1}' if n else ''}]}}" for n in range(4))
+    outputs = ", ".join(f"s{n}: '{{{{ steps.s{n}.state }}}}'" for n in range(4))
+    stage.project.manifest(f"defaults: {{route: {{models: [smart, spare]}}}}\nsteps:\n{steps}\noutputs: {{{outputs}}}")
+    for fake in (stage.proxy, stage.backup):
+        fake.script = [random.choice((*BAD, "smart")) for _ in range(random.randint(0, 6))]
+    run: RunResult | None = None
+    for _ in range(12):
+        control = Control()
+        sink = StopAfter(control, random.randint(2, 12))
+        [run] = (await stage.project.applied(control=control, sinks=[sink])).runs
+        if run.state == "succeeded":
+            break
+    while run is None or run.state != "succeeded":
+        run = await stage.resumed()
+    assert run.outputs == {f"s{n}": "succeeded" for n in range(4)}
+    kinds = [event.kind for event in stage.events(run)]
+    assert all(stage.of(run, f"s{n}").count("attempt_succeeded") == 1 for n in range(4)), "no success is repeated"
+    spent, assumed = stage.days()
+    unheard = sum(stage.proxy.bills) + sum(stage.backup.bills) - (spent - assumed)
+    assert 0 <= unheard <= 3_000 * kinds.count("attempt_lost"), "what nobody heard of is assumed, and marked so"
+    assert assumed > 0 or not kinds.count("attempt_lost")
