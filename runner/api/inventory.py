@@ -24,7 +24,8 @@ from runner.executors.mcp_pool import Slot, Surroundings
 from runner.executors.mcp_spec import ServerSpec
 from runner.executors.tools_lock import FILE, ToolsLock
 from runner.manifest.config_complete import BUNDLED
-from runner.manifest.config_servers import PRESETS, McpServer
+from runner.manifest.config_servers import McpServer
+from runner.manifest.presets import PRESETS
 from runner.manifest.vocabulary import Effects
 from runner.ports import ToolInfo
 

@@ -122,6 +122,7 @@ class Router:
                 prompt=prompt,
                 tokens=None if sent is None or kind == "agent" else sent + (most or 0),
                 deny_unpriced=self._denies_unpriced(graph, step, values),
+                tools=bool(body.call.get("allowed_tools")),
             )
         except (bind.BindError, TemplateError) as error:
             return Way(name, body.verb, Routed(kind, trouble=error.message), prompt=unknown)

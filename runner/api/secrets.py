@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 from runner.manifest.config import Config
-from runner.manifest.config_servers import PRESETS
+from runner.manifest.presets import PRESETS
 from runner.manifest.references import SENSITIVE, names, resolve_secret
 from runner.redact import SHORTEST, Redactor
 

@@ -16,7 +16,8 @@ from runner.executors.agent_spec import AgentSpec
 from runner.executors.mcp_spec import ServerSpec
 from runner.manifest.config import Config
 from runner.manifest.config_complete import agent_executors
-from runner.manifest.config_servers import PRESETS, McpServer
+from runner.manifest.config_servers import McpServer
+from runner.manifest.presets import PRESETS
 from runner.manifest.references import resolve, resolve_secret
 
 BRIDGES: Mapping[str, tuple[str, ...]] = {

@@ -149,7 +149,7 @@ class Assigner:
         tokens = None if inputs is None or kind == "agent" else _tokens_in(inputs) + int(inputs.get("max_tokens") or 0)
         want = Want(
             kind, bind.route(body, run.mode, values), node.step.labels, prompt, tokens,
-            free_only=node.free_only, deny_unpriced=own.unpriced == "deny",
+            free_only=node.free_only, deny_unpriced=own.unpriced == "deny", tools=bool(body.call.get("allowed_tools")),
         )  # fmt: skip
         usual = bind.route(body, "normal", values)
         return route_in(want, usual, self._dispatch.roster, self._dispatch.outlook(run.mode, now))

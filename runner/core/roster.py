@@ -8,6 +8,7 @@ from math import ceil
 from typing import TYPE_CHECKING, Literal
 
 from runner.core.modes import CloudEndpoint, leads
+from runner.manifest.presets import PRESETS
 
 if TYPE_CHECKING:
     from runner.manifest.config import Config
@@ -37,6 +38,8 @@ class Entry:
     backup: bool = False
     lead: bool = False
     tool: str = RUN_TASK
+    keeps_tools: bool = True
+    """Of an agent: can it keep to `allowed_tools`?"""
 
     @property
     def place(self) -> str:
@@ -144,4 +147,12 @@ def _agent(name: str, server: McpServer) -> Entry:
         capabilities=frozenset(server.capabilities),
         local=bool(server.local),
         tool=server.agent.tool if server.agent else RUN_TASK,
+        keeps_tools=_keeps_tools(server),
     )
+
+
+def _keeps_tools(server: McpServer) -> bool:
+    """A server that speaks the contract itself says in its listing what it keeps to; nothing else is known of it here."""
+    if server.preset is not None:
+        return "allowed_tools" in PRESETS[server.preset].keeps
+    return server.agent is None or server.agent.args is None

@@ -43,6 +43,8 @@ class Want:
     free_only: bool = False
     deny_unpriced: bool = False
     """`unpriced: deny`: a paid model must have a declared price."""
+    tools: bool = False
+    """The step names the tools that its agent may use."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -339,6 +341,10 @@ def _is_small(entry: Entry, want: Want, outlook: Outlook) -> str | None:
     return f"the prompt needs about {want.tokens} tokens, its context holds {entry.context}"
 
 
+def _exceeds(entry: Entry, want: Want, outlook: Outlook) -> str | None:
+    return "cannot keep to `allowed_tools`" if want.tools and not entry.keeps_tools else None
+
+
 def _is_denied(entry: Entry, want: Want, outlook: Outlook) -> str | None:
     if entry.kind == "model":
         return None  # the operator's policy is about tools and commands; a model has neither
@@ -359,7 +365,7 @@ def _is_spare(entry: Entry, want: Want, outlook: Outlook) -> str | None:
 Filter = Callable[[Entry, Want, Outlook], str | None]
 
 FILTERS: tuple[Filter, ...] = (
-    _lacks, _is_far, _costs, _is_unpriced, _is_small, _is_denied, _is_incomplete, _is_spare,
+    _lacks, _is_far, _costs, _is_unpriced, _is_small, _exceeds, _is_denied, _is_incomplete, _is_spare,
 )  # fmt: skip
 """What refuses an entry whatever its circuit says, the first reason counts."""
 

@@ -8,7 +8,8 @@ from difflib import get_close_matches
 from runner.diagnostics.model import Loc, Problem
 from runner.manifest.config import Config
 from runner.manifest.config_models import Endpoint, Match, Models, RouteRule
-from runner.manifest.config_servers import CONNECT_TIMEOUT, PRESETS, McpServer
+from runner.manifest.config_servers import CONNECT_TIMEOUT, McpServer
+from runner.manifest.presets import PRESETS
 from runner.manifest.references import is_loopback
 
 BUNDLED = "workspace"

@@ -4,65 +4,16 @@ from __future__ import annotations
 
 import re
 from difflib import get_close_matches
-from typing import Annotated, Any, Literal, NamedTuple, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
 
 from runner.manifest.base import Frozen, Listed, Maybe, mistake
 from runner.manifest.config_models import Tier, read_regex
+from runner.manifest.presets import PRESETS, Preset
 from runner.manifest.references import EnvText, Headers, SecretRef, Url
 from runner.manifest.types import Bool, EnvName, Positive, PositiveMilliseconds, Text, shown
 from runner.manifest.vocabulary import ErrorClass
-
-
-class Preset(NamedTuple):
-    """What a known agent brings along. `connect_timeout` in milliseconds. `program`: the command that must be installed (an agent with
-    a URL needs none). `keeps`: arguments of `run_task` that are limits, and that it keeps to. `inherits`: variables of our environment
-    that its process gets when they are set: where its login is."""
-
-    capabilities: tuple[str, ...]
-    connect_timeout: int
-    needs_url: bool
-    takes_url: bool
-    program: str = ""
-    keeps: frozenset[str] = frozenset()
-    inherits: tuple[str, ...] = ()
-
-
-_GATEWAY = ("browser", "chat", "code_edit", "shell")
-_ANTHROPIC = (
-    "ANTHROPIC_API_KEY", "ANTHROPIC_AUTH_TOKEN", "ANTHROPIC_BASE_URL", "CLAUDE_CODE_OAUTH_TOKEN", "CLAUDE_CONFIG_DIR",
-)  # fmt: skip
-_OPENAI = ("CODEX_HOME", "CODEX_API_KEY", "OPENAI_API_KEY", "OPENAI_BASE_URL")
-_OPENCLAW = ("OPENCLAW_HOME", "OPENCLAW_STATE_DIR", "OPENCLAW_CONFIG_PATH")
-_NETWORK = (
-    "HTTPS_PROXY", "HTTP_PROXY", "NO_PROXY", "https_proxy", "http_proxy", "no_proxy", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE",
-    "LANG", "LC_ALL", "TZ", "TMPDIR", "XDG_CONFIG_HOME",
-)  # fmt: skip
-
-PRESETS = {
-    "claude-code": Preset(
-        ("code_edit", "shell", "web"),
-        15_000,
-        needs_url=False,
-        takes_url=False,
-        program="claude",
-        keeps=frozenset({"allowed_tools", "max_usd"}),
-        inherits=(*_ANTHROPIC, *_NETWORK),
-    ),
-    "openclaw": Preset(
-        _GATEWAY, 60_000, needs_url=False, takes_url=True, program="openclaw", inherits=(*_OPENCLAW, *_NETWORK)
-    ),
-    "moltworker": Preset(_GATEWAY, 200_000, needs_url=True, takes_url=True, inherits=_NETWORK),
-    "codex": Preset(
-        ("code_edit", "shell", "web"),
-        15_000,
-        needs_url=False,
-        takes_url=False,
-        program="codex",
-        inherits=(*_OPENAI, *_NETWORK),
-    ),
-}
 
 CONNECT_TIMEOUT = 15_000
 

@@ -196,7 +196,7 @@ def test_a_gateway_is_repaired_in_its_session_and_a_cancel_hangs_up(
         assert "count" in json.dumps(api.asked[-1]["messages"][:-1])
         home.manifest(steps("think long"))
         with runner(home, "apply", "m.yaml") as child:
-            assert api.reached.wait(PATIENCE)
+            assert api.reached.wait(4 * PATIENCE)
             record = home.record()
             row = record.runs()[0]
             record.close()

@@ -13,7 +13,7 @@ from runner.api.servers import BRIDGES, server_specs
 from runner.api.settings import Settings, load_config
 from runner.bridges import openclaw
 from runner.executors.mcp import McpServers, ServerSpec
-from runner.manifest.config_servers import PRESETS
+from runner.manifest.presets import PRESETS
 
 MOLT = """
 mcp_servers:
@@ -92,7 +92,7 @@ async def test_the_bridge_of_each_preset_starts_and_offers_run_task(tmp_path: Pa
     servers = McpServers(specs_of(tmp_path, config, **MOLT_ENV))
     try:
         for name in ("molt", "claude", "open"):
-            answer = await call(servers, "run_task", name, arguments={"prompt": " "}, deadline_s=PATIENCE_S)
+            answer = await call(servers, "run_task", name, arguments={"prompt": " "}, deadline_s=3 * PATIENCE_S)
             assert "`prompt` must be a text" in answer.message
     finally:
         await servers.close()

@@ -450,6 +450,13 @@ def test_rules_and_defaults_may_be_anything_the_config_allows() -> None:
     assert isinstance(routed.verdicts[0], Verdict)
 
 
+def test_an_agent_that_cannot_keep_to_the_tools_that_a_step_allows_is_passed_over() -> None:
+    assert labels(agent().pick()) == ["claude-code", "molt", "mine"]
+    limited = agent(tools=True)
+    assert labels(limited.pick()) == ["claude-code"]
+    assert limited.verdict("molt").reason == "cannot keep to `allowed_tools`"  # type: ignore[union-attr]
+
+
 # ---------------------------------------------------------------- hints of one mode
 
 

@@ -78,7 +78,9 @@ def _want(step: GraphStep, body: Body, mode: Mode) -> Want | None:
     listed = {
         key: _list(value) if key in ("requires", "models", "executors") else value for key, value in hints.items()
     }
-    return Want(kind, listed, step.labels, texts[0] if known else None, tokens if known and kind == "model" else None)
+    tokens_known = tokens if known and kind == "model" else None
+    tools = bool(body.call.get("allowed_tools"))
+    return Want(kind, listed, step.labels, texts[0] if known else None, tokens_known, tools=tools)
 
 
 def _names_nobody(want: Want, roster: Roster) -> bool:
