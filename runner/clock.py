@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
 Millis = int
@@ -54,3 +55,40 @@ class FakeClock:
 
     def advance(self, millis: Millis) -> None:
         self._now += millis
+
+
+@dataclass(slots=True, eq=False)
+class Alarm:
+    """Somebody waits for a moment of a `VirtualClock`."""
+
+    at: Millis
+    ring: Callable[[], None]
+    cancelled: bool = False
+
+    def cancel(self) -> None:
+        self.cancelled = True
+
+
+class VirtualClock:
+    """A clock that stands still while anybody works, and then jumps to the next moment that somebody waits for: an hour costs nothing."""
+
+    def __init__(self, now: Millis) -> None:
+        self._now = now
+        self._alarms: list[Alarm] = []
+
+    def now(self) -> Millis:
+        return self._now
+
+    def call_at(self, at: Millis, ring: Callable[[], None]) -> Alarm:
+        """Rings once the clock has come to `at`, unless it is cancelled before."""
+        self._alarms.append(alarm := Alarm(at, ring))
+        return alarm
+
+    def idle(self) -> None:
+        """Nobody works: on to the next alarm, if there is one."""
+        self._alarms = [alarm for alarm in self._alarms if not alarm.cancelled]
+        if self._alarms:
+            alarm = min(self._alarms, key=lambda alarm: alarm.at)
+            self._alarms.remove(alarm)
+            self._now = max(self._now, alarm.at)
+            alarm.ring()

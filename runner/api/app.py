@@ -28,7 +28,7 @@ from runner.engine.attempt import Attempts, Limits, Places
 from runner.engine.attend import Attended
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
-from runner.engine.health import HealthKeeper
+from runner.engine.health import HealthKeeper, Probe
 from runner.engine.world import EngineWorld
 from runner.errors import UsageError
 from runner.executors.agent import AgentCalls
@@ -43,7 +43,7 @@ from runner.llms.judge import ModelJudge
 from runner.llms.spec import catalog
 from runner.manifest.config import Config
 from runner.manifest.vocabulary import Mode
-from runner.ports import Executor, NewRun, OwnerId, RunRecord, RunRow, Sink, Store
+from runner.ports import Executor, NewRun, OwnerId, RunRecord, RunRow, ServerPool, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 from runner.transports.local import LocalTransport
@@ -223,11 +223,14 @@ async def open_app(
     env: Mapping[str, str] | None = None,
     store: Store | None = None,
     wrap: Wrap = lambda executors: executors,
+    pool: Callable[[ServerPool], ServerPool] = lambda servers: servers,
+    probe: Callable[[Probe], Probe] = lambda probe: probe,
     on_warning: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[App]:
     """The application, alive; on leaving, nothing that it started is left. `store`: the record to use instead of the settings'
     database; it is the caller's to close. `mode`: holds in this process whatever circuits say. `wrap`: what stands in for the
-    executors, by verb. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
+    executors, by verb; `pool`, for the servers that are asked what is open and what their tools do; `probe`, for what asks endpoints and
+    executors whether they are there. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
     family."""
     given, store = store, store or open_store(settings, clock)
     async with AsyncExitStack() as stack:
@@ -237,7 +240,7 @@ async def open_app(
             stack,
             settings,
             store,
-            Wishes(sinks, clock, jobs, mode, wrap, on_warning),
+            Wishes(sinks, clock, jobs, mode, wrap, pool, probe, on_warning),
             env if env is not None else os.environ,
         )
 
@@ -251,6 +254,8 @@ class Wishes:
     jobs: int | None
     mode: Mode | None
     wrap: Wrap
+    pool: Callable[[ServerPool], ServerPool]
+    probe: Callable[[Probe], Probe]
     on_warning: Callable[[str], None]
 
 
@@ -263,10 +268,11 @@ async def _wired(
     servers, closing = _servers(settings, source, owner, wishes.on_warning)
     stack.callback(closing)
     stack.push_async_callback(servers.close)
+    pool = wishes.pool(servers)
     world = EngineWorld(
         store=store,
         blobs=blobs,
-        servers=servers,
+        servers=pool,
         slots=slots,
         workspace=settings.workspace,
         run_dirs=state / "runs",
@@ -275,21 +281,35 @@ async def _wired(
     )
     hooks = Hooks(lambda lane: engine.poke(lane), lambda mode: engine.mode_changed(mode), wishes.on_warning)
     routed = await enter_routing(
-        stack, settings, env, store, clock, servers=servers, sessions=world, pinned=wishes.mode, hooks=hooks
+        stack,
+        settings,
+        env,
+        store,
+        clock,
+        servers=pool,
+        sessions=world,
+        pinned=wishes.mode,
+        hooks=hooks,
+        instead_of_probe=wishes.probe,
     )
     calls = ModelCalls(catalog(config.models, env), clock=clock)
-    models = Attended(calls, "model", routed, clock)
-    executors = wishes.wrap(
+    asked = wishes.wrap(
         {
             "tool": servers,
             "run": LocalCommands(output_bytes=config.limits.output_bytes),
             "call": GivenResults(),
-            "model": models,
-            "agent": Attended(AgentCalls(servers, agent_specs(config), clock=clock), "agent", routed, clock),
+            "model": calls,
+            "agent": AgentCalls(servers, agent_specs(config), clock=clock),
         }
     )
-    for executor in executors.values():
+    for executor in asked.values():
         stack.push_async_callback(executor.close)
+    # What a call says of its endpoint counts whoever gave the answer.
+    attended = {
+        "model": Attended(asked["model"], "model", routed, clock),
+        "agent": Attended(asked["agent"], "agent", routed, clock),
+    }
+    executors = {**asked, **attended}
     attempts = Attempts(
         executors=executors,
         places=Places(settings.workspace, state / "runs", state / "logs"),

@@ -61,15 +61,19 @@ async def enter_routing(
     sessions: Sessions,
     pinned: Mode | None,
     hooks: Hooks,
+    instead_of_probe: Callable[[Probe], Probe] = lambda probe: probe,
 ) -> Routing:
-    """Everything wired, and alive until `stack` is left. `pinned`: the mode of this process, whatever circuits say."""
+    """Everything wired, and alive until `stack` is left. `pinned`: the mode of this process, whatever circuits say. `instead_of_probe`:
+    what stands in for the probes."""
     config, now = settings.config, clock.now()
     who, calendar = roster(config), Calendar(zone(config))
     keeper = HealthKeeper(
         store.health,
         who.cloud,
         routing.outlook(settings, env, store.health, now),
-        probe=prober(endpoints(config.models, env), servers, config.fault_handler.probe_timeout / 1000),
+        probe=instead_of_probe(
+            prober(endpoints(config.models, env), servers, config.fault_handler.probe_timeout / 1000)
+        ),
         patience_s=config.fault_handler.probe_timeout * SLACK / 1000,
         clock=clock,
         terms=Terms(routing.limits(config.fault_handler), config.fault_handler.min_dwell),

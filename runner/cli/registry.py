@@ -34,6 +34,7 @@ VERBS: dict[str, Verb] = {
     "route": Verb("runner.cli.commands.route", "Say who would do a step, and why."),
     "mode": Verb("runner.cli.commands.mode", "Show or set the system's mode; ask the endpoints now."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
+    "test": Verb("runner.cli.commands.test", "Test pipelines: run suites from recorded answers, or record them."),
     "generate": Verb("runner.cli.commands.generate", "Make manifests from a template and rows of data."),
     "fmt": Verb("runner.cli.commands.fmt", "Write manifests in their usual form."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),

@@ -38,8 +38,8 @@ class Reports:
     """The reports that one command was asked for. Raises UsageError when one could not be written."""
 
     def __init__(self, options: Mapping[str, Any], env: Mapping[str, str] = os.environ) -> None:
-        self._junit = _file("--junit", options["junit"])
-        self._summary = _file("--summary", options["summary"])
+        self._junit = file_to_write("--junit", options["junit"])
+        self._summary = file_to_write("--summary", options["summary"])
         self._pause_ok = options["on_pause"] == "ok"
         page = env.get("GITHUB_STEP_SUMMARY") if env.get("GITHUB_ACTIONS") == "true" else None
         self._page = Path(page) if page and self._summary is None else None
@@ -82,7 +82,8 @@ class Reports:
             write_report(self._page, markdown(made, exit_code), append=True)
 
 
-def _file(option: str, name: str | None) -> Path | None:
+def file_to_write(option: str, name: str | None) -> Path | None:
+    """The file of a report that is wanted. Raises UsageError when none can be written there."""
     if name is None:
         return None
     path = Path(name)

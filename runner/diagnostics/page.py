@@ -10,6 +10,7 @@ from runner.diagnostics.rules_config import CONFIG_RULES
 from runner.diagnostics.rules_flow import FLOW_RULES
 from runner.diagnostics.rules_names import NAME_RULES
 from runner.diagnostics.rules_shape import SHAPE_RULES
+from runner.diagnostics.rules_test import TEST_RULES
 from runner.diagnostics.rules_yaml import YAML_RULES
 
 SECTIONS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
@@ -18,6 +19,7 @@ SECTIONS: tuple[tuple[str, tuple[Rule, ...]], ...] = (
     ("Names and templates", NAME_RULES),
     ("Flow: edges, fan-out, chains, calls", FLOW_RULES),
     ("config.yaml", CONFIG_RULES),
+    ("Suites of tests", TEST_RULES),
 )
 
 _HEAD = """\

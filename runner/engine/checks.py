@@ -52,7 +52,7 @@ async def verdicts(checks: Sequence[Mapping[str, Any]], judged: Judged, run: Cal
 async def _verdict(check: Mapping[str, Any], number: int, judged: Judged, run: Call) -> Verdict:
     match check["kind"]:
         case "expr":
-            return _expression(check["expr"], judged)
+            return _said("expr", *expression(check["expr"], judged.context))
         case "run":
             return await _command(check, number, judged, run)
         case _:
@@ -80,14 +80,15 @@ def _changed(spec: Mapping[str, Any], judged: Judged) -> Verdict:
     return _said("changed", *changes.judged(spec, judged.touched))
 
 
-def _expression(expression: str, judged: Judged) -> Verdict:
+def expression(text: str, context: Mapping[str, Json]) -> tuple[bool, str]:
+    """Whether an expression is true, and what to say of it: when it is not, also what it has read."""
     try:
-        if truth(expression, judged.context):
-            return _said("expr", True, expression)
-        read = [_shown(ref, judged.context) for ref in parse_expression(expression).refs]
+        if truth(text, context):
+            return True, text
+        read = [_shown(ref, context) for ref in parse_expression(text).refs]
     except TemplateError as error:
-        return _said("expr", False, f"{expression} cannot be evaluated: {error.message}")
-    return _said("expr", False, "; ".join([f"{expression} is false", *dict.fromkeys(read)]))
+        return False, f"{text} cannot be evaluated: {error.message}"
+    return False, "; ".join([f"{text} is false", *dict.fromkeys(read)])
 
 
 def _shown(ref: Ref, context: Mapping[str, Json]) -> str:

@@ -12,9 +12,10 @@ import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
-from runner.clock import Clock
+from runner.clock import Alarm, Clock, VirtualClock
 from runner.core.events import Event, Recorded
 from runner.core.graph import StepGraph, dump
 from runner.core.messages import Cancel, Command, Finish, Note, Outcome, Start, StepTask, Wake
@@ -62,7 +63,7 @@ class Driven:
     commits: int = 0
     end: RunEnd | BaseException | None = None
     """How driving it ended, once it has."""
-    timers: dict[str, asyncio.TimerHandle] = field(default_factory=dict)
+    timers: dict[str, asyncio.TimerHandle | Alarm] = field(default_factory=dict)
 
 
 class Engine:
@@ -86,6 +87,8 @@ class Engine:
         self._better_at, self._on_settled = better_at, on_settled
         self._store, self._transport, self._slots, self._blobs = store, transport, slots, blobs
         self._clock, self._owner, self._sinks = clock, owner, list(sinks)
+        self._virtual = clock if isinstance(clock, VirtualClock) else None
+        """Waits are not waited for: the clock is told when nothing works any more."""
         self._driven: dict[str, Driven] = {}
         self._dropped: dict[str, Driven] = {}
         """Trees that are no longer ours to drive, while attempts of theirs still end."""
@@ -360,6 +363,9 @@ class Engine:
     def _set_timer(self, driven: Driven, run: str, at: int) -> None:
         if before := driven.timers.pop(run, None):
             before.cancel()
+        if self._virtual is not None:
+            driven.timers[run] = self._virtual.call_at(at, partial(self.put, run, ("timer",)))
+            return
         delay = max(0, at - self._clock.now()) / 1000
         driven.timers[run] = asyncio.get_running_loop().call_later(delay, self.put, run, ("timer",))
 
@@ -377,9 +383,13 @@ class Engine:
             self._let_go(driven, RunEnd(driven.root, "suspended", kernel.reasons))
         elif self.draining and not driven.tree.inflight():
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
+        elif self._virtual is not None and not driven.scheduled and not driven.tree.inflight():
+            self._virtual.idle()
 
     def _gets_better(self, reasons: Sequence[str]) -> bool:
         """Is all that it waits for a mode which only has to last for a while longer?"""
+        if self._virtual is not None:
+            return False  # what gets better does so on a clock that stands still meanwhile
         return not self.draining and set(reasons) == {"mode"} and self._better_at() is not None
 
     def _let_go(self, driven: Driven, end: RunEnd) -> None:

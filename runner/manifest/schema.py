@@ -16,12 +16,14 @@ from pydantic_core import core_schema as cs
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
 from runner.manifest.contracts_models import CostDocument, ModeDocument, ModeHistoryDocument, RouteDocument
+from runner.manifest.contracts_test import TestDocument
 from runner.manifest.contracts_wide import DiffDocument, GcDocument, PlanFile
 from runner.manifest.declarations import SELF_CONTAINED
 from runner.manifest.documentation import field_docs
 from runner.manifest.jsonschema_check import own_schema
 from runner.manifest.keyed import KEYED, merge_keyed
 from runner.manifest.model import Manifest, Partial
+from runner.manifest.suite import Suite
 
 REF = "#/definitions/"
 _MAPS = ("properties", "patternProperties", "definitions", "dependencies")
@@ -136,6 +138,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "manifest": lambda: build(Manifest, "manifest", "ARES manifest"),
     "partial": lambda: build(Partial, "partial", "ARES partial manifest"),
     "config": lambda: build(Config, "config", "ARES config"),
+    "suite": lambda: build(Suite, "suite", "ARES suite of tests"),
     "validate": lambda: build(ValidateDocument, "validate", "Result of runner validate"),
     "plan": lambda: build(PlanDocument, "plan", "Result of runner plan"),
     "apply": lambda: build(ApplyDocument, "apply", "Result of runner apply"),
@@ -148,6 +151,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "mode": lambda: build(ModeDocument, "mode", "Result of runner mode"),
     "mode-history": lambda: build(ModeHistoryDocument, "mode-history", "Result of runner mode history"),
     "cost": lambda: build(CostDocument, "cost", "Result of runner cost"),
+    "test": lambda: build(TestDocument, "test", "Result of runner test"),
 }
 """Name → how its schema is made."""
 

@@ -14,7 +14,7 @@ Context = Mapping[str, Any]
 
 ROOTS: Final = (
     "inputs", "vars", "steps", "run", "matrix", "item", "index", "key", "output", "text",
-    "previous", "feedback", "round", "error", "secrets",
+    "previous", "feedback", "round", "error", "secrets", "outputs",
 )  # fmt: skip
 """Every name that a template may start with. Which of them hold where is for the compiler of manifests to say."""
 

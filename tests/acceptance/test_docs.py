@@ -16,6 +16,9 @@ from reference import PAGES, PLACE, filled, objects
 
 from runner.api.load import load
 from runner.api.settings import Settings, load_config
+from runner.manifest.problems import check
+from runner.manifest.suite import Suite
+from runner.syntax import read
 
 MARKDOWN = (ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md")))
 BLOCK = re.compile(r"^```yaml(?P<kind>.*)\n(?P<text>(?:.*\n)*?)^```$", re.MULTILINE)
@@ -47,7 +50,7 @@ def errors(text: str, folder: Path) -> list[str]:
 
 @pytest.mark.parametrize(("kind", "text"), BLOCKS)
 def test_every_yaml_block_is_what_it_says(kind: str, text: str, tmp_path: Path) -> None:
-    """```yaml manifest · ```yaml steps: what stands under `steps` · ```yaml config · ```yaml bad: a manifest with mistakes."""
+    """```yaml manifest · ```yaml steps: what stands under `steps` · ```yaml config · ```yaml suite · ```yaml bad: a manifest with mistakes."""
     match kind:
         case "manifest":
             assert errors(text, tmp_path) == []
@@ -56,15 +59,18 @@ def test_every_yaml_block_is_what_it_says(kind: str, text: str, tmp_path: Path) 
             assert errors(f"ares: v1\nname: fragment\nsteps:\n{steps}", tmp_path) == []
         case "bad":
             assert errors(text, tmp_path)
+        case "suite":
+            documents, found = read(text.encode(), "suite.yaml")
+            assert [str(one) for one in (*found, *check(Suite, documents[0].data)[1])] == []
         case "config":
             (tmp_path / "config.yaml").write_text(text)
             assert [str(one) for one in settings_in(tmp_path).diagnostics] == []
         case _:
-            pytest.fail("say what it is: ```yaml manifest, steps, config or bad")
+            pytest.fail("say what it is: ```yaml manifest, steps, config, suite or bad")
 
 
 def test_there_are_blocks_of_each_kind() -> None:
-    assert {str(block.values[0]) for block in BLOCKS} == {"manifest", "steps", "config", "bad"}
+    assert {str(block.values[0]) for block in BLOCKS} == {"manifest", "steps", "config", "suite", "bad"}
 
 
 def anchors(page: Path) -> set[str]:

@@ -11,12 +11,13 @@ from runner.diagnostics.rules_config import CONFIG_RULES
 from runner.diagnostics.rules_flow import FLOW_RULES
 from runner.diagnostics.rules_names import NAME_RULES
 from runner.diagnostics.rules_shape import SHAPE_RULES
+from runner.diagnostics.rules_test import TEST_RULES
 from runner.diagnostics.rules_yaml import YAML_RULES
 from runner.syntax import read
 
 
 def test_every_rule_has_an_id_of_its_own() -> None:
-    tables = (YAML_RULES, SHAPE_RULES, NAME_RULES, FLOW_RULES, CONFIG_RULES)
+    tables = (YAML_RULES, SHAPE_RULES, NAME_RULES, FLOW_RULES, CONFIG_RULES, TEST_RULES)
     assert len(RULES) == sum(len(table) for table in tables)
     assert all(rule.id == key for key, rule in RULES.items())
 

@@ -12,10 +12,22 @@ import pytest
 from runner.core.states import RUN_STATES, STEP_STATES
 from runner.diagnostics.model import Diagnostic
 from runner.diagnostics.render import to_json
+from runner.diagnostics.rules import RULES
+from runner.manifest.answers import Answer, Binary
 from runner.manifest.contracts import RunState, StepState
 from runner.manifest.model import FALLBACK_VERBS, STEP_CLASSES, STEP_KEYS, Manifest
 from runner.manifest.problems import check as check_model
 from runner.manifest.schema import SCHEMAS, check, text, write
+from runner.manifest.suite import (
+    Approval,
+    Case,
+    Expect,
+    ExpectedCost,
+    ExpectedFile,
+    ExpectedStep,
+    Resolution,
+    Suite,
+)
 from runner.manifest.vocabulary import PLAIN_VERBS, VERBS
 from runner.source import Span
 from runner.syntax import read
@@ -59,7 +71,7 @@ BEYOND_A_SCHEMA = {
     "bad-config/url-metadata": "a rule about hosts",
     "bad-config/url-password": "a rule about parts of a URL",
 }
-KINDS = {"": "manifest", "-partial": "partial", "-config": "config"}
+KINDS = {"": "manifest", "-partial": "partial", "-config": "config", "-suite": "suite"}
 
 
 def data_of(file: Path) -> Any:
@@ -114,6 +126,33 @@ def _values(schema: Any, key: str) -> list[str]:
 @pytest.mark.parametrize(("file", "kind"), corpus("good"))
 def test_schema_accepts_what_the_models_accept(file: Path, kind: str) -> None:
     assert [error.message for error in VALIDATORS[kind].iter_errors(data_of(file))] == []
+
+
+SUITES = [*sorted((CORPUS / "good-suite").glob("*.yaml")), *sorted((ROOT / "manifests").rglob("tests/*.yaml"))]
+
+
+@pytest.mark.parametrize("file", [file for file in SUITES if ".recording" not in file.name], ids=lambda file: file.stem)
+def test_models_and_schema_accept_good_suites(file: Path) -> None:
+    assert check_model(Suite, data_of(file))[1] == []
+    assert [error.message for error in VALIDATORS["suite"].iter_errors(data_of(file))] == []
+
+
+@pytest.mark.parametrize("file", sorted((CORPUS / "bad-suite").glob("*.yaml")), ids=lambda file: file.stem)
+def test_models_refuse_bad_suites_in_words_of_ours(file: Path) -> None:
+    [problem] = check_model(Suite, data_of(file))[1]
+    assert problem.rule in RULES and "pydantic" not in problem.message.lower()
+
+
+def test_the_good_suites_use_every_key() -> None:
+    models = (Suite, Case, Expect, ExpectedStep, ExpectedFile, ExpectedCost, Approval, Resolution, Answer, Binary)
+    keys = {field.alias or name for model in models for name, field in model.model_fields.items()}
+    assert keys - set(_keys(data_of(CORPUS / "good-suite" / "full.yaml"))) - {"text"} == set()
+
+
+def _keys(value: Any) -> list[str]:
+    if isinstance(value, dict):
+        return [*value, *(key for one in value.values() for key in _keys(one))]
+    return [key for one in value for key in _keys(one)] if isinstance(value, list) else []
 
 
 @pytest.mark.parametrize("file", sorted((CORPUS / "good").glob("*.yaml")), ids=lambda file: file.stem)

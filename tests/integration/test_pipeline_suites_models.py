@@ -1,0 +1,176 @@
+"""`runner test` with models: recorded against upstreams of ours, replayed when they are gone and no key is set."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cli_project import Project
+from servers.fake_llm import FakeLlm
+
+KEY = "sk-proxy-0123456789"
+CONFIG = """
+lite_llm_url: {proxy}
+models:
+  endpoints:
+    proxy: {{kind: litellm_proxy, api_key: "${{PROXY_KEY}}"}}
+    backup: {{kind: openai, url: "{backup}/v1", role: backup, api_key: "${{PROXY_KEY}}"}}
+  catalog:
+    fast: {{endpoint: proxy, model: rate429, tier: free}}
+    smart: {{endpoint: proxy, model: smart, tier: paid}}
+    spare: {{endpoint: backup, model: spare, tier: paid, price: {{in: 3, out: 15}}}}
+  chains: {{default: [fast, smart, spare]}}
+router: {{models: default}}
+"""
+TRIAGE = """
+ares: v1
+name: triage
+inputs: {issue: {type: string, default: "It crashes"}}
+steps:
+  classify:
+    model: "Classify this issue:\\n{{ inputs.issue }}"
+    returns: {type: {enum: [bug, feature]}}
+    repair: {max: 2}
+  reply:
+    model: {prompt: "Answer the {{ steps.classify.output.type }}.", system: Be kind.}
+    checks: [{judge: The answer is kind, min: 0.5}]
+outputs: {type: "{{ steps.classify.output.type }}", reply: "{{ steps.reply.text }}"}
+"""
+SUITE = """
+ares-test: v1
+manifest: triage.yaml
+cases:
+  a bug:
+    expect:
+      steps:
+        classify: {route: [fast, smart, smart], model: smart, executor: proxy, output: {type: bug}}
+        reply: {model: smart, contains: Sorry}
+      outputs: {type: bug, reply: Sorry to hear that.}
+      cost_usd: {min: 0.03, max: 0.05}
+"""
+
+
+class Upstreams:
+    """Two upstreams on a loop of their own: commands in this thread find them."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever)
+        self._thread.start()
+        self.proxy, self.backup = FakeLlm(usd=0.01), FakeLlm()
+        for fake in (self.proxy, self.backup):
+            self.do(fake.__aenter__())
+
+    def do(self, work: Any) -> Any:
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
+
+    def close(self) -> None:
+        for fake in (self.proxy, self.backup):
+            self.do(fake.__aexit__())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join(10)
+        self._loop.close()
+
+
+@pytest.fixture
+def upstreams() -> Iterator[Upstreams]:
+    found = Upstreams()
+    yield found
+    found.close()
+
+
+@pytest.fixture
+def project(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, upstreams: Upstreams
+) -> Project:
+    for name in [name for name in os.environ if name.startswith(("RUNNER_", "GITHUB_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("PROXY_KEY", KEY)
+    monkeypatch.chdir(tmp_path)
+    made = Project(tmp_path, capsys)
+    made.write("config.yaml", CONFIG.format(proxy=upstreams.proxy.url, backup=upstreams.backup.url))
+    made.write("triage.yaml", TRIAGE)
+    made.write("suite.yaml", SUITE)
+    return made
+
+
+def recorded(project: Project, upstreams: Upstreams) -> str:
+    judged = '{"score": 0.9, "reason": "kind enough"}'
+    upstreams.proxy.says["smart"] = ["not json", '{"type": "bug"}', "Sorry to hear that.", judged]
+    ended = project.cli("test", "suite.yaml", "--record")
+    assert ended.code == 0, ended.out + ended.err
+    return (project.root / "suite.recording.yaml").read_text()
+
+
+def test_models_are_recorded_and_replayed_without_them_and_without_a_key(
+    project: Project, upstreams: Upstreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = recorded(project, upstreams)
+    assert KEY not in text
+    assert "to: model fast" in text and "error: rate_limit" in text and 'retry_after: "7s"' in text
+    assert "feedback: " in text and "part: judge/" in text and "session" not in text
+    assert "prompt: |-\n            Classify this issue:\n            It crashes\n" in text
+
+    upstreams.do(upstreams.proxy.stop())
+    monkeypatch.delenv("PROXY_KEY")
+    asked = len(upstreams.proxy.seen)
+    replayed = project.cli("test", "suite.yaml")
+    assert replayed.code == 0, replayed.out + replayed.err
+    assert len(upstreams.proxy.seen) == asked
+    upstreams.do(upstreams.proxy.start())
+
+
+def test_a_changed_prompt_fails_with_the_difference(project: Project, upstreams: Upstreams) -> None:
+    recorded(project, upstreams)
+    project.write("triage.yaml", TRIAGE.replace("Classify this issue:", "Classify this issue in one word:"))
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 1
+    assert (
+        "      classify: it asks something else than when it was recorded: `prompt`\n"
+        "        --- prompt (recorded)\n"
+        "        +++ prompt (now)\n"
+        "        @@ -1,3 +1,3 @@\n"
+        "         prompt: |-\n"
+        "        -  Classify this issue:\n"
+        "        +  Classify this issue in one word:\n"
+        "           It crashes\n"
+    ) in ended.out
+
+
+def test_another_chain_asks_somebody_else_than_was_recorded(project: Project, upstreams: Upstreams) -> None:
+    recorded(project, upstreams)
+    project.write("triage.yaml", TRIAGE.replace("repair: {max: 2}", "repair: {max: 2}\n    route: {models: [smart]}"))
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 1
+    assert "classify: it was asked of `model fast` when it was recorded, and now of `model smart`" in ended.out
+
+
+def test_stubs_play_an_outage_and_the_backup_answers_in_degraded_mode(project: Project, upstreams: Upstreams) -> None:
+    project.write(
+        "suite.yaml",
+        """
+ares-test: v1
+manifest: triage.yaml
+stubs:
+  reply: {text: Sorry.}
+cases:
+  the proxy is gone:
+    stubs:
+      classify: [{error: unavailable, contact: unreached}, {text: '{"type": "bug"}', model: spare}]
+    expect:
+      steps: {classify: {route: [fast, spare], model: spare, executor: backup}}
+      checks: [{expr: "steps.classify.attempts == 2"}]
+  nobody is there:
+    mode: brainstem
+    expect: {run: suspended, reasons: mode, exit: 5}
+""".replace("  reply: {text: Sorry.}", "  reply: {text: Sorry., cost_usd: 0.5}"),
+    )
+    project.write("triage.yaml", TRIAGE.replace("    checks: [{judge: The answer is kind, min: 0.5}]\n", ""))
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 0, ended.out + ended.err
+    assert upstreams.proxy.seen == upstreams.backup.seen == []
