@@ -148,10 +148,11 @@ class App:
         part = self._part_of(row.run)
         return await self.start(new, graph, graphs, kept.source, refresh=again, supersede=older, part=part)
 
-    async def settle_inbox(self, run: str, *, drive: bool) -> None:
-        """Take what the inbox of a run without owner holds. Nothing starts, unless `drive`: then the run goes on to its end."""
+    async def settle_inbox(self, run: str, *, drive: bool, messages: Sequence[tuple[Any, ...]] = ()) -> None:
+        """Take what the inbox of a run without owner holds, then `messages`. Nothing starts, unless `drive`: then the run goes on to its
+        end."""
         self.slots.closed = not drive
-        done = await self.engine.resume(run, self._rebuild)
+        done = await self.engine.resume(run, self._rebuild, messages)
         if not drive:
             self.engine.drain()
         await self._ended(done)

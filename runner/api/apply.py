@@ -22,7 +22,8 @@ from runner.core.plan import RESUMABLE
 from runner.engine.driver import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink, Store
-from runner.store.encode import BadValue
+from runner.store.encode import BadValue, encode
+from runner.store.leases import is_final
 
 DEFAULT = Request()
 
@@ -197,7 +198,7 @@ async def resolve(
     clock: Clock | None = None,
 ) -> ApplyResult:
     """Say what became of a step whose outcome is unknown: `done` (its output), or `redo`. Then the run goes on at the next apply,
-    or at once in the runner that drives it."""
+    or at once in the runner that drives it. A run that has ended is open again."""
     kind = "redo" if redo else "resolve"
     body = {"node": step} if redo else {"node": step, "output": done}
     return await _answer(reference, settings, kind, body, by, clock, node=step)
@@ -227,21 +228,26 @@ async def _answer(
     clock: Clock | None,
     node: str | None = None,
 ) -> ApplyResult:
+    try:
+        encode(body)
+    except BadValue as error:
+        raise UsageError(str(error)) from error
     async with open_app(settings, sinks=(), clock=clock or SteadyClock(SystemClock()), jobs=None) as app:
-        row, found = root_of(app, reference), find_run(app.store, reference)
+        row, found, reopened = root_of(app, reference), find_run(app.store, reference), False
         if node is not None:
             found = _holder(app, found, node)
-            _check_suspended(app, found, node, kind)
             body = body if found.run == row.run else {**body, "run": found.run}
+            if kind in ("resolve", "redo") and row.state in ("failed", "cancelled") and _is_unknown(app, found, node):
+                await app.settle_inbox(row.run, drive=False, messages=[("retry", True)])  # a leg in which it waits
+                reopened = True
+            _check_suspended(app, found, node, kind)
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
             raise UsageError(f"run {row.run} is {row.state} already", hint="`runner status` lists what is unfinished")
-        try:
-            await app.store.post(row.run, kind, body, by)
-        except BadValue as error:
-            raise UsageError(str(error)) from error
+        await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
-        return ApplyResult((run_result(app.store, found.run if node is not None else row.run, kind),), 0)
+        about = found.run if node is not None else row.run
+        return ApplyResult((run_result(app.store, about, "reopen" if reopened else kind),), 0)
 
 
 def _holder(app: App, row: RunRow, node: str) -> RunRow:
@@ -264,6 +270,20 @@ def _has(app: App, row: RunRow, node: str, state: str | None = None) -> bool:
     return any(step.node == node and state in (None, step.state) for step in app.store.steps(row.run))
 
 
+def _is_unknown(app: App, row: RunRow, node: str) -> bool:
+    """Did it end as unknown with its run? Raises UsageError for a `finally` step: no answer is kept for the next leg."""
+    unknown = [step for step in app.store.steps(row.run) if step.node == node and step.reason == "unknown"]
+    if not any(step.state == "failed" for step in unknown):
+        return False
+    kept = app.store.manifest(row.manifest)
+    if kept is not None and is_final(kept.graph, node):
+        raise UsageError(
+            f"step {node} of run {row.run} is a `finally` step: it starts over with the next leg, whatever became of it",
+            hint=f"`runner resume {row.root}` begins that leg",
+        )
+    return True
+
+
 def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     steps = {step.node: step for step in app.store.steps(row.run)}
     if node not in steps and node in dict(app.store.written(row.manifest)):
@@ -271,11 +291,6 @@ def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     if node not in steps:
         raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
     step = steps[node]
-    if step.state == "failed" and step.reason == "unknown" and kind in ("resolve", "redo"):
-        raise UsageError(
-            f"run {row.run} has ended, with step {node} unknown",
-            hint=f"`runner resume {row.root}` takes it up again and waits for the answer",
-        )
     if step.state != "suspended":
         raise UsageError(f"step {node} of run {row.run} is {step.state}: it waits for nobody")
     if (step.reason == "approval") != (kind in ("approve", "reject")):

@@ -166,6 +166,11 @@ def request_of(plan: PlanFile, given: Request) -> Request:
     for name in again:
         if name not in plan.left_out:
             raise UsageError(f"the input {name!r} is a part of the plan", hint="make another plan to change it")
+    if given.mode not in (None, plan.mode):
+        raise UsageError(
+            f"the plan was planned for the mode {plan.mode or 'that holds'}, not for {given.mode}",
+            hint=f"`runner plan … --mode {given.mode} --out FILE` makes another one",
+        )
     missing = [name for name in plan.left_out if name not in again]
     if missing:
         raise UsageError(

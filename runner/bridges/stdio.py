@@ -36,10 +36,12 @@ class Fault(Exception):
 class Call:
     """One tools/call as its tool sees it. Thread-safe."""
 
-    def __init__(self, meta: Mapping[str, Any], send: Callable[[Json], None]) -> None:
+    def __init__(self, meta: Mapping[str, Any], send: Callable[[Json], None], client: str = "") -> None:
         key = meta.get(KEY_IN_META)
         self.key = key if isinstance(key, str) else None
         """The idempotency key that the client gave in `_meta`."""
+        self.client = client
+        """What the client calls itself; "" = it did not say."""
         self.cancelled = False
         self._token, self._send = meta.get("progressToken"), send
         self._told = 0
@@ -79,19 +81,22 @@ class Call:
 class Server:
     """`call(tool, arguments, call)` gives the result of tools/call. It may raise Fault; nothing else.
 
-    `parallel`: each call has a thread of its own; else one after the other in the main thread."""
+    `parallel`: each call has a thread of its own; else one after the other in the main thread. `instructions`: for the model that
+    has the tools."""
 
     name: str
-    descriptions: Sequence[Json]
+    descriptions: Sequence[Json] | Callable[[], Sequence[Json]]
     call: Callable[[str, Mapping[str, Any], Call], Json]
     parallel: bool = False
+    version: str = "1"
+    instructions: str = ""
 
 
 class Peer:
     """The client at the other end."""
 
     def __init__(self, server: Server, sink: BinaryIO) -> None:
-        self._server, self._sink = server, sink
+        self._server, self._sink, self._client = server, sink, ""
         self._calls: dict[str | int, tuple[Call, threading.Thread | None]] = {}
         self._lock = threading.Lock()
         self._writing = threading.Lock()  # of its own: a client that reads slowly must not hold up its own cancel
@@ -111,6 +116,8 @@ class Peer:
             elif method == "tools/call":
                 self._call(request, params)
             else:
+                if method == "initialize":
+                    self._client = _client(params)
                 self.send({"jsonrpc": "2.0", "id": request, "result": answer(self._server, method, params)})
         except Fault as fault:
             if request is not None or fault.code in (-32700, -32600):
@@ -151,7 +158,7 @@ class Peer:
         if not isinstance(request, str | int):
             raise Fault(-32600, "`id` must be text or a number")
         meta = params.get("_meta")
-        call = Call(meta if isinstance(meta, dict) else {}, self.send)
+        call = Call(meta if isinstance(meta, dict) else {}, self.send, self._client)
         if not self._server.parallel:
             self._answer(request, name, given, call)
             return
@@ -179,16 +186,25 @@ def answer(server: Server, method: str, params: Mapping[str, Any]) -> Json:
     """The result of a request other than tools/call. Raises Fault."""
     if method == "initialize":
         wanted = params.get("protocolVersion")
-        return {
+        said = {
             "protocolVersion": wanted if wanted in VERSIONS else VERSIONS[0],
             "capabilities": {"tools": {"listChanged": False}},
-            "serverInfo": {"name": server.name, "version": "1"},
+            "serverInfo": {"name": server.name, "version": server.version},
         }
+        return said | ({"instructions": server.instructions} if server.instructions else {})
     if method == "ping":
         return {}
     if method == "tools/list":
-        return {"tools": list(server.descriptions)}
+        tools = server.descriptions
+        return {"tools": list(tools() if callable(tools) else tools)}
     raise Fault(-32601, f"unknown method {method}")
+
+
+def _client(params: Mapping[str, Any]) -> str:
+    """The name that a client gives itself."""
+    info = params.get("clientInfo")
+    name = info.get("name") if isinstance(info, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _refusal(request: Any, fault: Fault) -> Json:
@@ -205,7 +221,7 @@ def _parse(line: bytes) -> Json:
     return message
 
 
-def _lines(source: BinaryIO) -> Iterator[bytes]:
+def lines(source: BinaryIO) -> Iterator[bytes]:
     """The lines of `source`; one that is too long comes as a text that is no JSON."""
     while line := source.readline(LINE_BYTES):
         if line.endswith(b"\n") or len(line) < LINE_BYTES:
@@ -220,7 +236,7 @@ def serve(server: Server, source: BinaryIO, sink: BinaryIO) -> None:
     """Answer until `source` ends; what then still runs is cancelled and waited for."""
     peer = Peer(server, sink)
     try:
-        for line in _lines(source):
+        for line in lines(source):
             if line.strip():
                 peer.take(line)
     finally:

@@ -39,6 +39,7 @@ VERBS: dict[str, Verb] = {
     "fmt": Verb("runner.cli.commands.fmt", "Write manifests in their usual form."),
     "config": Verb("runner.cli.commands.config", "Show the configuration and where each value came from."),
     "explain": Verb("runner.cli.commands.explain", "Explain a key, a rule, an error class or an exit code."),
+    "mcp": Verb("runner.cli.commands.mcp", "This runner as an MCP server, for agents."),
     "executors": Verb("runner.cli.commands.executors", "List everything that can do work."),
     "tools": Verb("runner.cli.commands.tools", "List the tools of an MCP server."),
     "doctor": Verb("runner.cli.commands.doctor", "Say whether everything that is configured works."),

@@ -44,7 +44,7 @@ class Link(Protocol):
     """The SDK's transport, with what is known of the other end. Entered and left by the owner of the session."""
 
     asked: list[str]
-    """What the server requested of us (method names)."""
+    """What the server requested of us (see `mcp_results.wanted`)."""
 
     @property
     def ended(self) -> bool:

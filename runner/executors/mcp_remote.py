@@ -20,7 +20,7 @@ from mcp.types import ErrorData, JSONRPCError, JSONRPCMessage, JSONRPCRequest, J
 from runner.executors.mcp_link import OURS, REMEMBERED, CannotOpen, ServerGone
 from runner.executors.mcp_messages import Overruns, over_cap, read_message, unreadable
 from runner.executors.mcp_process import Overlong
-from runner.executors.mcp_results import shown
+from runner.executors.mcp_results import shown, wanted
 from runner.executors.mcp_spec import ServerSpec
 from runner.executors.mcp_wire import FAILURES, Wire
 from runner.ports import CallResult
@@ -153,7 +153,7 @@ class Remote:
             await self._hand_on(message)
             return True
         if isinstance(message, JSONRPCRequest) and message.method != "ping" and len(self.asked) < REMEMBERED:
-            self.asked.append(message.method)
+            self.asked.append(wanted(message.method, message.params))
         await self._hand_on(message)
         return False
 

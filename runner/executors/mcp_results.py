@@ -42,6 +42,20 @@ def with_tail(message: str, tail: str) -> str:
 
 # ---------------------------------------------------------------- answers
 
+NOBODY = "nobody is there to answer during a call"
+INSTEAD: Mapping[str, str] = {
+    "elicitation/create": "Give it what it asks for in `with`, or put an `approve` step before it where a person must decide",
+    "sampling/createMessage": "Ask a model in a `model` step, and give it the answer in `with`",
+    "roots/list": "Name its folders in its entry of mcp_servers (args, env or cwd)",
+}
+"""What a server may want of us while it is called, and what an author does instead."""
+
+
+def wanted(method: str, params: Mapping[str, Any] | None) -> str:
+    """What a server asks us for, in a few words."""
+    question = (params or {}).get("message")
+    return f'{method} "{shown(question, 120)}"' if isinstance(question, str) else method
+
 
 def from_tool(result: CallToolResult, asked: Sequence[str], output_bytes: int = OUTPUT_BYTES) -> CallResult:
     """The answer to tools/call. `asked`: what the server wanted of us meanwhile and was refused (for the message of a failure).
@@ -78,11 +92,7 @@ def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallRes
     said = text or (
         json.dumps(result.structured_content) if result.structured_content is not None else "the tool gave no reason"
     )
-    note = (
-        f" (it asked for {', '.join(dict.fromkeys(asked))}, which is refused: nobody is there to answer)"
-        if asked
-        else ""
-    )
+    note = f" (it asked for {_told(asked)})" if asked else ""
     return CallResult(
         output=result.structured_content,
         text=text,
@@ -90,6 +100,12 @@ def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallRes
         error_class="tool_error",
         message=shown(said) + note,
     )
+
+
+def _told(asked: Sequence[str]) -> str:
+    instead = dict.fromkeys(INSTEAD.get(one.partition(" ")[0], "") for one in asked)
+    advice = "".join(f". {text}" for text in instead if text)
+    return f"{', '.join(dict.fromkeys(asked))}, which is refused: {NOBODY}{advice}"
 
 
 def from_error(server: str, code: int, message: str) -> CallResult:

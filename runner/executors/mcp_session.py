@@ -26,7 +26,17 @@ from runner.executors.mcp_http import Streamable
 from runner.executors.mcp_link import CannotOpen, Link, ServerGone
 from runner.executors.mcp_process import CannotStart, ProcessId, start
 from runner.executors.mcp_remote import Remote
-from runner.executors.mcp_results import Check, compile_check, failed, from_error, from_tool, shown, unknown_tool
+from runner.executors.mcp_results import (
+    INSTEAD,
+    NOBODY,
+    Check,
+    compile_check,
+    failed,
+    from_error,
+    from_tool,
+    shown,
+    unknown_tool,
+)
 from runner.executors.mcp_spec import ServerSpec
 from runner.executors.mcp_sse import OldSse
 from runner.executors.mcp_stdio import Stdio
@@ -212,7 +222,8 @@ class Session:
             return await self._died()
         name = self.spec.name
         if _asks(error):
-            return failed("denied", f"{name}: {tool} asks for input, which is refused: nobody is there to answer")
+            instead = INSTEAD["elicitation/create"]
+            return failed("denied", f"{name}: {tool} asks for input, which is refused: {NOBODY}. {instead}")
         return from_error(name, error.code, error.message)
 
     async def _died(self) -> CallResult:

@@ -16,7 +16,7 @@ from runner.executors import mcp_guard
 from runner.executors.mcp_link import REMEMBERED, CannotOpen, ServerGone
 from runner.executors.mcp_messages import Overruns, over_cap, read_message, request_of, unreadable
 from runner.executors.mcp_process import HEAD_BYTES, Overlong, ServerProcess
-from runner.executors.mcp_results import with_tail
+from runner.executors.mcp_results import wanted, with_tail
 
 _STAYS_OPEN = "subscriptions/listen"
 """A request that is answered when its stream ends: no reply over the cap can be its."""
@@ -48,7 +48,7 @@ class Inbound:
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self._pending.discard(message.id)
         elif isinstance(message, JSONRPCRequest) and message.method != "ping" and len(self._stdio.asked) < REMEMBERED:
-            self._stdio.asked.append(message.method)
+            self._stdio.asked.append(wanted(message.method, message.params))
         return SessionMessage(message)
 
     def _overlong(self, line: Overlong) -> SessionMessage | None:

@@ -16,17 +16,23 @@ class Orphans:
 
     def __init__(self, folder: Path, owner: ProcessId) -> None:
         self._folder = folder / f"{owner.pid}-{owner.start}"
+        self._noted: list[Path] = []
 
     def note(self, server: str, process: ProcessId) -> None:
         """Remember a process that was started. What cannot be noted is only not reaped."""
         with contextlib.suppress(OSError):
             self._folder.parent.mkdir(mode=0o700, exist_ok=True)
             self._folder.mkdir(mode=0o700, exist_ok=True)
-            (self._folder / f"{process.pid}-{process.start}").touch()
+            note = self._folder / f"{process.pid}-{process.start}"
+            note.touch()
+            self._noted.append(note)
 
     def forget(self) -> None:
-        """We end in order: nothing of ours is left."""
-        _remove(self._folder)
+        """We end in order: nothing of ours is left. (Another application in this process keeps its notes.)"""
+        with contextlib.suppress(OSError):
+            for note in self._noted:
+                note.unlink(missing_ok=True)
+            self._folder.rmdir()
 
 
 def reap(folder: Path) -> int:

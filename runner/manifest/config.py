@@ -13,7 +13,7 @@ from runner.manifest.config_servers import McpServer
 from runner.manifest.parts import ModeFaults
 from runner.manifest.references import SecretRef, Url
 from runner.manifest.types import Amount, EnvName, Positive, PositiveMilliseconds, Server, Text, shown
-from runner.manifest.vocabulary import CONFIG_KEYS
+from runner.manifest.vocabulary import CONFIG_KEYS, MCP_READING, McpTool
 
 HARD_OUTPUT_BYTES = 64 * 1024 * 1024
 
@@ -74,6 +74,19 @@ class ToolPolicy(Frozen):
     """Tools that may not, whatever `allow` says."""
 
 
+class McpPolicy(Frozen):
+    """What the clients of `runner mcp` may do. It is read when the server starts, and no client can change it."""
+
+    allow: Listed[McpTool] = MCP_READING
+    """The tools that clients have (default: those that only read). Whoever has `apply` or `resume` can start work, whoever has
+    `approve` or `resolve` answers in a person's place."""
+    deny: Listed[McpTool] = ()
+    """Tools that they do not have, whatever `allow` says."""
+    inline: Literal["allow", "deny"] = "deny"
+    """Whether `apply` also takes manifests as text, beside those in files of the project. Checking and planning texts is always
+    allowed."""
+
+
 class Policy(Frozen):
     """The operator's guard rails, above any manifest."""
 
@@ -83,6 +96,8 @@ class Policy(Frozen):
     """Whether manifests may run local commands."""
     approve: Listed[Text] = ()
     """Tools (globs over `server.tool`) and labels (`label:x`) that always need a person."""
+    mcp: McpPolicy = McpPolicy.model_construct()
+    """What the clients of `runner mcp` may do."""
 
 
 class State(Frozen):

@@ -24,10 +24,29 @@ ErrorClass = Literal[
 ]
 Exhausted = Literal["fail", "skip", "suspend"]
 SuspendReason = Literal["mode", "quota", "budget", "approval", "unknown", "exhausted", "child"]
+McpTool = Literal[
+    "validate",
+    "plan",
+    "route",
+    "status",
+    "show",
+    "logs",
+    "events",
+    "apply",
+    "resume",
+    "cancel",
+    "approve",
+    "reject",
+    "resolve",
+]
 
 VERBS: tuple[Verb, ...] = get_args(Verb)
 MODES: tuple[Mode, ...] = get_args(Mode)
 ERROR_CLASSES: tuple[ErrorClass, ...] = get_args(ErrorClass)
+
+MCP_TOOLS: tuple[McpTool, ...] = get_args(McpTool)
+MCP_READING: tuple[McpTool, ...] = MCP_TOOLS[:7]
+"""The tools of `runner mcp` that change nothing and start nothing: what a client has when nobody says otherwise."""
 
 WORK_VERBS: frozenset[str] = frozenset({"tool", "agent", "model", "run"})
 """Verbs that call an executor: they hold a slot, and may be routed, retried and checked."""

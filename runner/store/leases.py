@@ -54,8 +54,7 @@ def check_begin(rivals: Iterable[Rival], owner: OwnerId, supersede: Sequence[str
                 raise busy(rival.run, holder)
         if rival.unknown is not None:
             run, node = rival.unknown
-            first = "" if rival.state in OPEN else f"runner resume {rival.run}, and then "
-            say = f"{first}runner resolve {shlex.quote(run)} {shlex.quote(node)} --done JSON, or --redo"
+            say = f"runner resolve {shlex.quote(run)} {shlex.quote(node)} --done JSON, or --redo"
             raise NeedsPerson(
                 f"run {run}: nobody knows how step {node!r} ended, and it must not happen twice",
                 hint=f"look at what it did; {say}",

@@ -123,4 +123,8 @@ def _text(value: dict[str, Any]) -> str:
 
 
 def _joined(words: list[str]) -> str:
-    return ", ".join(dict.fromkeys(words))
+    """Each once; a long choice that may be one or a list is told once, too."""
+    once = list(dict.fromkeys(words))
+    both = [word for word in once if "," in word and f"list of {word}" in once]
+    told = [f"{word}, or one" if word.removeprefix("list of ") in both else word for word in once if word not in both]
+    return ", ".join(told)

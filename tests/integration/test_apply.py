@@ -418,6 +418,54 @@ def test_an_unknown_step_of_a_sub_run_is_resolved_there(project: Project) -> Non
     assert project.ledger() == ["paid"]
 
 
+def test_an_unknown_step_of_a_run_that_has_ended_is_resolved_and_the_run_is_open_again(project: Project) -> None:
+    project.manifest(UNKNOWN)
+    first = project.run()
+    assert first.run is not None
+    bounded(verbs.cancel(first.run, project.settings, by="me"))
+    assert state_of(project, first.run, "pay") == ("cancelled", "failed", "unknown")
+    result = bounded(verbs.resolve(first.run, project.settings, "pay", by="me", done="by hand")).runs[0]
+    assert (result.state, result.steps["pay"].state, result.steps["tell"].attempts) == ("interrupted", "succeeded", 0)
+    assert project.run().state == "succeeded"
+    assert (project.ledger(), project.read("told")) == (["paid"], "told by hand\n")
+
+
+def test_an_unknown_step_of_a_sub_run_that_has_ended_is_resolved_through_its_root(project: Project) -> None:
+    project.manifest("steps: {a: {call: inner}}\noutputs: {x: '{{ steps.a.output.x }}'}")
+    project.manifest(
+        "steps: {pay: {run: 'echo paid >> ledger; kill -9 $$', effects: once}}\noutputs: {x: '{{ steps.pay.output }}'}",
+        "inner",
+    )
+    first = project.run()
+    assert first.run is not None
+    bounded(verbs.cancel(first.run, project.settings, by="me"))
+    bounded(verbs.resolve(first.run, project.settings, "pay", by="me", done={"receipt": 7}))
+    again = project.run()
+    assert (again.state, again.outputs, project.ledger()) == ("succeeded", {"x": {"receipt": 7}}, ["paid"])
+
+
+def test_a_lost_clean_up_is_not_resolved_but_starts_over_with_its_run(project: Project) -> None:
+    project.manifest(
+        "steps: {a: {run: [echo, ok], effects: none}}\n"
+        "finally: {tidy: {run: 'echo tidied >> ledger; test -e fixed || kill -9 $$', effects: once}}"
+    )
+    first = project.run()
+    assert (first.state, first.steps["tidy"].reason) == ("failed", "unknown")
+    with pytest.raises(UsageError, match=r"tidy .* starts over with the next leg"):
+        bounded(verbs.resolve("m", project.settings, "tidy", by="me", done="by hand"))
+    assert first.run is not None
+    assert state_of(project, first.run, "tidy") == ("failed", "failed", "unknown")
+
+
+def state_of(project: Project, run: str, node: str) -> tuple[str, str, str]:
+    """The state of a run, and state and reason of a step of it."""
+    record = project.record()
+    row, [step] = record.run(run), [one for one in record.steps(run) if one.node == node]
+    record.close()
+    assert row is not None
+    return row.state, step.state, step.reason
+
+
 def test_there_is_nothing_to_resolve_in_a_step_that_ended(project: Project) -> None:
     project.manifest(FLAKY)
     project.run()

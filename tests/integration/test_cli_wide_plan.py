@@ -52,6 +52,19 @@ def applied(project: Project, *argv: str) -> tuple[int, dict[str, str]]:
 # ---------------------------------------------------------------- plan files
 
 
+def test_a_plan_is_applied_in_the_mode_that_it_was_made_for_and_in_no_other(project: Project) -> None:
+    assert project.cli("plan", "m/steps.yaml", "--mode", "brainstem", "--out", "plan.json").code == 0
+    refused = project.cli("apply", "plan.json", "--mode", "normal")
+    assert (refused.code, "planned for the mode brainstem" in refused.err) == (2, True)
+    assert project.cli("status", "--json").json["runs"] == []
+    assert project.cli("apply", "plan.json", "--mode", "brainstem").code == 0
+    begun = json.loads(project.cli("events", "steps", "--json").out.splitlines()[0])
+    assert (begun["kind"], begun["data"]["mode"]) == ("run_started", "brainstem")
+    assert project.cli("plan", "m/steps.yaml", "--out", "plan.json", "-i", "who=me").code == 0
+    refused = project.cli("apply", "plan.json", "--mode", "brainstem")
+    assert (refused.code, "planned for the mode that holds" in refused.err) == (2, True)
+
+
 def test_a_plan_is_written_and_applied_as_it_is(project: Project) -> None:
     written = project.cli("plan", "m/steps.yaml", "--out", "plan.json", "-i", "who=me")
     assert written.code == 0

@@ -71,7 +71,10 @@ async def test_a_server_that_asks_for_a_person_is_refused_and_the_message_says_s
     result = await call(talker, "ask")
     assert result.error_class == "tool_error"
     assert "Elicitation not supported" in result.message
-    assert "it asked for elicitation/create, which is refused" in result.message
+    assert result.message.endswith(
+        '(it asked for elicitation/create "Who?", which is refused: nobody is there to answer during a call. Give it what it asks for in '
+        "`with`, or put an `approve` step before it where a person must decide)"
+    )
 
 
 # ---------------------------------------------------------------- before the call
@@ -436,7 +439,10 @@ async def test_a_server_made_with_the_sdk_is_a_server_like_any_other() -> None:
     for tool in ("ask", "insist"):
         asking = await call(servers, tool)
         assert (asking.error_class, asking.effect) == ("denied", "none")
-        assert asking.message == f"s: {tool} asks for input, which is refused: nobody is there to answer"
+        assert asking.message == (
+            f"s: {tool} asks for input, which is refused: nobody is there to answer during a call. Give it what it asks for in `with`, or "
+            "put an `approve` step before it where a person must decide"
+        )
     tool = servers.tool("s", "add")
     assert tool and tool.read_only and tool.output_schema
     await call(servers, "learn")

@@ -20,7 +20,8 @@ Examples:
   runner resolve 3f9a2c send --redo                it did not happen, or may happen twice: run it again
   runner resolve 3f9a2c 'send[3]' --redo           an item of a fan-out
 
-`runner show RUN` tells what is known of the step. Afterwards `runner resume RUN` (or `runner apply`) goes on.
+`runner show RUN` tells what is known of the step. Afterwards `runner resume RUN` (or `runner apply`) goes on; a run that had failed or
+was cancelled is open again by your answer.
 
 \b
 Exit codes: 0 ok, 2 no such run or step, or nothing to resolve, 7 state database.
@@ -44,7 +45,8 @@ def command(run: str, step: str, done: str | None, redo: bool) -> int:
     result = asyncio.run(resolve(run, settings_of(), step, by=user(), done=output, redo=redo))
     end = result.runs[0]
     word = "will run again" if redo else "is recorded as done"
-    out(f"{end.manifest} {end.run}: {step} {word}; {what_next(end)}")
+    open_again = "the run had ended and is open again: " if end.action == "reopen" else ""
+    out(f"{end.manifest} {end.run}: {step} {word}; {open_again}{what_next(end)}")
     return 0
 
 
