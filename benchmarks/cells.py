@@ -139,6 +139,29 @@ CALLS = 300
 AT_ONCE = 50
 
 
+def simulated(root: Path) -> Figures:
+    """Seeds a minute of CPU that `simulate` takes of a manifest of twenty steps, one core, and attempts in them."""
+    from runner.api.load import load
+    from runner.api.planning import plan
+    from runner.api.request import Request
+    from runner.api.simulating import case_of
+    from runner.clock import SystemClock
+    from runner.simulate.campaign import Summary, every_seed, study
+    from runner.simulate.scenario import Scenario
+
+    (root / "manifest.yaml").write_text(manifests.bad_days(20))
+    settings = settings_at(root)
+    loaded = load([root / "manifest.yaml"], settings)
+    [entry] = plan(loaded, settings, None, Request(), SystemClock(), steps=False)
+    known, summary = study(case_of(entry, loaded, settings)), Summary()
+    begun = time.process_time()
+    for one in every_seed(known, Scenario(), range(1, 1_001)):
+        summary.add(one)
+    spent = time.process_time() - begun
+    assert summary.broken_count == 0, summary.broken
+    return {"per_min": 60_000 / spent, "attempts": summary.attempts, "compared": summary.compared, "rss": peak_mib()}
+
+
 def server_config(script: str) -> str:
     """A server as config.yaml names it."""
     command = json.dumps({"command": sys.executable, "args": [str(HERE / script)], "max_in_flight": AT_ONCE})
@@ -225,6 +248,7 @@ CELLS: dict[str, Cell] = {
     "folder": folder,
     "folder-again": folder_again,
     "converged": converged,
+    "simulated": simulated,
     "tool": tool("sdk_server.py"),
     "tool-quick": tool("echo_server.py"),
 }

@@ -38,6 +38,21 @@ def fan_of_steps(count: int, at_once: int) -> str:
     return f"ares: v1\nname: fan-of-steps\nconcurrency: {at_once}\nsteps:\n{steps}  join: {{run: [step], needs: [{needs}], effects: none}}\n"
 
 
+def bad_days(count: int) -> str:
+    """Steps in three lanes that read each other, with retries, a fallback, a fan-out and effects that happen once: for `simulate`."""
+    kinds = (
+        "effects: none",
+        "effects: idempotent, fallback: [{run: [other], effects: idempotent, errors: [tool_error, crash, timeout]}]",
+        "effects: once, faults: {retry: {errors: [tool_error]}}",
+        "effects: none, foreach: [1, 2, 3], max_parallel: 2, join: settled",
+    )
+    read = ', "{{{{ steps.s{i}.text }}}}"'
+    steps = "".join(
+        f"  s{i}: {{run: [step{read.format(i=i - 3) if i > 2 else ''}], {kinds[i % 4]}}}\n" for i in range(count)
+    )
+    return f"ares: v1\nname: bad-days\nsteps:\n{steps}"
+
+
 def commands(count: int) -> str:
     """Independent local commands that do nothing."""
     steps = "".join(f"  s{i}: {{run: ['true', '{i}'], effects: none}}\n" for i in range(count))

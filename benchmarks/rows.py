@@ -217,6 +217,8 @@ ROWS = (
     Row("tool-rate", "the same, throughput at 50 in flight", "×", "", "≥", 0.8, figure("tool", "throughput", TOOL_RATE)),
     Row("tool-quick-latency", "the same with a server that answers at once, latency", "×", "", "≤", 1.3, figure("tool-quick", "latency", TOOL_MS)),
     Row("tool-quick-rate", "its throughput at 50 in flight", "×", "", "≥", 0.8, figure("tool-quick", "throughput", TOOL_RATE)),
+    Row("simulate", "`simulate --seeds 1000` of 20 steps, one core", "seeds/min CPU", "", "≥", 1_000,
+        figure("simulated", "per_min", "{attempts:.0f} attempts, {compared:.0f} deaths compared, {rss:.0f} MiB")),
     Row("memory", "memory without mcp and litellm (three local commands)", "MiB", "", "≤", 60, imports_of_running),
     Row("growth", "steps/s of a chain of 10,000 over those of 100", "×", "", "≥", 0.8,
         figure("growth", "ratio", "{per_s:.0f} steps/s, {rss:.0f} MiB")),

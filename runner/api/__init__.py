@@ -9,6 +9,7 @@ _WHERE = {
     "load": "runner.api.load",
     "validate": "runner.api.load",
     "plan": "runner.api.planning",
+    "simulate": "runner.api.simulating",
     "apply": "runner.api.apply",
     "resume": "runner.api.apply",
     "status": "runner.api.queries",

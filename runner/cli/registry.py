@@ -33,6 +33,7 @@ VERBS: dict[str, Verb] = {
     "report": Verb("runner.cli.commands.report", "Write one run as a page for a browser."),
     "route": Verb("runner.cli.commands.route", "Say who would do a step, and why."),
     "mode": Verb("runner.cli.commands.mode", "Show or set the system's mode; ask the endpoints now."),
+    "simulate": Verb("runner.cli.commands.simulate", "Show what would happen under faults; nothing real is called."),
     "schema": Verb("runner.cli.commands.schema", "Print or write the JSON Schemas."),
     "test": Verb("runner.cli.commands.test", "Test pipelines: run suites from recorded answers, or record them."),
     "generate": Verb("runner.cli.commands.generate", "Make manifests from a template and rows of data."),

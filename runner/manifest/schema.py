@@ -17,6 +17,7 @@ from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
 from runner.manifest.contracts_models import CostDocument, ModeDocument, ModeHistoryDocument, RouteDocument
 from runner.manifest.contracts_test import TestDocument
+from runner.manifest.contracts_simulate import SimulateDocument
 from runner.manifest.contracts_wide import DiffDocument, GcDocument, PlanFile
 from runner.manifest.declarations import SELF_CONTAINED
 from runner.manifest.documentation import field_docs
@@ -152,6 +153,7 @@ SCHEMAS: Mapping[str, Callable[[], dict[str, Any]]] = {
     "mode-history": lambda: build(ModeHistoryDocument, "mode-history", "Result of runner mode history"),
     "cost": lambda: build(CostDocument, "cost", "Result of runner cost"),
     "test": lambda: build(TestDocument, "test", "Result of runner test"),
+    "simulate": lambda: build(SimulateDocument, "simulate", "Result of runner simulate"),
 }
 """Name → how its schema is made."""
 

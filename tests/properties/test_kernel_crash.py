@@ -14,6 +14,7 @@ from kernel_sim import Plan, simulate
 from kernel_world import make_case
 
 from runner.core.states import IllegalMove
+from runner.simulate.promises import BrokenPromise
 
 GRAPHS = int(os.environ.get("ARES_CRASH_GRAPHS", "1000"))
 """How many manifests; a slow run takes more."""
@@ -116,6 +117,6 @@ def _notices(seed: int) -> bool:
     for check in (check_crashes, check_modes, check_legs, check_stops):
         try:
             check(seed)
-        except (AssertionError, IllegalMove, KeyError):
+        except (AssertionError, BrokenPromise, IllegalMove, KeyError):
             return True
     return False
