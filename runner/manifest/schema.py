@@ -16,8 +16,8 @@ from pydantic_core import core_schema as cs
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
 from runner.manifest.contracts_models import CostDocument, ModeDocument, ModeHistoryDocument, RouteDocument
-from runner.manifest.contracts_test import TestDocument
 from runner.manifest.contracts_simulate import SimulateDocument
+from runner.manifest.contracts_test import TestDocument
 from runner.manifest.contracts_wide import DiffDocument, GcDocument, PlanFile
 from runner.manifest.declarations import SELF_CONTAINED
 from runner.manifest.documentation import field_docs
