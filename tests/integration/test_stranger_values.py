@@ -99,7 +99,7 @@ def test_a_manifest_s_name_comes_before_the_start_of_another_run_s_id(project: P
     project.write("first.yaml", "ares: v1\nname: first\nsteps: {a: {set: {n: 1}}}\n")
     run = project.cli("apply", "first.yaml", "--json").json["runs"][0]["run"]
     name = run[:3]
-    project.write(f"{name}.yaml", f"ares: v1\nname: {name}\nsteps: {{a: {{set: {{n: 1}}}}}}\n")
+    project.write(f"{name}.yaml", f"ares: v1\nname: '{name}'\nsteps: {{a: {{set: {{n: 1}}}}}}\n")
     project.cli("apply", f"{name}.yaml")
     assert project.cli("show", name, "--json").json["manifest"] == name
 
