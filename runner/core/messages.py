@@ -292,6 +292,8 @@ class Policy(NamedTuple):
     retry: RetryPolicy = RetryPolicy()
     fallback: bool = True
     exhausted: Exhausted = "fail"
+    patient: bool = False
+    """Nobody has written `exhausted`: a used-up quota that says when it ends is waited for."""
 
 
 class Candidate(NamedTuple):

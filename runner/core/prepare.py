@@ -45,6 +45,8 @@ NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
 
+BUILT_IN = "built-in"
+"""The layer of values that nobody has written (see `GraphStep.origins`)."""
 NEVER_REUSED = frozenset({"approve", "wait", "call", "set", "fail"})
 
 
@@ -118,8 +120,11 @@ class Preparer:
         body = step.bodies[node.level]
         routed = self.routed(run, node, now)
         candidates, veil = assigning.candidates(routed, node) if routed else (_candidates(body), UNSEEN)
+        policy = bind.policy(step, run.mode, values)
+        if step.origins.get(f"{run.mode}.exhausted") == BUILT_IN:
+            policy = policy._replace(patient=True)
         return Options(
-            policy=bind.policy(step, run.mode, values),
+            policy=policy,
             candidates=candidates,
             hidden=veil,
             fallbacks=self._fallbacks(run, node, step),

@@ -257,12 +257,18 @@ def _exhausted(c: Case) -> Decision | None:
         case "skip":
             return Skip(why)
         case "suspend" if c.failure.error_class == "quota":
-            wait = c.failure.retry_after_ms
-            return Suspend("quota", why, None if wait is None else c.now + wait)
+            return Suspend("quota", why, _back_at(c))
+        case "fail" if c.options.policy.patient and c.consented and c.failure.error_class == "quota" and _back_at(c):
+            return Suspend("quota", why, _back_at(c))
         case "suspend":
             return Suspend("exhausted", why)
         case _:
             return Fail(why)
+
+
+def _back_at(c: Case) -> int | None:
+    """When the one who failed may be asked again, as far as it said."""
+    return None if c.failure.retry_after_ms is None else c.now + c.failure.retry_after_ms
 
 
 ROWS: tuple[Callable[[Case], Decision | None], ...] = (

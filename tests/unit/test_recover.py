@@ -43,6 +43,7 @@ def after(
     mode: Any = "normal",
     retry: RetryPolicy | None = None,
     exhausted: Any = "fail",
+    patient: bool = False,
     chain: tuple[Candidate, ...] = (Candidate("a"),),
     fallbacks: tuple[FallbackOption, ...] = (),
     fallback: bool = True,
@@ -55,7 +56,7 @@ def after(
     return decide(
         Failure(error_class, effect, retry_after, lost),
         Standing(**standing),
-        Options(Policy(retry or RetryPolicy(max=0), fallback, exhausted), chain, fallbacks, repair_max, consent),
+        Options(Policy(retry or RetryPolicy(max=0), fallback, exhausted, patient), chain, fallbacks, repair_max, consent),
         mode,
         NOW,
     )
@@ -277,6 +278,13 @@ def test_exhausted_follows_the_policy() -> None:
     assert isinstance(after("auth", exhausted="fail"), Fail)
     assert isinstance(after("auth", exhausted="skip"), Skip)
     assert after("auth", exhausted="suspend") == Suspend("exhausted", "auth: no way is left")
+
+
+def test_a_quota_that_says_when_it_is_reset_is_waited_for_unless_somebody_wrote_what_to_do() -> None:
+    assert after("quota", patient=True, retry_after=5) == Suspend("quota", "quota: no way is left", NOW + 5)
+    assert isinstance(after("quota", patient=True), Fail)
+    assert isinstance(after("unavailable", patient=True, retry_after=5), Fail)
+    assert isinstance(after("quota", patient=True, retry_after=5, effects="once"), Fail)
 
 
 def test_a_used_up_quota_is_suspended_until_it_is_reset() -> None:
