@@ -103,6 +103,8 @@ def cases(folder: Path, *files: Path) -> list[Case]:
     return [case_of(entry, loaded, settings) for entry in planned if entry.plan.action != "callable"]
 
 
+HEAD = re.compile(r"^ares: ", re.MULTILINE)
+"""A manifest; other YAML beside it (suites, recordings) is not."""
 BLOCK = re.compile(r"^```yaml manifest\n((?:.*\n)*?)^```$", re.MULTILINE)
 
 
@@ -112,12 +114,12 @@ def recipes() -> Iterator[tuple[str, str, str]]:
     for page in sorted(folder.glob("*.md")):
         for number, found in enumerate(BLOCK.finditer(page.read_text()), start=1):
             yield f"{page.stem}-{number}", found[1], ""
-    for file in sorted(folder.glob("*/*.yaml")):
-        if file.name != "config.yaml":
-            config = file.parent / "config.yaml"
-            yield f"{file.parent.name}-{file.stem}", file.read_text(), config.read_text() if config.exists() else ""
-    for file in sorted((ROOT / "manifests").rglob("*.yaml")):
-        yield file.stem, file.read_text(), ""
+    for top in (folder, ROOT / "manifests"):
+        for file in sorted(top.rglob("*.yaml")):
+            if HEAD.search(file.read_text()):
+                config = file.parent / "config.yaml"
+                name = "-".join(file.relative_to(top).with_suffix("").parts)
+                yield name, file.read_text(), config.read_text() if config.exists() else ""
 
 
 def config_for(graphs: list[StepGraph]) -> str:
