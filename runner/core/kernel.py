@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Literal
 
 from runner.core import ending
 from runner.core.begin import NOTHING
@@ -107,14 +107,14 @@ def _retry(k: RunKernel, leg: bool = True) -> None:
         for n in k.suspended():
             if n.reason in ("exhausted", "quota"):
                 _wake(k, n, "tried again")
-            elif n.reason == "mode" and _shows(k, n):
-                _wake(k, n, "a way is open again")
+            elif n.reason == "mode" and (hope := _hope(k, n)):
+                _wake(k, n, "a way is open again", restart=hope == "restart")
 
 
-def _wake(k: RunKernel, n: Node, reason: str) -> None:
+def _wake(k: RunKernel, n: Node, reason: str, *, restart: bool = False) -> None:
     """What is exhausted starts over with every entry untried."""
-    restart = {"restart": True} if n.reason in ("exhausted", "quota") else {}
-    emit(k, "step_woken", n, {"reason": reason} | restart)
+    again = {"restart": True} if restart or n.reason in ("exhausted", "quota") else {}
+    emit(k, "step_woken", n, {"reason": reason} | again)
 
 
 def _timer(k: RunKernel) -> None:
@@ -203,16 +203,20 @@ def _mode(k: RunKernel, mode: Mode) -> None:
         k.ready.extend(n for n in queue.values() if n.queued)
     k.parked.clear()
     for n in k.suspended():
-        if n.reason == "mode" and _shows(k, n):
-            _wake(k, n, f"mode {mode}")
+        if n.reason == "mode" and (hope := _hope(k, n)):
+            _wake(k, n, f"mode {mode}", restart=hope == "restart")
 
 
-def _shows(k: RunKernel, n: Node) -> bool:
-    """May a step that the mode had hidden be looked at again?"""
+def _hope(k: RunKernel, n: Node) -> Literal["", "wake", "restart"]:
+    """May a step that the mode had hidden be looked at again? `restart`: whom it waited for is no candidate any more, and those who
+    failed before may be asked anew, or it would wait for ever."""
     options = k.host.options(k, n, k.now)
-    if not options.candidates or any(c.shown and c.label not in n.failed for c in options.candidates):
-        return True
-    return not isinstance(hidden(options.policy, k.mode, options.hidden), Suspend)
+    untried = [c for c in options.candidates if c.label not in n.failed]
+    if not options.candidates or any(c.shown for c in untried):
+        return "wake"
+    if not untried:
+        return "restart" if any(c.shown for c in options.candidates) else ""
+    return "" if isinstance(hidden(options.policy, k.mode, options.hidden), Suspend) else "wake"
 
 
 def _raise(k: RunKernel, micro_usd: int, by: str) -> None:

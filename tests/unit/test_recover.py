@@ -56,7 +56,9 @@ def after(
     return decide(
         Failure(error_class, effect, retry_after, lost),
         Standing(**standing),
-        Options(Policy(retry or RetryPolicy(max=0), fallback, exhausted, patient), chain, fallbacks, repair_max, consent),
+        Options(
+            Policy(retry or RetryPolicy(max=0), fallback, exhausted, patient), chain, fallbacks, repair_max, consent
+        ),
         mode,
         NOW,
     )
