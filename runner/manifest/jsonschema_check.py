@@ -165,6 +165,8 @@ def check_type(value: Any, loc: tuple[str | int, ...]) -> Found:
     """What is wrong with a type name, or a list of them."""
     names = value if isinstance(value, list) and value else [value]
     for at, name in enumerate(names):
+        if name in names[:at]:
+            yield (*loc, at), mistake("schema-invalid", f"{shown(name)} stands there twice")
         if not isinstance(name, str) or name not in TYPES:
             meant = _type_meant(name) if isinstance(name, str) else None
             fix = f"did you mean `{meant}`?" if meant else None
@@ -249,7 +251,12 @@ def own_schema(ref: str) -> dict[str, Any]:
     """The JSON Schema of such schemas; `ref` is how it refers to itself."""
     again = {"$ref": ref}
     special: dict[str, Any] = {
-        _TYPE: {"anyOf": [{"enum": list(TYPES)}, {"type": "array", "items": {"enum": list(TYPES)}, "minItems": 1}]},
+        _TYPE: {
+            "anyOf": [
+                {"enum": list(TYPES)},
+                {"type": "array", "items": {"enum": list(TYPES)}, "minItems": 1, "uniqueItems": True},
+            ]
+        },
         _REGEX: {"type": "string", "format": "regex"},
         _SCHEMA: {"anyOf": [again, {"type": "boolean"}]},
         _SCHEMAS: {"type": "array", "items": {"anyOf": [again, {"type": "boolean"}]}, "minItems": 1},
