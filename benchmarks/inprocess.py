@@ -1,6 +1,6 @@
 """The runner without its executors: manifest text → graph → the real kernel, engine and store, with a step function that does nothing.
 
-Wired as `runner.api.app.open_app` does it, so that every policy, event, key and projection is paid for.
+Wired by `runner.api.app.open_app`, so that every policy, event, key and projection is paid for.
 """
 
 from __future__ import annotations
@@ -13,23 +13,13 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.app import App, open_store
+from runner.api.app import App, open_app
 from runner.api.load import load
-from runner.api.secrets import SecretSource
 from runner.api.settings import Settings, load_config
 from runner.clock import SystemClock
 from runner.core.graph import StepGraph
 from runner.core.messages import Note, Outcome, StepTask
-from runner.core.prepare import Preparer
-from runner.core.slots import Slots
-from runner.engine.attempt import Attempts, Places
-from runner.engine.blobs import Blobs
-from runner.engine.driver import Engine
-from runner.engine.world import EngineWorld
-from runner.executors.mcp import McpServers
 from runner.ports import NewRun
-from runner.store.owners import this_process
-from runner.transports.local import LocalTransport
 
 PAYLOAD = {"value": {"output": "x" * 40}}
 
@@ -66,37 +56,8 @@ def compiled(text: str, root: Path, settings: Settings) -> StepGraph:
 @asynccontextmanager
 async def app_at(settings: Settings, at_once: int) -> AsyncIterator[App]:
     """The application around the step function that does nothing."""
-    clock = SystemClock()
-    store = open_store(settings, clock)
-    slots, blobs, servers = Slots(at_once), Blobs(store.blob), McpServers({})
-    transport = LocalTransport(nothing)
-    engine = Engine(
-        store=store, transport=transport, slots=slots, blobs=blobs, clock=clock, owner=this_process(), sinks=()
-    )
-    state = settings.state_path.parent
-    secrets = SecretSource(settings.config, {})
-    attempts = Attempts(  # only for what it forgets at a run's end: `nothing` stands in for its work
-        executors={},
-        places=Places(settings.workspace, state / "runs", state / "logs"),
-        secrets=secrets.get,
-        redactor=secrets.redactor(),
-        blobs=blobs.keep,
-    )
-    world = EngineWorld(
-        store=store,
-        blobs=blobs,
-        servers=servers,
-        slots=slots,
-        workspace=settings.workspace,
-        run_dirs=state / "runs",
-        secrets=(),
-        on_lane=engine.poke,
-    )
-    try:
-        async with engine:
-            yield App(settings, store, engine, slots, Preparer(world), attempts, clock)
-    finally:
-        store.close()
+    async with open_app(settings, sinks=(), clock=SystemClock(), jobs=at_once, env={}, step=lambda _: nothing) as app:
+        yield app
 
 
 async def drive(app: App, graph: StepGraph, runs: int) -> Cost:

@@ -46,7 +46,7 @@ from runner.manifest.vocabulary import Mode
 from runner.ports import Executor, NewRun, OwnerId, RunRecord, RunRow, ServerPool, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
-from runner.transports.local import LocalTransport
+from runner.transports.local import LocalTransport, Step
 
 Wrap = Callable[[Mapping[str, Executor]], Mapping[str, Executor]]
 
@@ -226,12 +226,13 @@ async def open_app(
     wrap: Wrap = lambda executors: executors,
     pool: Callable[[ServerPool], ServerPool] = lambda servers: servers,
     probe: Callable[[Probe], Probe] = lambda probe: probe,
+    step: Callable[[Step], Step] = lambda step: step,
     on_warning: Callable[[str], None] = lambda text: None,
 ) -> AsyncIterator[App]:
     """The application, alive; on leaving, nothing that it started is left. `store`: the record to use instead of the settings'
     database; it is the caller's to close. `mode`: holds in this process whatever circuits say. `wrap`: what stands in for the
     executors, by verb; `pool`, for the servers that are asked what is open and what their tools do; `probe`, for what asks endpoints and
-    executors whether they are there. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
+    executors whether they are there; `step`, for the whole of an attempt. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
     family."""
     given, store = store, store or open_store(settings, clock)
     async with AsyncExitStack() as stack:
@@ -241,7 +242,7 @@ async def open_app(
             stack,
             settings,
             store,
-            Wishes(sinks, clock, jobs, mode, wrap, pool, probe, on_warning),
+            Wishes(sinks, clock, jobs, mode, wrap, pool, probe, step, on_warning),
             env if env is not None else os.environ,
         )
 
@@ -257,6 +258,7 @@ class Wishes:
     wrap: Wrap
     pool: Callable[[ServerPool], ServerPool]
     probe: Callable[[Probe], Probe]
+    step: Callable[[Step], Step]
     on_warning: Callable[[str], None]
 
 
@@ -323,7 +325,7 @@ async def _wired(
     )
     engine = Engine(
         store=store,
-        transport=LocalTransport(attempts.run),
+        transport=LocalTransport(wishes.step(attempts.run)),
         slots=slots,
         blobs=blobs,
         clock=clock,
