@@ -87,7 +87,9 @@ def _clocks(k: RunState, n: Node) -> dict[str, Any]:
 
 
 def _cost(n: Node, o: Outcome) -> dict[str, Any]:
-    """An unknown price is never 0: what was reserved stands for it."""
+    """An unknown price is never 0: what was reserved stands for it. Where nothing was, and no day pays, there is no price."""
+    if o.cost is None and not (n.reserved or n.day):
+        return {"cost": 0}
     if o.cost is None:
         return {"cost": n.reserved, "cost_source": "assumed"}
     return {"cost": o.cost, "cost_source": o.cost_source} if o.cost_source else {"cost": o.cost}

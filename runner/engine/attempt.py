@@ -84,7 +84,8 @@ class Attempts:
         self._sites = Sites(places.workspace, state, (places.run_dirs, places.logs), self._git, self._limits.output)
 
     async def run(self, task: StepTask, note: Callable[[Note], None]) -> Outcome:
-        """Never raises for what the step did; CancelledError passes, and by then its command is gone."""
+        """Never raises for what the step did. CancelledError passes while the call is made, and by then its command is gone; once there
+        is an answer, a cancel is an outcome, with what the answer has cost."""
         log = AttemptLog(
             partial(log_path, self._places.logs, task.run, task.node, task.attempt), self._redactor, self._limits.log
         )
@@ -118,8 +119,26 @@ class Attempts:
             await self._sites.settle(site, failed=False)  # nothing was done there
             return self._failed(CallResult(executor=task.label), "invalid", str(error))
         answer = await self._call(executor, request)
+        judged: list[CallResult] = []
+        try:
+            return await self._weighed(site, request, answer, judged)
+        except asyncio.CancelledError:
+            return self._cut_off(task, answer, judged)
+
+    def _cut_off(self, task: StepTask, answer: CallResult, judged: Sequence[CallResult]) -> Outcome:
+        """Cancelled between the answer and the verdict: the bill of the answer is known, that of a judge who is just being asked is not."""
+        outcome = self._base(answer)._replace(
+            state="cancelled", error_class="cancelled", message="cancelled before its answer was judged", effect="maybe"
+        )
+        outcome = _billed(outcome, judged)
+        open_bill = outcome.cost is not None and any(one["kind"] == "judge" for one in task.spec.get("checks") or ())
+        return outcome._replace(cost_source="assumed") if open_bill else outcome
+
+    async def _weighed(self, site: Site, request: Request, answer: CallResult, judged: list[CallResult]) -> Outcome:
+        """What the answer is worth, and the place left as that asks. `judged` is filled with what judges cost."""
+        task = site.task
         await self._sites.look(site)
-        outcome = await self._judged(site, request, answer)
+        outcome = await self._judged(site, request, answer, judged)
         if outcome.state != "succeeded":
             await self._keep_diff(site)
             if task.verb == "agent" and (outcome.effect == "maybe" or outcome.error_class not in UNTOUCHED):
@@ -136,10 +155,9 @@ class Attempts:
         masked: dict[str, Json] = self._redactor.data(told | ({"diff": diff, "kept": kept} if diff else {}))
         return masked
 
-    async def _judged(self, site: Site, request: Request, answer: CallResult) -> Outcome:
+    async def _judged(self, site: Site, request: Request, answer: CallResult, judged: list[CallResult]) -> Outcome:
         if answer.error_class:
             return self._refused(answer)
-        judged: list[CallResult] = []
         try:
             result = self._with_diff(site, self._result(site.task, answer))
             answer = replace(answer, output=None, text=None)  # a large one is in memory once from here on

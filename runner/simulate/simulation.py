@@ -171,7 +171,8 @@ class Simulation:
         effect = "maybe" if task.effects == "once" and task.verb != "call" else "none"
         if effect == "maybe" and self._half(task.key):
             self._effect(attempt, recorded=False)
-        outcome = Outcome("cancelled", effect="maybe" if effect == "maybe" else "none", message="stopped")
+        outcome = Outcome("cancelled", effect="maybe" if effect == "maybe" else "none", message="stopped", cost=None)
+        self.promises.billed(key, None)
         self.stage.feed(task.run, ("outcome", task.node, task.attempt, outcome))
 
     def wake(self, run: str, at: int) -> None:

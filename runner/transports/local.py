@@ -19,7 +19,8 @@ CLOSE_S = 5.0
 
 class LocalTransport:
     """Runs the step function in this process. One reader of `events`; an attempt's outcome comes exactly once, whatever happens:
-    an exception of the step function is a failure of class `crash`, a cancellation is `cancelled`, both with effect `maybe`."""
+    an exception of the step function is a failure of class `crash`, a cancellation is `cancelled`, both with effect `maybe` and
+    an unknown cost."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
@@ -84,11 +85,11 @@ class LocalTransport:
 
 def _outcome(task: asyncio.Task[Outcome]) -> Outcome:
     if task.cancelled():
-        return Outcome(state="cancelled", error_class="cancelled", message="cancelled", effect="maybe")
+        return Outcome(state="cancelled", error_class="cancelled", message="cancelled", effect="maybe", cost=None)
     error = task.exception()
     if error is None:
         return task.result()
-    return Outcome(state="failed", error_class="crash", message=_where(error), effect="maybe")
+    return Outcome(state="failed", error_class="crash", message=_where(error), effect="maybe", cost=None)
 
 
 def _where(error: BaseException) -> str:

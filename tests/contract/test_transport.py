@@ -93,6 +93,18 @@ async def test_a_key_is_run_once_also_when_submitted_before_its_outcome_was_read
     assert steps.started == ["r1/a/1"]
 
 
+async def test_what_an_attempt_that_ended_without_its_own_word_has_cost_is_unknown(
+    transport: Transport, steps: Steps
+) -> None:
+    steps.gates["a"] = asyncio.Event()
+    await transport.submit(task("a"))
+    await take(transport, 1)
+    await transport.cancel("r1/a/1")
+    await transport.submit(task("broken"))
+    ended = [event for _, event in await take(transport, 3) if isinstance(event, Outcome)]
+    assert [(outcome.state, outcome.cost) for outcome in ended] == [("cancelled", None), ("failed", None)]
+
+
 async def test_an_exception_of_the_step_function_is_a_crash_that_quotes_nothing(transport: Transport) -> None:
     await transport.submit(task("broken"))
     outcome = (await take(transport, 2))[1][1]

@@ -135,6 +135,8 @@ def test_a_cancel_from_another_terminal_reaches_the_agent(tmp_path: Path) -> Non
         wait_until(lambda: all(map(gone, agent.children)), ORPHANS_S)
     assert any("cancelled" in entry for entry in agent.entries)
     assert [event.data["state"] for event in events(home) if event.kind == "run_finished"] == ["cancelled"]
+    [ended] = [event.data for event in events(home) if event.kind == "attempt_failed"]
+    assert ended["cost"] > 0 and ended["cost_source"] == "assumed"  # nobody knows what it has cost, so not nothing
 
 
 @pytest.mark.slow

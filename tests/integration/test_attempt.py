@@ -202,6 +202,20 @@ async def test_cancellation_passes_and_closes_the_log(bench: Bench) -> None:
     assert log_path(bench.places.logs, "r1", "step", 1).read_text() == "half-way"
 
 
+async def test_a_cancel_after_the_answer_keeps_what_the_answer_has_cost(bench: Bench) -> None:
+    started = bench.places.workspace / "started"
+    spec = {"checks": [{"kind": "run", "run": {"script": "touch started; sleep 60"}}], "context": {}}
+    answer = CallResult(output="done", cost=7, cost_source="billed", session="s-1")
+    running = asyncio.create_task(bench.answer(answer, spec))
+    async with asyncio.timeout(20):
+        while not started.exists():
+            await asyncio.sleep(0.02)
+    running.cancel()
+    outcome = await running
+    assert (outcome.state, outcome.effect, outcome.session) == ("cancelled", "maybe", "s-1")
+    assert (outcome.cost, outcome.cost_source) == (7, "billed")
+
+
 # ---------------------------------------------------------------- secrets
 
 

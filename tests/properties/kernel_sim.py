@@ -92,7 +92,8 @@ class Simulation:
             effect = "maybe" if task.effects == "once" else "none"
             if effect == "maybe" and self.rng.random() < 0.5:
                 self._effect(task, recorded=False)
-            self.feed(task.run, ("outcome", task.node, task.attempt, Outcome("cancelled", effect=effect)))
+            self.promises.billed(key, None)
+            self.feed(task.run, ("outcome", task.node, task.attempt, Outcome("cancelled", effect=effect, cost=None)))
 
     def died(self) -> None:
         """Of what flew, some had done its work, and nobody wrote it down."""

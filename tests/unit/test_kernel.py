@@ -625,6 +625,20 @@ def test_an_unknown_price_and_a_lost_attempt_cost_what_was_reserved() -> None:
     assert next(e for e in stage.record if e.kind == "attempt_succeeded").data["cost_source"] == "assumed"
 
 
+def test_a_cancelled_attempt_that_may_have_cost_something_counts_what_was_reserved_and_one_that_cannot_nothing() -> (
+    None
+):
+    stage = Stage(graph(step("a"), step("b")), StageHost({"a": go(estimate=60), "b": go()}))
+    stage.start(cap=1_000)
+    stage.feed("cancel", "me", "")
+    for id in "ab":
+        stage.end(id, Outcome("cancelled", effect="maybe", cost=None))
+    ended = {e.node: e.data for e in stage.record if e.kind == "attempt_failed"}
+    assert (ended["a"]["cost"], ended["a"]["cost_source"]) == (60, "assumed")
+    assert ended["b"]["cost"] == 0 and "cost_source" not in ended["b"]
+    assert stage.kernel.spent == 60
+
+
 def test_exceed_fail_ends_what_has_not_started_and_throws_nothing_away() -> None:
     host = StageHost({id: go(estimate=60) for id in "abcd"})
     stage = Stage(graph(step("a"), step("b"), step("c", "a"), step("d", "b"), concurrency=2), host)
