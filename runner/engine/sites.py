@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.core.messages import StepTask
-from runner.engine import changes
+from runner.engine import begun, changes
 from runner.engine.logs import log_path, private_folder
 from runner.engine.secrets import Unready
 from runner.engine.worktree import Conflict, Diff, Git, GitFailed, State, Worktree, Worktrees
@@ -50,6 +50,8 @@ class Site:
     """What other steps of this process wrote (`save`, a worktree's diff) while this one worked: no work of this one."""
     touched: Touched | None = None
     """None = nobody asked."""
+    beat: begun.Beat | None = None
+    """While its attempt is under way, when that may be repeated after a kill."""
 
 
 class Sites:
@@ -94,12 +96,28 @@ class Sites:
         site.area = changes.area(self._workspace, only, self._own)
         self._watching.add(site)
         try:
-            before = await asyncio.to_thread(changes.snapshot, site.area, self._known)
+            self._known = await asyncio.to_thread(changes.snapshot, site.area, self._known)
+            site.before = await asyncio.to_thread(self._since, site.task, site.area, self._known)
         except changes.TooMany as error:
             raise Unready(str(error)) from error
-        self._known = site.before = before
+        if site.task.effects != "once":
+            with suppress(OSError):  # a kill then leaves its work unseen, as if there were no watch
+                await asyncio.to_thread(self._begin, site)
+                site.beat = begun.Beat(self._begun(site.task))
+
+    def _since(self, task: StepTask, area: changes.Area, now: changes.Snapshot) -> changes.Snapshot:
+        """The files as they were when the step began, which may have been attempts ago. Raises TooMany."""
+        if lost := begun.read(self._begun(task), area):
+            return begun.resumed(area, now, lost)
         with suppress(OSError, ValueError, TypeError):  # there is none, or no use in it
-            site.before = changes.with_carried(before, await asyncio.to_thread(self._note(site.task).read_bytes))
+            return changes.with_carried(now, self._note(task).read_bytes())
+        return now
+
+    def _begin(self, site: Site) -> None:
+        assert site.area is not None
+        path = self._begun(site.task)
+        private_folder(path.parent)
+        begun.write(path, site.area, site.before)
 
     # ------------------------------------------------------------ after it
 
@@ -166,18 +184,27 @@ class Sites:
                 await self._trees.leave(site.tree, state, repair=repair)
             elif site.area is not None:
                 await asyncio.to_thread(self._leave_note, site, failed)
+                self._begun(site.task).unlink(missing_ok=True)
 
     def release(self, site: Site) -> None:
         """The attempt is over; whatever it left is found by the next one. At once, so that cancellation may call it."""
         self._watching.discard(site)
+        if site.beat is not None:
+            site.beat.stop()
 
     async def forget(self, run: str) -> None:
-        """The run's leg has ended: worktrees that were kept only for a next attempt are removed."""
+        """The run's leg has ended: what was kept only for a next attempt is removed."""
         with suppress(OSError, GitFailed):
             await self._trees.forget(run)
+        with suppress(OSError):
+            for left in log_path(self._notes, run, "", 0).parent.glob("*.begun"):
+                left.unlink(missing_ok=True)
 
     def _note(self, task: StepTask) -> Path:
         return log_path(self._notes, task.run, task.node, 0).with_suffix(".json")
+
+    def _begun(self, task: StepTask) -> Path:
+        return self._note(task).with_suffix(".begun")
 
     def _leave_note(self, site: Site, failed: bool) -> None:
         """What the next attempt of this step must know: the step began before this one."""

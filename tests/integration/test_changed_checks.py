@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+import os
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 from attempt_bench import Bench, changed, make_task
 
 from runner.digest import digest_bytes
-from runner.engine import changes
+from runner.engine import begun, changes
 from runner.executors.local import LocalCommands
 from runner.ports import CallResult, Request
 
@@ -75,6 +78,77 @@ async def test_an_attempt_that_failed_in_its_call_leaves_its_touch_to_the_next(b
     await bench.script("echo x >> setup.py; exit 3", SRC)
     outcome = await bench.script("echo new > src/b.py", SRC, attempt=2)
     assert outcome.message == "1 file touched outside of src/**: setup.py"
+
+
+async def lose(bench: Bench, act: Callable[[], None], spec: Mapping[str, Any], **more: Any) -> None:
+    """An attempt that does `act` and then never ends, left as a kill leaves it."""
+    reached = asyncio.Event()
+
+    async def half(request: Request) -> CallResult:
+        act()
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    running = asyncio.ensure_future(bench.told(half, spec, **more))
+    await asyncio.wait_for(reached.wait(), 30)
+    running.cancel()
+    await asyncio.wait([running])
+    bench.restarted()
+
+
+async def test_what_a_lost_attempt_touched_is_work_of_the_one_that_goes_on(bench: Bench) -> None:
+    await lose(bench, lambda: write(bench, "src/b.py"), SRC, effects="idempotent")
+    await lose(bench, lambda: None, SRC, attempt=2, effects="idempotent")
+    outcome = await bench.told(lambda request: None, SRC, attempt=3, effects="idempotent")
+    assert outcome.state == "succeeded", outcome.message
+    assert list(outcome.products) == ["src/b.py"]
+    after = await bench.told(lambda request: None, SRC, attempt=4, effects="idempotent")
+    assert after.message == "0 files touched, at least 1 expected"  # nothing was left behind
+
+
+async def test_what_a_lost_attempt_touched_outside_of_only_is_held_against_the_next(bench: Bench) -> None:
+    await lose(bench, lambda: write(bench, "setup.py"), SRC, effects="idempotent")
+    outcome = await bench.told(lambda request: write(bench, "src/b.py"), SRC, attempt=2, effects="idempotent")
+    assert outcome.message == "1 file touched outside of src/**: setup.py"
+
+
+async def test_what_somebody_changed_long_after_the_kill_is_not_the_steps(bench: Bench) -> None:
+    await lose(bench, lambda: write(bench, "src/b.py"), SRC, effects="idempotent")
+    [left] = (bench.state / "touched").glob("*/*.begun")
+    ended = since = (bench.work / "src" / "b.py").stat().st_ctime_ns
+    while since <= ended:  # within one tick of the disk's clock nobody could tell them apart
+        write(bench, "setup.py")
+        since = (bench.work / "setup.py").stat().st_ctime_ns
+    write(bench, "src/by-hand.py")
+    beat = (ended + since) // 2 - round((begun.BEAT_S + begun.ORPHANS_S) * 1e9)
+    os.utime(left, ns=(beat, beat))  # the kill was between the two
+    outcome = await bench.told(lambda request: None, SRC, attempt=2, effects="idempotent")
+    assert outcome.state == "succeeded", outcome.message
+    assert list(outcome.products) == ["src/b.py"]
+
+
+async def test_an_attempt_under_way_says_so_and_a_leg_that_ended_leaves_nothing(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(begun, "BEAT_S", 0.02)
+
+    async def act(request: Request) -> None:
+        [file] = (bench.state / "touched").glob("*/*.begun")
+        os.utime(file, ns=(0, 0))
+        async with asyncio.timeout(30):
+            while file.stat().st_mtime_ns == 0:
+                await asyncio.sleep(0.02)
+        write(bench, "src/b.py")
+
+    assert (await bench.told(act, SRC, effects="idempotent")).state == "succeeded"
+    await lose(bench, lambda: None, SRC, attempt=2, effects="idempotent")
+    await bench.attempts.forget("r1")
+    assert not list((bench.state / "touched").glob("*/*.begun"))
+
+
+def write(bench: Bench, name: str) -> None:
+    (bench.work / name).write_text("new")
 
 
 async def test_another_step_answers_only_for_itself(bench: Bench) -> None:
