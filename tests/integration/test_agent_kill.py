@@ -92,7 +92,9 @@ def struck(home: Project, agent: FakeAgent, how: signal.Signals) -> Iterator[sub
         yield child
 
 
-def test_after_kill_9_an_idempotent_step_goes_on_in_its_session_and_answers_for_what_it_had_done_before(tmp_path: Path) -> None:
+def test_after_kill_9_an_idempotent_step_goes_on_in_its_session_and_answers_for_what_it_had_done_before(
+    tmp_path: Path,
+) -> None:
     agent = FakeAgent(tmp_path, [{"write": {"done.txt": "done"}}, *HOLDS], [{"answer": {"text": "done"}}])
     home = project(tmp_path, agent, "timeout: 60s, checks: [{changed: {only: [done.txt]}}]")
     with struck(home, agent, signal.SIGKILL):
@@ -102,7 +104,9 @@ def test_after_kill_9_an_idempotent_step_goes_on_in_its_session_and_answers_for_
     assert "session" not in first and second["session"] == "s1"
     assert "interrupted" in second["prompt"] and second["prompt"].endswith("do it")
     assert agent.keys[0] == agent.keys[1]
-    assert [event.data["products"].keys() for event in events(home) if event.kind == "attempt_succeeded"] == [{"done.txt"}]
+    assert [event.data["products"].keys() for event in events(home) if event.kind == "attempt_succeeded"] == [
+        {"done.txt"}
+    ]
 
 
 @pytest.mark.slow
