@@ -153,6 +153,12 @@ def test_what_is_no_yaml_is_refused_and_nothing_is_written(project: Project) -> 
     assert good.read_text() == UNUSUAL
 
 
+def test_the_manifests_and_recipes_of_this_repository_are_in_their_usual_form() -> None:
+    found = formatting([str(ROOT / "manifests"), str(ROOT / "docs")], settings(ROOT)).files
+    assert len(found) > 10
+    assert [str(file.path) for file in found if file.changed or file.reason] == []
+
+
 def test_files_of_others_and_generated_files_are_left_alone(project: Project) -> None:
     project.write("other.yaml", "b:   1\na: 2\n")
     project.write(
