@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from runner.api.results import MICRO, RunResult, StepResult, exit_code_of
@@ -135,6 +135,24 @@ def run_reason(store: Store, row: RunRow) -> str:
     return "" if state in ("running", "pending") else row.reason
 
 
+def run_reason_in_full(store: Store, row: RunRow) -> str:
+    """`run_reason`, with what the first of its suspended steps waits for."""
+    if shown_state(row) != "suspended":
+        return run_reason(store, row)
+    told = [*_waits_below(store, row.run, "")]
+    more = f" (and {len(told) - 1} more)" if len(told) > 1 else ""
+    return f"{run_reason(store, row)}: {told[0]}{more}" if told else run_reason(store, row)
+
+
+def _waits_below(store: Store, run: str, way: str) -> Iterator[str]:
+    for node, detail in waits(store, run, store.steps(run)).items():
+        if detail:
+            yield f"{way}{node}: {detail}"
+    for child in store.children(run):
+        if child.state == "suspended":
+            yield from _waits_below(store, child.run, f"{way}{child.parent_node}/")
+
+
 def run_outputs(store: Store, run: str) -> Any:
     """The outputs that the run's end recorded, else none."""
     end = store.newest(run, "run_finished")
@@ -148,6 +166,21 @@ def questions(store: Store, run: str, rows: Sequence[StepRow]) -> dict[str, Mapp
         return {}
     asked = [each.event for each in store.events(run) if each.event.kind == "step_suspended"]
     return {event.node: event.data["ask"] for event in asked if event.node in waiting and "ask" in event.data}
+
+
+def waits(store: Store, run: str, rows: Sequence[StepRow]) -> dict[str, str]:
+    """What the suspended steps (of `rows`) wait for, in words: node → "smart: mode brainstem: is not local". What a person is asked
+    is among `questions`."""
+    waiting = {row.node for row in rows if row.state == "suspended" and row.reason != "approval"}
+    if not waiting:
+        return {}
+    said = [each.event for each in store.events(run) if each.event.kind == "step_suspended"]
+    return {event.node: str(event.data.get("detail") or "") for event in said if event.node in waiting}
+
+
+def reason_in_full(row: StepRow, detail: str) -> str:
+    """Why a step is as it is. `detail`: what it waits for."""
+    return f"{row.reason}: {detail}" if detail and row.state == "suspended" else row.reason
 
 
 def answers(events: Iterable[Event]) -> dict[str, str]:
@@ -238,13 +271,14 @@ def attempt_json(row: AttemptRow) -> dict[str, Any]:
 
 
 def show_json(store: Store, run: str, worktrees: Mapping[str, Sequence[str]]) -> dict[str, Any]:
-    """The document of `show RUN --json`: the run as in `apply --json`, with its attempts, what people said of its steps, and the
-    worktrees that these left."""
+    """The document of `show RUN --json`: the run as in `apply --json`, with its attempts, what people said of its steps, what
+    these wait for, and the worktrees that they left."""
     result = run_result(store, run, "show")
     return {
         "version": 1,
         **result.to_json(),
         "attempts": [attempt_json(row) for row in store.attempts(run)],
         "answers": recorded_answers(store, run),
+        "waits": {node: detail for node, detail in waits(store, run, store.steps(run)).items() if detail},
         "worktrees": {node: list(paths) for node, paths in worktrees.items()},
     }

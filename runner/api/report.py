@@ -18,11 +18,13 @@ from runner.api.follow import tree_events
 from runner.api.queries import (
     answers,
     questions,
+    reason_in_full,
     result_of,
     run_outputs,
     run_reason,
     shown_state,
     suspension_reasons,
+    waits,
     with_unbegun,
 )
 from runner.api.remedies import advice, remedy
@@ -112,6 +114,7 @@ class _Sources:
     events: dict[str, list[Recorded]] = field(default_factory=dict)
     asked: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     answered: Mapping[str, str] = field(default_factory=dict)
+    waits: Mapping[str, str] = field(default_factory=dict)
     children: Mapping[str, str] = field(default_factory=dict)
     worktrees: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
@@ -135,6 +138,7 @@ def _part(store: Store, row: RunRow, state: Path, now: int, room: _Room, place: 
         frozenset(step.id for step in graph.steps if step.optional) if graph else frozenset(),
         {step.node: f"{place}s{number}" for number, step in enumerate(rows)},
         asked=questions(store, row.run, rows),
+        waits=waits(store, row.run, rows),
         answered=answers(event.event for event in events),
         children={child.parent_node or "": below[child.run] for child in children},
         worktrees=kept_worktrees(state / "worktrees", row.run),
@@ -230,6 +234,7 @@ def _step(sources: _Sources, row: StepRow, items: Sequence[StepRow] = ()) -> Ste
         output=_output(sources, row),
         facts=list(_about(sources, row, None if item else known)),
         asks=sources.asked.get(row.node),
+        why=reason_in_full(row, sources.waits.get(row.node, "")),
         remedy=remedy(row) if row.state == "suspended" else "",
         child=sources.children.get(row.node, ""),
         optional=id in sources.optional,

@@ -16,11 +16,12 @@ from runner.api.queries import (
     run_reason,
     shown_state,
     suspension_reasons,
+    waits,
     with_unbegun,
 )
 from runner.cli.output import Paint, columns, safe
 from runner.cli.summary import cost, output_lines, shown, took
-from runner.cli.trouble import MILD, advice, moment, near, question, remedy, says_more
+from runner.cli.trouble import MILD, advice, moment, near, question, remedy, trouble_of
 from runner.engine.logs import log_path
 from runner.engine.worktree import kept_worktrees
 from runner.ports import AttemptRow, RunRow, StepRow, Store
@@ -105,7 +106,11 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], state: Path, pai
     answered = recorded_answers(store, row.run)
     trees = kept_worktrees(state / "worktrees", row.run)
     optional = optional_steps(store, row)
-    heads = columns([_step_head(step, paint, step.node.partition("[")[0] in optional) for step in visible], indent="  ")
+    told = waits(store, row.run, visible)
+    heads = columns(
+        [_step_head(step, paint, step.node.partition("[")[0] in optional, told.get(step.node, "")) for step in visible],
+        indent="  ",
+    )
     for step, head in zip(visible, heads, strict=True):
         yield head
         yield from (f"      {line}" for line in question(asked.get(step.node)))
@@ -137,7 +142,7 @@ def _visible(steps: Sequence[StepRow]) -> tuple[list[StepRow], dict[str, int]]:
     return chosen, hidden
 
 
-def _step_head(step: StepRow, paint: Paint, optional: bool) -> list[str]:
+def _step_head(step: StepRow, paint: Paint, optional: bool, detail: str) -> list[str]:
     state = "reused" if step.reused else step.state
     name = (
         f"  {step.node[step.node.index('[') :]} {one_line(step.item_key or '', 40)}" if "[" in step.node else step.node
@@ -148,13 +153,12 @@ def _step_head(step: StepRow, paint: Paint, optional: bool) -> list[str]:
     word = (
         paint(f"{SIGNS[state]} {MILD}", COLORS[state]) if optional and state == "failed" else state_word(state, paint)
     )
-    return [word, name, who, length, tries, _why(step)]
+    return [word, name, who, length, tries, _why(step, detail)]
 
 
-def _why(step: StepRow) -> str:
-    if step.error and step.state in ("failed", "suspended"):
-        error = f"{step.error.get('class')}: {step.error.get('message')}"
-        return one_line(f"{step.reason}: {error}" if says_more(step) else error, 200)
+def _why(step: StepRow, detail: str) -> str:
+    if step.state in ("failed", "suspended"):
+        return one_line(trouble_of(step, detail), 200)
     return one_line(step.reason, 120) if step.state != "succeeded" or step.reused else ""
 
 

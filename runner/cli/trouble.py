@@ -8,14 +8,14 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.api.queries import in_written_order, optional_steps, questions
+from runner.api.queries import in_written_order, optional_steps, questions, reason_in_full, waits
 from runner.api.remedies import advice, moment, remedy
 from runner.cli.output import Paint, safe
 from runner.engine.logs import log_path
 from runner.ports import StepRow, Store
 from runner.reporters.words import COLORS, SIGNS, one_line
 
-__all__ = ["MILD", "advice", "moment", "near", "question", "remedy", "says_more", "troubles"]
+__all__ = ["MILD", "advice", "moment", "near", "question", "remedy", "says_more", "trouble_of", "troubles"]
 
 BAD = ("failed", "suspended")
 MOST_SHOWN = 40
@@ -31,9 +31,9 @@ def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Ite
     # Items tell more than the group that they fail; a group without failed items tells for itself.
     groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}
     found = [step for step in steps if step.state in BAD and step.node not in groups]
-    asked = questions(store, run, found)
+    asked, told = questions(store, run, found), waits(store, run, found)
     for step in found[:most]:
-        yield from _trouble(step, logs, paint, step.node.partition("[")[0] in optional)
+        yield from _trouble(step, logs, paint, step.node.partition("[")[0] in optional, told.get(step.node, ""))
         yield from (f"  {line}" for line in question(asked.get(step.node)))
     if len(found) > most:
         yield f"… and {len(found) - most} more: runner show {run}"
@@ -47,20 +47,27 @@ def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Ite
             yield from (f"  {line}" for line in troubles(child.run, store, logs, paint, most))
 
 
-def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool) -> Iterator[str]:
-    error = step.error or {}
+def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool, detail: str) -> Iterator[str]:
     name = f"{step.node} ({one_line(step.item_key, 40)})" if step.item_key else step.node
-    what = f"{error.get('class')}: {error.get('message')}" if error else step.reason
     sign = paint(f"{SIGNS[step.state]} {name}", COLORS[step.state])
     sign += f"  {MILD}" if optional and step.state == "failed" else ""
-    why = f"{step.reason}: {what}" if error and step.reason and says_more(step) else what
     tries = f" (attempt {step.attempt})" if step.attempt > 1 else ""
-    yield f"{sign}  {one_line(why, 300)}{tries}"
+    yield f"{sign}  {one_line(trouble_of(step, detail), 300)}{tries}"
     log = log_path(logs, step.run, step.node, step.attempt)
     if log.exists():
         yield f"  log: {near(log)}"
     if step.state == "suspended":
         yield f"  {remedy(step)}"
+
+
+def trouble_of(step: StepRow, detail: str) -> str:
+    """Why a failed or suspended step is where it is: how its last attempt failed, and what it waits for (`detail`)."""
+    if not step.error:
+        return reason_in_full(step, detail)
+    error = f"{step.error.get('class')}: {step.error.get('message')}"
+    if step.reason == "mode" and detail:
+        return f"{reason_in_full(step, detail)} (after {error})"
+    return f"{step.reason}: {error}" if step.reason and says_more(step) else error
 
 
 def says_more(step: StepRow) -> bool:

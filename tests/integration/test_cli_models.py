@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import closing
@@ -480,6 +481,21 @@ def test_a_plan_for_an_outage_tells_what_would_wait_and_apply_does_it(project: P
     done = project.cli("apply", "waits.yaml", "--mode", "brainstem", "--json")
     assert (done.code, done.json["runs"][0]["steps"]["cloud"]["state"]) == (5, "suspended")
     assert done.json["runs"][0]["steps"]["skipped"]["state"] == "skipped"
+
+
+def test_whom_a_step_waits_for_is_told_although_nothing_was_tried(project: Project) -> None:
+    project.write("waits.yaml", WAITS)
+    why = "mode: smart: mode brainstem: is not local"
+    done = project.cli("apply", "waits.yaml", "--mode", "brainstem")
+    assert f"⏸ cloud  {why}\n" in done.out
+    assert re.search(rf"⏸ suspended +cloud +{re.escape(why)}$", project.cli("show", "waits").out, re.MULTILINE)
+    assert "mode: cloud: smart: mode brainstem: is not local" in project.cli("status").out
+    assert project.cli("show", "waits", "--json").json["waits"] == {"cloud": "smart: mode brainstem: is not local"}
+    [run] = project.cli("status", "--json").json["runs"]
+    assert run["reason"] == "mode"
+    project.cli("report", "waits", "--html", "page.html")
+    page = (project.root / "page.html").read_text()
+    assert page.count(f">{why}<") == 3, "beside the step, where troubles are listed, and among the events"
 
 
 def test_a_plan_says_which_key_is_missing(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,13 +32,14 @@ Exit codes: 0 ok, 7 state database.
 def command(limit: int, json_: bool) -> int:
     """List the runs, newest first, and how they stand."""
     from runner.api.modes import standing
-    from runner.api.queries import run_reason, status_json
+    from runner.api.queries import run_reason, run_reason_in_full, status_json
     from runner.cli.run_text import status_rows
 
     settings = settings_of()
     with reading(settings) as store:
         rows = store.runs(limit=limit + 1)
-        reasons = {row.run: run_reason(store, row) for row in rows[:limit]}
+        tell = run_reason if json_ else run_reason_in_full
+        reasons = {row.run: tell(store, row) for row in rows[:limit]}
         now = time.time_ns() // 1_000_000
         mode = standing(settings, os.environ, store.health, now).state.mode
     if json_:

@@ -155,12 +155,12 @@ def _troubles(part: Part) -> Iterator[Step]:
 def _trouble(step: Step) -> Iterator[str]:
     row = step.row
     error = row.error or {}
-    what = f"{error.get('class')}: {error.get('message')}" if error else row.reason
+    what = f"{error.get('class')}: {error.get('message')}" if error else step.why or row.reason
     name = f"{row.node.partition('[')[0]} ({row.item_key})" if row.item_key and "[" in row.node else row.node
     optional = " <small>optional</small>" if step.optional and row.state == "failed" else ""
     yield f'<li>{sign(row.state)}<span><a class="mono" href="#{step.place}">{text(name)}</a>{optional}</span>'
     if row.state == "suspended" and error:
-        yield f"<span>{text(row.reason)}</span>"
+        yield f"<span>{text(one_line(step.why or row.reason, 400))}</span>"
     if step.asks is not None:
         yield f"<span>{text(one_line(step.asks.get('message', ''), 400))}</span>"
     else:

@@ -39,7 +39,7 @@ class Try:
 @dataclass(frozen=True, slots=True)
 class Step:
     """A step, or an item of a fan-out. `place`: its anchor, unique on the page. `facts`: (what, text). `asks`: what a person is asked,
-    `remedy`: what lets it go on. `child`: the anchor of its sub-run."""
+    `why`: its reason in full, `remedy`: what lets it go on. `child`: the anchor of its sub-run."""
 
     row: StepRow
     place: str
@@ -48,6 +48,7 @@ class Step:
     output: Cut | None = None
     facts: Sequence[tuple[str, str]] = ()
     asks: Mapping[str, Any] | None = None
+    why: str = ""
     remedy: str = ""
     child: str = ""
     optional: bool = False

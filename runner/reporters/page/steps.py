@@ -91,7 +91,7 @@ def _why(step: Step) -> Iterator[str]:
     row = step.row
     error = row.error if row.error and row.state in ("failed", "suspended", "blocked", "cancelled") else None
     if row.reason and row.state != "running":
-        yield f'<p class="reason">{text(row.reason)}</p>'
+        yield f'<p class="reason">{text(step.why or row.reason)}</p>'
     if error and not step.tries:
         yield f'<p class="message">{text(error.get("class"))}: {text(error.get("message"))}</p>'
     if step.asks is not None:
