@@ -236,6 +236,26 @@ def test_the_action_applies_and_then_there_is_nothing_to_plan(folder: Path) -> N
     assert action(folder, "plan")[2]["changes"] == "false"
 
 
+def test_the_action_leaves_a_page_of_each_run_of_this_apply(folder: Path) -> None:
+    (folder / "manifests" / "bad.yaml").write_text(
+        "ares: v1\nname: bad\nsteps: {no: {run: [sh, -c, exit 3], effects: none}}\n"
+    )
+    code, _, outputs = action(folder, "apply")
+    pages = {path.name.rpartition("-")[0]: path.read_text() for path in Path(outputs["pages"]).iterdir()}
+    assert (code, sorted(pages)) == (1, ["bad", "hello"])
+    assert all(text.startswith("<!doctype html>") for text in pages.values())
+    assert "exit code 3" in pages["bad"]
+    again = action(folder, "apply", "manifests/hello.yaml")[2]
+    assert [*Path(again["pages"]).iterdir()] == [], "nothing was done: there is no page"
+
+
+def test_the_pages_of_the_action_are_those_of_the_config_that_it_was_given(folder: Path) -> None:
+    (folder / "base").mkdir()
+    (folder / "base" / "config.yaml").write_text("state: {path: elsewhere.db}\n")
+    code, said, outputs = action(folder, "apply", "manifests/", "--config\nbase/config.yaml")
+    assert (code, len([*Path(outputs["pages"]).iterdir()])) == (0, 1), said
+
+
 def test_the_action_fails_as_its_command_does_and_takes_no_code(folder: Path) -> None:
     code, _, outputs = action(folder, "plan", "none/")
     assert (code, outputs["exit-code"]) == (2, "2")

@@ -118,7 +118,7 @@ def test_show_is_a_run_of_apply_with_its_attempts(project: Project) -> None:
     document = project.cli("show", "everything", "--json").json
     attempts = document.pop("attempts")
     assert document.pop("version") == 1
-    assert (document.pop("answers"), document.pop("worktrees")) == ({}, {})
+    assert [document.pop(key) for key in ("answers", "waits", "worktrees")] == [{}, {}, {}]
     fits("apply", document, "RunJson")
     bad = [attempt for attempt in attempts if attempt["step"] == "bad"]
     assert [(attempt["n"], attempt["state"], attempt["class"]) for attempt in bad] == [
