@@ -21,6 +21,7 @@ from runner.core.graph import StepGraph
 from runner.core.graph import load as load_graph
 from runner.core.plan import UNFINISHED, in_order
 from runner.core.prepare import Preparer
+from runner.core.roster import Roster
 from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
@@ -68,6 +69,7 @@ class App:
     host: Preparer
     attempts: Attempts
     keeper: HealthKeeper
+    roster: Roster
     clock: Clock
     prefetch: Callable[[], Awaitable[None]]
     """Loads what model steps need, while others run."""
@@ -180,7 +182,17 @@ class App:
         graphs[root.graph.name] = root.graph
         self.host.know(graphs.values())
         mode = self.keeper.mode
-        return Tree(root.run, root.graph.name, graphs, self.host, self.slots, members, mode, concurrency=self._steps)
+        tree = Tree(root.run, root.graph.name, graphs, self.host, self.slots, members, mode, concurrency=self._steps)
+        self._forget_trials(tree)
+        return tree
+
+    def _forget_trials(self, tree: Tree) -> None:
+        """Calls that died with their runner hold no half open circuit: else nobody could try it for minutes."""
+        for flight in tree.inflight():
+            node = tree.kernels[flight.run].nodes[flight.node]
+            kind = node.body.verb
+            if kind in ("model", "agent") and (entry := self.roster.of(kind).get(node.label)) is not None:
+                self.keeper.lost(entry.place)
 
     def _add_callees(self, graph: StepGraph, graphs: dict[str, StepGraph]) -> None:
         for name, known in graph.callees.items():
@@ -336,7 +348,7 @@ async def _wired(
     )
     await stack.enter_async_context(engine)
     host = Preparer(world, operator_policy(config), routed.dispatch)
-    return App(settings, store, engine, slots, host, attempts, routed.keeper, clock, calls.prefetch)
+    return App(settings, store, engine, slots, host, attempts, routed.keeper, routed.roster, clock, calls.prefetch)
 
 
 def _servers(

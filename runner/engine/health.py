@@ -116,6 +116,17 @@ class HealthKeeper:
         self._circuits[entry.place] = begin_trial(self._circuits.get(entry.place, Circuit()), now, lasts)
         self._spawn(self._change({entry.place: lambda c: begin_trial(c, now, lasts)}, force=True))
 
+    def lost(self, place: str) -> None:
+        """The runner died with a call to this subject under way: if that was its trial, the place is free again."""
+        now = self._clock.now()
+
+        def drop(circuit: Circuit) -> Circuit:
+            return feed(circuit, Sign("dropped", now), self._terms.limits)
+
+        if self._would_change(place, drop):
+            self._circuits = {**self._circuits, place: drop(self._circuits[place])}
+            self._spawn(self._change({place: drop}, force=True))
+
     async def ended(self, end: CallEnd) -> None:
         """A real call has ended. Returns when what it means is known: a dead endpoint within a second."""
         end = replace(end, credential=self._base.credentials.get(end.endpoint or end.target, ""))

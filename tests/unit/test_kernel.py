@@ -512,6 +512,40 @@ def test_a_step_that_the_mode_hides_is_suspended_until_the_mode_changes() -> Non
     assert stage.feed("mode", "normal") == ["step_woken a", "attempt_started a", "run_woken"]
 
 
+def chain(*entries: str) -> Options:
+    """Entries of a chain; those with a `-` in front are hidden now."""
+    candidates = tuple(Candidate(e.removeprefix("-"), shown=not e.startswith("-")) for e in entries)
+    return Options(Policy(RetryPolicy(max=0), exhausted="suspend"), candidates)
+
+
+@pytest.mark.parametrize(
+    ("now", "woken"),
+    [
+        (("cloud", "-local"), False),
+        (("cloud", "local"), {"reason": "mode degraded"}),
+        (("cloud",), {"reason": "mode degraded", "restart": True}),
+        (("-cloud",), False),
+        ((), {"reason": "mode degraded"}),
+    ],
+    ids=["still hidden", "shown again", "no candidate any more", "nor may the failed one be asked", "nobody is left"],
+)
+def test_a_step_that_waits_for_a_hidden_entry_is_woken_by_whatever_ends_the_wait(
+    now: tuple[str, ...], woken: dict[str, Any] | bool
+) -> None:
+    host = StageHost({"a": go("cloud")}, {"a": chain("cloud", "-local")})
+    stage = Stage(graph(step("a")), host)
+    stage.start()
+    assert stage.end("a", failed()) == [
+        "attempt_failed a", "choice_advanced a", "step_suspended a", "run_suspended",
+    ]  # fmt: skip
+    host.ways["a"] = chain(*now)
+    kinds = stage.feed("mode", "degraded")
+    assert [e.data for e in stage.record if e.kind == "step_woken"] == ([woken] if woken else [])
+    assert bool(kinds) is bool(woken)
+    stage.feed("mode", "degraded")
+    assert sum(e.kind == "step_woken" for e in stage.record) == bool(woken), "it is woken once"
+
+
 @pytest.mark.parametrize(("exhausted", "state"), [("fail", "failed"), ("skip", "skipped")])
 def test_the_policy_of_a_mode_may_give_up_on_what_it_hides(exhausted: Any, state: str) -> None:
     stage = Stage(graph(step("a")), StageHost({"a": Hidden("no cloud")}, {"a": shown(False, exhausted=exhausted)}))

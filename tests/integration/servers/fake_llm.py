@@ -75,6 +75,8 @@ class Seen:
     path: str
     headers: dict[str, str]
     body: Any
+    played: str = ""
+    """What it met: a name of `ROWS`, `WIRE` or `CHOICES`, or a model that answers."""
 
     @property
     def model(self) -> str:
@@ -150,6 +152,7 @@ class FakeLlm:
     async def _answer(self, seen: Seen, writer: asyncio.StreamWriter) -> bool:
         """False when the connection is over."""
         name = self.script.pop(0) if self.script and seen.method == "POST" else seen.model.rsplit("/", 1)[-1]
+        seen.played = name
         if seen.method == "GET" and seen.path in self.pages:
             return await _send(writer, self.pages[seen.path])
         if seen.method == "GET":
