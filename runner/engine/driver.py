@@ -345,7 +345,11 @@ class Engine:
             if driven.root not in self._driven:
                 return
             self._places[task.key] = (task.run, task.node, task.attempt)
-            await self._transport.submit(task)
+            try:
+                await self._transport.submit(task)
+            except BaseException:
+                del self._places[task.key]  # it never began, so nobody waits for its end
+                raise
 
     def _spawn(self, work: Awaitable[Any], driven: Driven | None = None) -> None:
         """Do `work` beside the turns; when it fails, so does the drive of `driven`."""

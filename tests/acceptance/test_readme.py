@@ -89,7 +89,8 @@ def test_each_command_of_a_set_up_project_works(tmp_path: Path) -> None:
     assert (tree / "reports" / "repository.md").is_file()
 
 
-@pytest.mark.parametrize("line", [TESTS[0], *(pytest.param(line, marks=pytest.mark.slow) for line in TESTS[1:])])
+@pytest.mark.slow
+@pytest.mark.parametrize("line", TESTS)
 def test_each_test_command_finds_its_tests(line: str) -> None:
     """Collected only: this is one of the tests that it would run."""
     done = run(

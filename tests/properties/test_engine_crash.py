@@ -36,8 +36,9 @@ from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 from runner.transports.local import LocalTransport
 
-GRAPHS = int(os.environ.get("ARES_ENGINE_GRAPHS", "300"))
-"""How many manifests; a slow run takes more."""
+GRAPHS = int(os.environ.get("ARES_ENGINE_GRAPHS", "60"))
+"""How many manifests in the default suite."""
+MANY = 300
 ROOT = "r"
 PATIENCE = 5.0
 FIRST = {False: 2, True: 1}
@@ -249,10 +250,6 @@ def interrupted(case: Case, seed: int, path: Path, nth: int, *, after: bool) -> 
         return asyncio.run(Life(case, store, clock, seed).live(DiesAt(store, nth, after=after)))  # type: ignore[arg-type]
 
 
-@given(seed=st.integers(0, 10**9))
-@settings(
-    max_examples=GRAPHS, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
-)  # fmt: skip
 def check_graph(folder: Path, seed: int) -> None:
     case, rng = make_case(seed), Random(seed)
     base, commits = undisturbed(case, seed)
@@ -265,8 +262,16 @@ def check_graph(folder: Path, seed: int) -> None:
             left.unlink()
 
 
-def test_a_run_whose_process_dies_at_any_commit_ends_as_the_undisturbed_one(tmp_path: Path) -> None:
-    check_graph(tmp_path)
+@pytest.mark.parametrize("count", [GRAPHS, pytest.param(MANY, marks=pytest.mark.slow)])
+def test_a_run_whose_process_dies_at_any_commit_ends_as_the_undisturbed_one(tmp_path: Path, count: int) -> None:
+    @given(seed=st.integers(0, 10**9))
+    @settings(
+        max_examples=count, deadline=None, database=None, derandomize=True, suppress_health_check=list(HealthCheck)
+    )  # fmt: skip
+    def check(seed: int) -> None:
+        check_graph(tmp_path, seed)
+
+    check()
 
 
 @pytest.mark.parametrize("seed", [5])
