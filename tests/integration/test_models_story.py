@@ -301,7 +301,6 @@ def explained(stage: Stage, events: list[Event], prompt: str, node: str) -> None
     assert not any(asked.values()), "nobody was asked without an attempt on record"
 
 
-
 @pytest.mark.parametrize("seed", range(4))
 async def test_whatever_fails_the_ledger_is_what_was_billed(stage: Stage, seed: int) -> None:
     random = Random(seed)
