@@ -166,7 +166,7 @@ class Assigner:
         )
         if isinstance(free, NotNow):
             return free
-        refused = self._judges(self._dispatch, way, now)
+        refused = self.judges(way.run, way.node, way.spec, now)
         if refused is not None:
             return refused
         inputs = way.inputs if routed.model is None else {**way.inputs, "model": routed.model}
@@ -203,15 +203,16 @@ class Assigner:
             day=dispatch.today(now),
         )
 
-    def _judges(self, dispatch: Dispatch, way: Way, now: int) -> Hidden | NoCandidate | None:
-        """Put into the checks which models may judge; else why none may, before anything is spent on what they would judge."""
-        outlook, step = dispatch.outlook(way.run.mode, now), way.node.step
-        for said in way.spec.get("checks", ()):
+    def judges(self, run: RunView, node: NodeView, spec: Mapping[str, Any], now: int) -> Hidden | NoCandidate | None:
+        """Put into the checks of `spec` which models may judge; else why none may, before anything is done that they would judge."""
+        dispatch = self._dispatch
+        for said in spec.get("checks", ()):
             if said["kind"] == "judge":
+                if dispatch is None:
+                    return NoCandidate("invalid", f"nobody can judge it: {NEEDS['model']}")
                 hints = dict(said["judge"]["route"] or {})
-                picked = route(
-                    Want("model", hints, step.labels, free_only=way.node.free_only), dispatch.roster, outlook
-                ).pick()
+                want = Want("model", hints, node.step.labels, free_only=node.free_only)
+                picked = route(want, dispatch.roster, dispatch.outlook(run.mode, now)).pick()
                 if not isinstance(picked, tuple):
                     return picked
                 said["judge"] = {"prompt": said["judge"]["prompt"], "models": [verdict.label for verdict in picked]}

@@ -210,11 +210,11 @@ class Preparer:
         if refusal := self._policy.refusal(body):
             return Broken("denied", refusal)
         if body.verb in ("run", "tool"):
-            return self._attempt(run, node, step, body, context)
+            return self._attempt(run, node, step, body, context, now)
         if body.verb in ROUTED:
             return self._assign(run, node, step, body, context, now)
         if body.verb == "call":
-            return self._call(run, step, body, context)
+            return self._call(run, node, step, body, context, now)
         return self._simple(step, body, context, now)
 
     def _expand(self, run: RunView, node: NodeView, step: GraphStep, context: dict[str, Json]) -> Prepared:
@@ -257,8 +257,12 @@ class Preparer:
             otherwise=body.call["otherwise"],
         )
 
-    def _call(self, run: RunView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
+    def _call(
+        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
+    ) -> Prepared:
         spec = self._spec(step, body, context, {})
+        if (refused := self._assigner.judges(run, node, spec, now)) is not None:
+            return refused
         inputs = render_tree(dict(body.call["with"]), context, tolerant=step.final)
         name = str(body.call["manifest"])
         callee = self._callees.get(run.graph.callees.get(name, ""))
@@ -270,7 +274,9 @@ class Preparer:
         timeout = bind.run_timeout_ms(callee, {"inputs": bound, "vars": bind.bind_vars(callee, bound)})
         return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout})
 
-    def _attempt(self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json]) -> Prepared:
+    def _attempt(
+        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
+    ) -> Prepared:
         inputs, secrets = _render_inputs(body, context, tolerant=step.final)
         env, env_secrets = render_leaves(step.env if body.verb == "run" else {}, context, tolerant=step.final)
         secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
@@ -286,8 +292,8 @@ class Preparer:
         lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
         if not node.approved and (asks := self._policy.asks(step, body)):
             return Ask(asks, (canonical_json(inputs),), None, "reject", gate=True)
-        if blocked := self._lane_blocked(lane):
-            return blocked
+        if (refused := self._assigner.judges(run, node, spec, now) or self._lane_blocked(lane)) is not None:
+            return refused
         values = self._values(run, node)
         return Go(
             label=label,

@@ -211,6 +211,26 @@ async def test_a_judge_is_asked_last_and_what_it_costs_counts(stage: Stage) -> N
     assert stage.days()[0] == 20_000
 
 
+JUDGED = "checks: [{judge: {prompt: It greets, route: {models: [smart]}}, min: 0.8}]"
+
+
+@pytest.mark.parametrize("work", ["run: [echo, hello], effects: none", "call: inner"])
+async def test_a_model_judges_what_a_command_or_another_manifest_gives(stage: Stage, work: str) -> None:
+    stage.proxy.says["smart"] = ['{"score": 0.9, "reason": "it greets"}']
+    stage.project.manifest("steps: {b: {run: [echo, hello], effects: none}}", "inner")
+    stage.project.manifest(f"steps: {{a: {{{work}, {JUDGED}}}}}")
+    [run] = (await stage.project.applied("m")).runs
+    assert (run.state, run.cost) == ("succeeded", 20_000)
+
+
+async def test_nothing_is_done_that_nobody_could_judge(stage: Stage) -> None:
+    stage.project.manifest(f"steps: {{a: {{run: [touch, done], {JUDGED}}}}}")
+    run = await stage.run(mode="brainstem")
+    assert states(run) == {"a": "suspended"}
+    assert not (stage.project.folder / "done").exists()
+    assert (await stage.resumed()).state == "failed", "smart gives no judgement"
+
+
 async def test_a_failed_check_asks_no_judge(stage: Stage) -> None:
     stage.project.manifest("""
         steps:
