@@ -119,6 +119,8 @@ async def _command(check: Mapping[str, Any], number: int, judged: Judged, run: C
         feedback=None,
         stdin=judged.text,
         note=None,
+        tried=(),
+        interrupted=False,
     )
     result = await run(request)
     name = _name(inputs)

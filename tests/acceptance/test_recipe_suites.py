@@ -33,7 +33,7 @@ def test_the_manifest_of_a_recipe_passes_its_suite(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize(
-    "folder", sorted(path.parent for path in RECIPES.glob("*/manifest.yaml")), ids=lambda path: path.name
+    "folder", sorted(path.parent for path in RECIPES.rglob("manifest.yaml")), ids=lambda path: path.name
 )
 def test_a_recipe_in_a_folder_keeps_what_its_suite_says(folder: Path, tmp_path: Path) -> None:
     shutil.copytree(folder, tmp_path / folder.name)

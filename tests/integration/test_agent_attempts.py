@@ -116,6 +116,10 @@ async def test_what_others_tried_and_that_it_was_interrupted_reach_the_executor(
     await agent(bench, write, tried=tried)
     asked: Any = bench.executors["agent"]
     assert (asked.requests[0].tried, asked.requests[0].interrupted) == (tried, False)
+    commands = Told(lambda request: None)
+    bench.executors["run"] = commands
+    await agent(bench, write, {"checks": [{"kind": "run", "run": {"argv": ["true"]}}], "context": {}}, tried=tried)
+    assert [request.tried for request in commands.requests] == [()]  # a check is told nothing of it
     await agent(bench, write, session="S")
     assert asked is not bench.executors["agent"]
     assert bench.executors["agent"].requests[0].interrupted is True  # type: ignore[attr-defined]
