@@ -150,6 +150,14 @@ CONFIG_RULES: tuple[Rule, ...] = (
         "endpoints: {big: {kind: openai, url: https://api.example.com/v1}}",
     ),
     Rule(
+        "config-distant-tier",
+        "warning",
+        "a model of the tier `local` at an endpoint that is not local",
+        "The tier says that it costs nothing and needs no cloud. Whether brainstem mode asks it is decided by its endpoint, and that leads away from this machine.",
+        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.example.com:11434}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: local}}",
+        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.example.com:11434, local: true}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: local}}",
+    ),
+    Rule(
         "config-idle-backup",
         "warning",
         "a backup endpoint without a model",

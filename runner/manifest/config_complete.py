@@ -80,6 +80,7 @@ def cross_check(config: Config) -> list[Problem]:
         *_router(config),
         *_empty(config),
         *_distant(config),
+        *_distant_tier(config),
         *_idle(config),
         *_shadowed(config.router.rules),
     ]
@@ -179,6 +180,16 @@ def _distant(config: Config) -> Iterator[Problem]:
         if entry.local and url and "${" not in url and not is_loopback(url):
             message = f"{url} is another machine: brainstem mode would go on asking it"
             yield Problem("config-not-local", (*loc, "local"), message, "leave `local` out, unless it needs no cloud")
+
+
+def _distant_tier(config: Config) -> Iterator[Problem]:
+    """Models of the tier `local` at endpoints that are not."""
+    for name, model in config.models.catalog.items():
+        endpoint = config.models.endpoints.get(model.endpoint)
+        if model.tier == "local" and endpoint is not None and not _endpoint(endpoint).local:
+            message = f"`{model.endpoint}` is not on this machine: brainstem mode will not ask it"
+            fix = f"`tier: free`; or `local: true` at the endpoint `{model.endpoint}`, if it needs no cloud"
+            yield Problem("config-distant-tier", ("models", "catalog", name, "tier"), message, fix)
 
 
 def _idle(config: Config) -> Iterator[Problem]:

@@ -55,6 +55,7 @@ BEYOND_A_SCHEMA = {
     "bad-config/header-literal": "depends on the header's name",
     "bad-config/moltworker-without-url": "depends on the preset",
     "bad-config/idle-backup": "a reference",
+    "bad-config/distant-tier": "a rule about hosts",
     "bad-config/not-local": "a rule about hosts",
     "bad-config/regex": "`format: regex` is an annotation",
     "bad-config/reserved-endpoint": "depends on the entry's name",
