@@ -16,10 +16,11 @@ from runner.api import routing
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core.assigning import DAY, ROUTED
+from runner.core.days import Calendar
 from runner.core.graph import StepGraph
 from runner.core.roster import Roster, roster
 from runner.engine.dispatch import EngineDispatch, Rates, Sessions
-from runner.engine.funds import Calendar, DayFunds
+from runner.engine.funds import DayFunds
 from runner.engine.health import HealthKeeper, Probe, Terms
 from runner.llms.spec import EndpointSpec, endpoints
 from runner.manifest.config import Config

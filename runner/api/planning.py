@@ -21,6 +21,7 @@ from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
 from runner.core.assigning import Room
+from runner.core.days import Calendar
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.learning import MIN_SAMPLE
 from runner.core.messages import Item, Reuse, Stored
@@ -30,7 +31,6 @@ from runner.core.reuse import task_digest
 from runner.core.roster import Entry, roster
 from runner.core.router import Outlook, Verdict
 from runner.engine.blobs import Blobs
-from runner.engine.funds import Calendar
 from runner.engine.world import EarlierResults, changed_product
 from runner.errors import InvalidInput, UsageError
 from runner.manifest.vocabulary import Effects, Mode

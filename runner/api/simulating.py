@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.api import routing
 from runner.api.app import caps_of
+from runner.api.dispatching import micro, zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, plan
@@ -19,6 +20,7 @@ from runner.api.request import Request
 from runner.api.settings import Settings
 from runner.clock import SystemClock
 from runner.core import bind
+from runner.core.days import Calendar
 from runner.core.graph import GraphStep, StepGraph
 from runner.core.roster import roster
 from runner.errors import UsageError
@@ -126,6 +128,9 @@ def case_of(entry: PlannedManifest, loaded: Loaded, settings: Settings) -> Case:
         limits=routing.limits(config.fault_handler),
         min_dwell=config.fault_handler.min_dwell,
         unpriced=config.budget.unpriced,
+        day_cap=micro(config.budget.per_day_usd),
+        calendar=Calendar(zone(config)),
+        rpm={name: model.rpm for name, model in config.models.catalog.items() if model.rpm},
         process=config.concurrency.runs * config.concurrency.steps,
         concurrency=config.concurrency.steps,
     )

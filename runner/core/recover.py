@@ -47,6 +47,12 @@ CLASSES: Mapping[ErrorClass, ClassRule] = {
 }
 
 
+def passes_on(error_class: str) -> bool:
+    """May the next entry of a chain be asked after this?"""
+    rule = CLASSES.get(error_class)  # type: ignore[call-overload]
+    return rule is not None and rule.next in ("yes", "larger")
+
+
 def class_table() -> str:
     """`CLASSES` as a Markdown table."""
     rows = [

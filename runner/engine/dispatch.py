@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Final, Literal, Protocol
+from typing import Literal, Protocol
 
+from runner.core import rates
 from runner.core.assigning import Room, Unpriced
+from runner.core.days import Calendar
 from runner.core.learning import MIN_SAMPLE, Score
 from runner.core.roster import Entry, Kind, Roster
 from runner.core.router import Outlook, Verdict
-from runner.engine.funds import Calendar, DayFunds
+from runner.engine.funds import DayFunds
 from runner.engine.health import HealthKeeper
 from runner.manifest.vocabulary import Mode
-
-MINUTE_MS: Final = 60_000
 
 
 class Sessions(Protocol):
@@ -34,31 +33,23 @@ class Learned(Protocol):
 
 
 class Rates:
-    """Requests a minute of each model that has a limit (`rpm`). `on_lane(lane)`: the next one may go."""
+    """`core.rates.Rates` with a clock that rings. `on_lane(lane)`: the next one may go."""
 
     def __init__(self, limits: Mapping[str, int], on_lane: Callable[[str], None]) -> None:
-        self._limits, self._on_lane = limits, on_lane
-        self._began: dict[str, deque[int]] = {}
+        self._rates, self._on_lane = rates.Rates(limits), on_lane
         self._alarms: dict[str, asyncio.TimerHandle] = {}
 
     def room(self, name: str, lane: str, now: int) -> Room:
-        limit = self._limits.get(name)
-        began = self._began.get(name)
-        if limit is None or not began:
-            return "ready"
-        while began and began[0] <= now - MINUTE_MS:
-            began.popleft()
-        if len(began) < limit:
+        at = self._rates.free_at(name, now)
+        if at is None:
             return "ready"
         if lane not in self._alarms:
-            wait = (began[0] + MINUTE_MS - now) / 1000
-            self._alarms[lane] = asyncio.get_running_loop().call_later(wait, self._free, lane)
+            self._alarms[lane] = asyncio.get_running_loop().call_later((at - now) / 1000, self._free, lane)
         return "full"
 
     def count(self, name: str, now: int) -> None:
         """A request is about to be made."""
-        if name in self._limits:
-            self._began.setdefault(name, deque()).append(now)
+        self._rates.count(name, now)
 
     def _free(self, lane: str) -> None:
         self._alarms.pop(lane, None)

@@ -6,34 +6,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta, tzinfo
-from typing import Final, Literal
+from typing import Final
 
+from runner.core.days import Answer, Calendar
 from runner.errors import StoreError
 from runner.ports import Ledger, Scope
 
 AGAIN_S: Final = 2.0
-Answer = Literal["yes", "wait", "no"]
-
-
-@dataclass(frozen=True, slots=True)
-class Calendar:
-    """Days of a time zone."""
-
-    zone: tzinfo = UTC
-
-    def today(self, now: int) -> str:
-        """`2026-11-22`."""
-        return self._at(now).date().isoformat()
-
-    def day_ends(self, now: int) -> int:
-        """Unix milliseconds."""
-        midnight = (self._at(now) + timedelta(days=1)).replace(hour=0, minute=0, second=0, microsecond=0)
-        return int(midnight.timestamp() * 1000)
-
-    def _at(self, now: int) -> datetime:
-        return datetime.fromtimestamp(now / 1000, self.zone)
 
 
 class DayFunds:

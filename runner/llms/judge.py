@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
-from runner.core.recover import CLASSES
+from runner.core.recover import passes_on
 from runner.ports import CallResult, Executor, Judgement, Request
 
 ROUNDS: Final = 2
@@ -81,8 +81,7 @@ def _why(answer: CallResult) -> str:
 
 def _goes_on(answer: CallResult) -> bool:
     """May the next model be asked? As `core.recover` has it; an answer that was no judgement is `bad_output`."""
-    rule = CLASSES.get(answer.error_class or "bad_output")  # type: ignore[call-overload]
-    return rule is not None and rule.next in ("yes", "larger")
+    return passes_on(answer.error_class or "bad_output")
 
 
 def read(text: str) -> Judgement | str:

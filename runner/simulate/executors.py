@@ -21,6 +21,7 @@ from runner.manifest.vocabulary import ErrorClass
 from runner.simulate.dice import Dice
 from runner.simulate.faults import MAYBE, Failing, Fault, Place, failing, names_step
 from runner.simulate.invent import NOTHING, invent
+from runner.simulate.judging import Judged, judged
 from runner.simulate.reading import Reading
 from runner.simulate.scenario import Pick, Scenario
 from runner.templating import TemplateError, truth
@@ -48,6 +49,7 @@ CLASSES: Mapping[str, tuple[ErrorClass, ...]] = {
 """How attempts of each verb fail by chance."""
 TIMES = (*[0] * 15, 1, 1, 1, 2, 99)
 """How often a way fails by chance before it works."""
+NOBODY = Judged()
 TRIES = 6
 """How many values are invented until one passes the step's `expr` checks."""
 ANSWER_TOKENS = 300
@@ -84,13 +86,15 @@ class Answer:
     fault: Fault | None = None
     result: Mapping[str, Any] | None = None
     """It has changed the world, whatever its outcome says, and this is what there is to see of it; None = it has not."""
+    ends: tuple[CallEnd, ...] = ()
+    """What its calls, and those of its judges, tell of endpoints and executors."""
 
 
 class Executors:
     """The executors of one scenario. `readings`: manifest → what is expected of its steps."""
 
-    def __init__(self, scenario: Scenario, readings: Mapping[str, Reading], dice: Dice) -> None:
-        self._scenario, self._readings, self._dice = scenario, readings, dice
+    def __init__(self, scenario: Scenario, readings: Mapping[str, Reading], dice: Dice, roster: Roster) -> None:
+        self._scenario, self._readings, self._dice, self._roster = scenario, readings, dice, roster
         self.invented: set[tuple[str, str]] = set()
         """(manifest, step) of each output that was made up."""
         self.stubbed: set[str] = set()
@@ -119,17 +123,49 @@ class Executors:
         scripted = failing(self._scenario.faults, place, attempt.known)
         fault, fails = scripted if scripted is not None else (None, self._by_chance(attempt))
         takes = self._takes(attempt, fails)
-        if attempt.task.verb == "call":
-            given = attempt.task.inputs["result"]
-            return Answer(self._failed(attempt, fails) if fails else Outcome("succeeded", given), takes, fault)
-        if fails is None or fails.effect == "maybe":
+        result = None
+        if attempt.task.verb != "call" and (fails is None or fails.effect == "maybe"):
             result, passed = self._result(attempt)
             if fails is None and not passed:
                 fails = Failing("check_failed", "simulated: the stub does not pass a check")
-            elif fails is None:
-                return Answer(self._succeeded(attempt, result), takes, None, result)
-            return Answer(self._failed(attempt, fails), takes, fault, result if fails.effect == "maybe" else None)
-        return Answer(self._failed(attempt, fails), takes, fault)
+        judges = NOBODY if fails is not None else self._judged(attempt)
+        if judges.failing is not None:
+            fails, fault = judges.failing, judges.fault
+        outcome = self._succeeded(attempt, result) if fails is None else self._failed(attempt, fails)
+        ends = self._ends(attempt, outcome, judges, attempt.began + takes)
+        takes += sum(_lasts(call.failing) for call in judges.calls)
+        if attempt.task.timeout_ms is not None:
+            takes = min(takes, attempt.task.timeout_ms)
+        return Answer(outcome, takes, fault, result if fails is None or fails.effect == "maybe" else None, ends)
+
+    # ------------------------------------------------------------ judges
+
+    def _judged(self, attempt: Attempt) -> Judged:
+        checks = attempt.task.spec.get("checks", ())
+        if not any(check["kind"] == "judge" for check in checks):
+            return NOBODY
+
+        def ask(number: int, model: str) -> tuple[Fault | None, Failing] | None:
+            names = _names(self._roster.models.get(model), model)
+            place = Place(attempt.manifest, attempt.step.id, attempt.task.node, names)
+            return failing(self._scenario.faults, place, attempt.known) or self._unable(attempt, number, model)
+
+        return judged(
+            checks, ask, lambda number: not self._dice.chance(0.15, "score", *attempt.way, attempt.known, number)
+        )
+
+    def _unable(self, attempt: Attempt, number: int, model: str) -> tuple[None, Failing] | None:
+        """By chance a model gives no judgement."""
+        where = (*attempt.way, attempt.known, number, model)
+        if not self._dice.chance(0.15, "judge", *where):
+            return None
+        return None, Failing(self._dice.one_of(_ROUTED, "judge class", *where), f"simulated (seed {self._dice.seed})")
+
+    def _ends(self, attempt: Attempt, outcome: Outcome, judges: Judged, began: int) -> tuple[CallEnd, ...]:
+        entry = entry_of(self._roster, attempt.task)
+        own = () if entry is None else (call_end(entry, outcome, attempt.began),)
+        asked = ((self._roster.models.get(call.model), call.failing) for call in judges.calls)
+        return (*own, *(_judge_end(entry, failing, began) for entry, failing in asked if entry is not None))
 
     # ------------------------------------------------------------ failures
 
@@ -182,7 +218,9 @@ class Executors:
 
     # ------------------------------------------------------------ results
 
-    def _succeeded(self, attempt: Attempt, result: Mapping[str, Any]) -> Outcome:
+    def _succeeded(self, attempt: Attempt, result: Mapping[str, Any] | None) -> Outcome:
+        if result is None:  # the checks of a called manifest, which has given its result already
+            return Outcome("succeeded", attempt.task.inputs["result"])
         checks = result.get("checks", ())
         return Outcome(
             "succeeded", {"value": result}, cost=self._bill(attempt), tokens=_tokens(attempt.task), model=_model(attempt.task),
@@ -260,8 +298,28 @@ def names_of(roster: Roster, task: StepTask) -> tuple[str, ...]:
     """By which names a fault may mean who does an attempt: executor, model, the model's endpoint."""
     if task.verb in ("run", "call"):
         return (task.label, "local")
-    entry = entry_of(roster, task)
-    return (task.label,) if entry is None or not entry.endpoint else (task.label, entry.endpoint)
+    return _names(entry_of(roster, task), task.label)
+
+
+def _names(entry: Entry | None, label: str) -> tuple[str, ...]:
+    return (label,) if entry is None or not entry.endpoint else (label, entry.endpoint)
+
+
+def _lasts(failing: Failing | None) -> int:
+    """How long a question to who judges takes."""
+    if failing is None:
+        return TAKES["model"]
+    return (
+        SOON_MS if failing.error_class in REFUSED else LONG_MS if failing.error_class == "timeout" else TAKES["model"]
+    )
+
+
+def _judge_end(entry: Entry, failing: Failing | None, began: int) -> CallEnd:
+    error = "" if failing is None else failing.error_class
+    return CallEnd(
+        entry.name, entry.endpoint, error, "" if failing is None else failing.message, began=began,
+        unreached=error == "unavailable",
+    )  # fmt: skip
 
 
 def entry_of(roster: Roster, task: StepTask) -> Entry | None:

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from typing import Literal
 
 from runner.core import modes
 from runner.core.assigning import Room, Unpriced
 from runner.core.circuits import CallEnd, Circuit, Sign, as_of, begin_trial, consequences, feed
+from runner.core.days import Answer
+from runner.core.rates import Rates
 from runner.core.roster import Entry, Roster
 from runner.core.router import Outlook, Verdict
 from runner.core.slots import Slots
 from runner.manifest.vocabulary import Mode
 from runner.simulate.faults import REACHES, Fault
+from runner.simulate.funds import SimulatedFunds
 from runner.simulate.scenario import Case
 
 MOST_PROBES = 20
@@ -141,10 +143,14 @@ class SimulatedHealth:
 
 
 class SimulatedDispatch:
-    """`core.assigning.Dispatch` of one process. The day's budget is not looked at: it is shared with runs that are not here."""
+    """`core.assigning.Dispatch` of one process, which forgets with it what it has asked in the last minute. `later(lane, at)`: somebody
+    waits until then for the rate of a model."""
 
-    def __init__(self, case: Case, health: SimulatedHealth, slots: Slots) -> None:
-        self._case, self._health, self._slots = case, health, slots
+    def __init__(
+        self, case: Case, health: SimulatedHealth, funds: SimulatedFunds, slots: Slots, later: Callable[[str, int], None]
+    ) -> None:  # fmt: skip
+        self._case, self._health, self._funds, self._slots, self._later = case, health, funds, slots, later
+        self._rates = Rates(case.rpm)
 
     @property
     def roster(self) -> Roster:
@@ -158,21 +164,27 @@ class SimulatedDispatch:
         return self._health.outlook(mode, now)
 
     def room(self, entry: Entry, now: int) -> Room:
-        return "ready" if entry.kind == "model" or self._slots.free(entry.lane) else "full"
+        if entry.kind != "model":
+            return "ready" if self._slots.free(entry.lane) else "full"
+        if (at := self._rates.free_at(entry.name, now)) is None:
+            return "ready"
+        self._later(entry.lane, at)
+        return "full"
 
     def typical(self, entry: Entry) -> int | None:
         return None
 
     def today(self, now: int) -> str:
-        return ""
+        return self._case.calendar.today(now)
 
     def day_ends(self, now: int) -> int:
-        return now
+        return self._case.calendar.day_ends(now)
 
-    def may_spend(self, attempt: str, amount: int, now: int) -> Literal["yes"]:
-        return "yes"
+    def may_spend(self, attempt: str, amount: int, now: int) -> Answer:
+        return self._funds.may_spend(attempt, amount, now)
 
     def intended(self, verdict: Verdict, lasts_ms: int | None, now: int) -> None:
+        self._rates.count(verdict.label, now)
         self._health.intended(verdict, lasts_ms, now)
 
     def unknown_price(self, entry: Entry) -> None:

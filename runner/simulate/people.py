@@ -48,6 +48,8 @@ def decision(hand: Hand, scenario: Scenario, dice: Dice, manifest: str, place: s
             return "failed" if rejected or dice.chance(0.25, "rejects", place) else "succeeded"
         case "mode" if hand.again(place):
             return "normal"
+        case "budget" if n.until is not None and dice.chance(0.5, "midnight", place) and hand.again(f"{place} later"):
+            return None
         case "budget" if hand.again(place):
             return "raise"
         case _:

@@ -8,6 +8,7 @@ from typing import Any
 
 from runner.core.assigning import Unpriced
 from runner.core.circuits import Limits
+from runner.core.days import Calendar
 from runner.core.graph import Json, StepGraph
 from runner.core.policy import OperatorPolicy
 from runner.core.roster import Roster
@@ -22,7 +23,7 @@ NOW = 1_767_225_600_000
 @dataclass(frozen=True)
 class Case:
     """A manifest, ready to run. `graphs`: itself and all that it may call, by name. `extra`: what its `run_started` records besides
-    the inputs (time-out, caps). `servers`: MCP server → how many calls it takes at once. `process`: attempts at once, `concurrency`: of one run."""
+    the inputs (time-out, caps). `servers`: MCP server → how many calls it takes at once. `process`: attempts at once, `concurrency`: of one run. `day_cap`: micro-USD that all runs of a day may spend. `rpm`: model → requests a minute."""
 
     name: str
     graphs: Mapping[str, StepGraph]
@@ -37,6 +38,9 @@ class Case:
     limits: Limits = field(default_factory=Limits)
     min_dwell: int = 30_000
     unpriced: Unpriced = "allow"
+    day_cap: int | None = None
+    calendar: Calendar = field(default_factory=Calendar)
+    rpm: Mapping[str, int] = field(default_factory=dict)
     process: int = 64
     concurrency: int = DEFAULT_CONCURRENCY
     now: int = NOW

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from heapq import heappop, heappush
 from typing import Any, NamedTuple
 
+from runner.core.assigning import DAY
 from runner.core.circuits import Circuit
 from runner.core.events import Event
 from runner.core.messages import Outcome, StepTask
@@ -21,8 +22,9 @@ from runner.core.states import OPEN_RUN, SETTLED_RUN
 from runner.core.tree import Member, Tree
 from runner.manifest.vocabulary import Mode
 from runner.simulate.dice import Dice
-from runner.simulate.executors import Answer, Attempt, Executors, call_end, entry_of, names_of
+from runner.simulate.executors import Answer, Attempt, Executors, names_of
 from runner.simulate.faults import Fault, names_step
+from runner.simulate.funds import SimulatedFunds
 from runner.simulate.health import SimulatedDispatch, SimulatedHealth
 from runner.simulate.people import Hand, decision, scripted_answer
 from runner.simulate.promises import BrokenPromise, Promises
@@ -68,7 +70,7 @@ class Simulation:
     def __init__(self, case: Case, scenario: Scenario, readings: dict[str, Reading]) -> None:
         self.case, self.scenario = case, scenario
         self.dice = Dice(scenario.seed)
-        self.executors = Executors(scenario, readings, self.dice)
+        self.executors = Executors(scenario, readings, self.dice, case.roster)
         self.promises = Promises(case.process, case.servers)
         self.told: list[Told] = []
         self.used: set[Fault] = set()
@@ -80,6 +82,8 @@ class Simulation:
         self._agenda: list[tuple[int, int, str, Any]] = []
         self._number = 0
         self._wakes: dict[str, int] = {}
+        self._lanes: dict[str, int] = {}
+        """Lane → when a model's rate has room again."""
         self._begun: set[tuple[str, str]] = set()
         self._hand = Hand()
         self._results: dict[tuple[str, str], Any] = {}
@@ -92,6 +96,7 @@ class Simulation:
         mode = self.health.mode
         self.modes_changed = mode != "normal"
         self._look_at: int | None = None
+        self.funds = SimulatedFunds(case.day_cap, case.calendar, self._spent_before())
         self.stage = Stage(
             ROOT, case.graph, self._build, self, self.promises, view=_state, kills=scenario.kills, late=self._dies_late,
             mode=mode, now=case.now,
@@ -99,12 +104,17 @@ class Simulation:
 
     def _build(self, members: Sequence[Member], mode: Mode) -> Tree:
         slots = slots_of(self.case)
-        dispatch = SimulatedDispatch(self.case, self.health, slots)
+        dispatch = SimulatedDispatch(self.case, self.health, self.funds, slots, self._lane_at)
         host = Preparer(SimulatedWorld(self.case, slots), self.case.policy, dispatch)
         host.know(self.case.graphs.values())
         return Tree(
             ROOT, self.case.name, self.case.graphs, host, slots, members, mode, concurrency=self.case.concurrency
         )
+
+    def _spent_before(self) -> dict[str, int]:
+        """By chance, other runs have spent part of the day's budget."""
+        cap, today = self.case.day_cap, self.case.calendar.today(self.case.now)
+        return {today: self.dice.number("spent") % (cap + 1)} if cap and self.dice.chance(0.3, "others") else {}
 
     @property
     def tree(self) -> Tree:
@@ -119,6 +129,10 @@ class Simulation:
     def event(self, run: str, event: Event) -> None:
         self.told.append(Told(self.now, run, event))
         self.counts.event(run, event)
+        if event.data.get("day"):
+            final = self.tree.kernels[run].nodes[event.node].step.final
+            if self.funds.event(run, event, final=final):
+                self.tree.slots.poke(DAY)
         if event.kind in BEGINS and (run, event.node) not in self._begun:
             self._begun.add((run, event.node))
             self._mode_follows(run, event.node)
@@ -175,6 +189,11 @@ class Simulation:
         self.promises.billed(key, None)
         self.stage.feed(task.run, ("outcome", task.node, task.attempt, outcome))
 
+    def _lane_at(self, lane: str, at: int) -> None:
+        if self._lanes.get(lane) != at:
+            self._lanes[lane] = at
+            self._later(at - self.now, "lane", (lane, at))
+
     def wake(self, run: str, at: int) -> None:
         self._wakes[run] = at = max(at, self.now)
         self._later(at - self.now, "wake", run)
@@ -186,7 +205,7 @@ class Simulation:
         for key, (attempt, answer) in self._flying.items():
             if answer.result is not None and self._half(key):
                 self._effect(attempt, recorded=False)
-        self._flying, self._wakes = {}, {}
+        self._flying, self._wakes, self._lanes = {}, {}, {}
         self._agenda = [entry for entry in self._agenda if entry[2] in ("answer", "mode", "look")]
         self._agenda.sort()
         self.tell("killed", {"commit": self.stage.commits, "running": lost})
@@ -236,6 +255,8 @@ class Simulation:
             return what in self._flying
         if kind == "look":
             return bool(what == self._look_at)
+        if kind == "lane":
+            return bool(self._lanes.get(what[0]) == what[1])
         return kind != "wake" or self._wakes.get(what) == at
 
     def _happen(self, kind: str, what: Any) -> None:
@@ -250,6 +271,10 @@ class Simulation:
             case "answer":
                 run, node, state = what
                 self.stage.feed(run, ("answer", node, state, None, "somebody", ""))
+            case "lane":
+                lane, _ = what
+                del self._lanes[lane]
+                self.stage.poke(lane)
             case "mode":
                 self._set_mode(what)
             case "look":
@@ -263,8 +288,8 @@ class Simulation:
         attempt, answer = self._flying.pop(key)
         task = attempt.task
         self.promises.billed(key, answer.outcome.cost)
-        entry = entry_of(self.case.roster, task)
-        if entry is not None and self.health.ended(call_end(entry, answer.outcome, attempt.began), self.now):
+        changes = [self.health.ended(end, self.now) for end in answer.ends]
+        if any(changes):
             self._follow()
         if answer.result is not None:
             self._effect(attempt, recorded=answer.outcome.state == "succeeded")
@@ -375,6 +400,7 @@ class Simulation:
                 self.health.heal(self.now)
                 self._follow()
             case "raise":
+                self.funds.lift()
                 self.stage.feed(ROOT, ("raise", max(n.estimate, 1_000_000), "somebody"))
             case state:
                 self.stage.feed(run, ("answer", n.id, state, None, "somebody", ""))
@@ -382,6 +408,8 @@ class Simulation:
 
     def _has_budget(self) -> bool:
         purse = self.tree.purse
+        if self.case.day_cap is not None:
+            return True
         capped = any(step.budget for kernel in self.tree.kernels.values() for step in kernel.graph.steps)
         return bool(capped or purse.cap is not None or purse.token_cap is not None)
 
@@ -410,7 +438,7 @@ class Simulation:
         return ""
 
 
-_EVERYTHING = frozenset({"land", "wake", "answer", "mode", "look"})
+_EVERYTHING = frozenset({"land", "wake", "answer", "mode", "look", "lane"})
 _ANNOUNCED = frozenset({"answer", "mode"})
 
 

@@ -105,6 +105,11 @@ class Stage:
         self._commit(self.tree.broadcast(("mode", self.mode), self.now))
         self._wake_waiting()
 
+    def poke(self, lane: str) -> None:
+        """There may be room in a lane."""
+        self.tree.slots.poke(lane)
+        self._wake_waiting()
+
     def _wake_waiting(self) -> None:
         while (waiting := self.tree.slots.next()) is not None:
             self._commit(self.tree.feed(waiting, ("slots",), self.now))

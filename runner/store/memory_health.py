@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from runner.core.circuits import Circuit
+from runner.core.days import room
 from runner.core.learning import Sample
 from runner.core.modes import ModeState
 from runner.ports import AttemptRow, CircuitRow, ModeRow, OverCap, RunRow, Scope, Spending, Standing, Store
@@ -134,8 +135,9 @@ class MemoryLedger:
         for scope in scopes:
             self._set_cap(scope)
             now = self.standing(scope)
-            if scope.cap is not None and amount and now.spent + now.held + amount > scope.cap:
-                return OverCap(scope, now, waits=now.spent + amount <= scope.cap)
+            answer = room(scope.cap, now.spent, now.held, amount)
+            if answer != "yes":
+                return OverCap(scope, now, waits=answer == "wait")
         for scope in scopes:
             self._of(scope)[attempt] = _Entry(amount)
         return None

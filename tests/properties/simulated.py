@@ -93,6 +93,11 @@ def project(folder: Path) -> Path:
     return folder
 
 
+def valid(file: Path) -> bool:
+    """Is it no example of a mistake?"""
+    return not load([file], load_config(None, start=file.parent, env={})).failed
+
+
 def cases(folder: Path, *files: Path) -> list[Case]:
     """What `runner simulate FILES` would simulate, in this project."""
     settings = load_config(None, start=folder, env={})

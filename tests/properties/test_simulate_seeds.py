@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import pytest
 from kernel_mutants import planted
-from simulated import cases, config_for, project, recipes
+from simulated import cases, config_for, project, recipes, valid
 
 from runner.simulate.campaign import Summary, every_death, every_seed, study
 from runner.simulate.scenario import Case, Scenario
 
 RECIPES = {name: (text, config) for name, text, config in recipes()}
-HANDFUL, MANY = 12, 1_000
+HANDFUL, MANY, OF_THE_LANGUAGE = 12, 1_000, 100
+"""Seeds of each: in the default suite, in the slow one, and for the manifests that show one rule of the language."""
+LANGUAGE = Path(__file__).parent.parent / "acceptance" / "language"
 
 FOUND = {
     "dependents_decide_early": "ends",
@@ -57,6 +60,19 @@ def test_every_recipe_keeps_every_promise_with_a_thousand_seeds_and_every_death(
     case = recipe(name, tmp_path)
     checked(case, MANY)
     assert all(one.broken is None for one in every_death(study(case), Scenario()))
+
+
+@pytest.mark.slow
+def test_every_rule_of_the_language_keeps_every_promise(tmp_path: Path) -> None:
+    simulated = 0
+    for place in sorted(LANGUAGE.glob("*/manifest.yaml")):
+        folder = tmp_path / place.parent.name
+        shutil.copytree(place.parent, folder)
+        if valid(folder / "manifest.yaml"):
+            for case in cases(folder, folder / "manifest.yaml"):
+                simulated += 1
+                checked(case, OF_THE_LANGUAGE)
+    assert simulated > 60
 
 
 def twenty(folder: Path) -> Case:

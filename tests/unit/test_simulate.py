@@ -14,6 +14,7 @@ from runner.core.policy import OperatorPolicy
 from runner.core.roster import Entry, Roster
 from runner.simulate.campaign import Simulated, Summary, every_death, every_seed, seeded, simulate, study
 from runner.simulate.faults import ModeChange, parse
+from runner.simulate.funds import SimulatedFunds
 from runner.simulate.outcome import Ended
 from runner.simulate.scenario import Case, Scenario
 
@@ -186,6 +187,94 @@ def test_a_budget_suspends_what_it_has_no_room_for() -> None:
     assert ended.outcome == "suspended: budget"
     assert states(ended)["a"] == "succeeded" and 0 < ended.cost <= 3_000
     assert asked(ASKS).cost > 3_000
+
+
+def test_the_days_budget_suspends_until_the_next_day_begins() -> None:
+    made = replace(case(ASKS), roster=ROSTER, day_cap=3_000)
+    simulated = kept(simulate(study(made), Scenario()))
+    ended = simulated.ended
+    assert (ended.outcome, states(ended)["a"]) == ("suspended: budget", "succeeded")
+    [waiting] = ended.waiting
+    assert (waiting.place, waiting.detail) == ("b", "the budget of 2026-01-01 has no room")
+    assert waiting.until_ms == 24 * 3_600_000
+    assert ended.cost <= 3_000
+
+
+def test_reservations_of_a_day_are_waited_for_while_they_may_come_back() -> None:
+    text = "steps: {a: {foreach: [1, 2, 3], model: 'Hello {{ item }}', route: {models: [smart]}}}"
+    ended = kept(simulate(study(replace(case(text), roster=ROSTER, day_cap=5_000)), Scenario())).ended
+    begun = [at for item in "012" for at, _ in attempts(ended, f"a[{item}]")]
+    assert begun == [0, 0], "there is room for two at once, and what they cost is what they had reserved"
+    assert ended.outcome == "suspended: budget"
+
+
+def test_requests_a_minute_are_spread_over_minutes() -> None:
+    text = "steps: {a: {foreach: [1, 2, 3, 4, 5], model: 'Hello {{ item }}', route: {models: [smart]}}}"
+    made = replace(case(text), roster=ROSTER, rpm={"smart": 2})
+    ended = kept(simulate(study(made), Scenario())).ended
+    begun = sorted(at for item in range(5) for at, _ in attempts(ended, f"a[{item}]"))
+    assert begun == [0, 0, 60_000, 60_000, 120_000]
+    [free] = [at for at, _ in attempts(kept(simulate(study(replace(made, rpm={})), Scenario())).ended, "a[4]")]
+    assert free == 0
+
+
+JUDGED = """
+steps:
+  a:
+    run: [write]
+    effects: idempotent
+    checks: [{judge: {prompt: Is it kind?, route: {models: [smart, llama]}}, min: 0.5}]
+    faults: {retry: {max: 0}}
+"""
+
+
+def test_a_judge_that_fails_is_followed_by_the_next_and_without_any_the_check_fails() -> None:
+    assert asked(JUDGED).takes_ms == 5_000 + 8_000
+    assert asked(JUDGED, "smart@a:quota").outcome == "succeeded"
+    ended = asked(JUDGED, "smart@a:quota", "llama@a:quota")
+    assert ended.outcome == "failed"
+    assert "nobody could judge: llama: quota" in str(ended.steps[0].error)
+    assert asked(JUDGED, "smart@a:invalid").outcome == "failed", "what is invalid for one is for all"
+
+
+def test_a_dead_endpoint_that_only_judges_moves_the_mode_too() -> None:
+    ended = asked(JUDGED, "proxy@*")
+    assert (ended.outcome, modes(ended)) == ("succeeded", ["degraded"])
+
+
+MONEY = """
+budget: {usd: 0.02, exceed: suspend}
+steps:
+  a: {foreach: [1, 2, 3, 4], model: 'Hello {{ item }}', route: {models: [smart, spare]}, max_parallel: 2}
+  b:
+    model: "And {{ steps.a.output | length }}"
+    route: {models: [smart, spare]}
+    checks: [{judge: {prompt: Is it kind?, route: {models: [spare, llama, smart]}}, min: 0.5}]
+    repair: {max: 2}
+  c: {agent: Fix it, route: {executors: [claude-code, openclaw]}, optional: true, budget: {usd: 0.01}}
+finally:
+  d: {model: Bye, route: {models: [smart]}}
+"""
+
+
+def test_seeds_with_budgets_rates_and_judges_break_nothing() -> None:
+    made = replace(
+        case(MONEY),
+        roster=ROSTER,
+        servers={"claude-code": 1, "openclaw": 1},
+        day_cap=15_000,
+        rpm={"smart": 2, "spare": 3},
+    )
+    seen = [kept(one).ended for one in every_seed(study(made), Scenario(), range(1, 61))]
+    assert {"succeeded", "failed", "suspended: budget"} <= {ended.outcome for ended in seen}
+    assert all(kept(one) for one in every_death(study(made), Scenario()))
+
+
+def test_an_attempt_that_took_no_room_of_its_day_is_a_broken_promise(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(SimulatedFunds, "may_spend", lambda self, attempt, amount, now: "yes")
+    made = replace(case(ASKS), roster=ROSTER, day_cap=3_000)
+    broken = simulate(study(made), Scenario()).broken
+    assert broken is not None and broken.promise == "limits"
 
 
 def test_seeds_with_endpoints_that_are_away_break_nothing() -> None:
