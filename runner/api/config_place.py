@@ -35,11 +35,17 @@ def locate_config(path: Path | None, start: Path, env: Mapping[str, str]) -> tup
 def project_root(start: Path) -> Path:
     """The folder of the nearest `.ares/`, else of the nearest config.yaml, else of the nearest `.git`, else `start`."""
     above = _above(start)
-    return _nearest(start, ".ares") or (above.parent if above else None) or _nearest(start, ".git") or start
+    return _nearest(start, ".ares") or (above.parent if above else None) or _repository(start) or start
 
 
 def _nearest(start: Path, name: str) -> Path | None:
     return next((folder for folder in (start, *start.parents) if (folder / name).exists()), None)
+
+
+def _repository(start: Path) -> Path | None:
+    """The nearest git repository or worktree. An empty `.git` is none: sandboxes leave such folders behind, even in /tmp."""
+    places = ((folder, folder / ".git") for folder in (start, *start.parents))
+    return next((folder for folder, git in places if git.is_file() or (git / "HEAD").is_file()), None)
 
 
 def _above(start: Path) -> Path | None:

@@ -14,8 +14,11 @@ from runner.diagnostics.render import did_you_mean
 from runner.diagnostics.rules import RULES, Rule
 from runner.errors import UsageError
 from runner.manifest.vocabulary import ERROR_CLASSES, VERBS, ErrorClass
+from runner.templating.words import FILTERS, REQUIRED, TESTS
 
-Kind = Literal["verb", "key of a manifest", "key of config.yaml", "rule", "error class", "exit code"]
+Kind = Literal[
+    "verb", "language", "filter", "key of a manifest", "key of config.yaml", "rule", "error class", "exit code"
+]
 
 MOST_MEANINGS = 4
 """A word may name many keys: this many of them are explained, the others listed."""
@@ -64,6 +67,41 @@ EFFECTS: Mapping[str, str] = {
 }  # fmt: skip
 
 
+TEMPLATES = (
+    "`{{ expr }}` in any text but keys, ids and the script of `run`. A text that is one whole expression keeps the value's type. There "
+    "are paths, literals, operators, filters and tests; no calls, no statements, no methods of Python."
+)
+FILTER_TEXTS: Mapping[str, str] = {
+    "default": "What stands in for a value that is absent (with `true`: for an empty one, too). All to its left is read tolerantly.",
+    "join": "The items of a list as one text.",
+    "length": "How many items a list, keys a map, characters a text has.",
+    "first": "The first item.",
+    "last": "The last item.",
+    "list": "A list of the items, of the keys of a map, or of the characters of a text.",
+    "map": "One attribute of every item: `map(attribute='name')`.",
+    "select": "The items that pass a test; without one, those that are not empty.",
+    "reject": "The items that `select` would leave out.",
+    "selectattr": "The items whose attribute passes a test.",
+    "rejectattr": "The items that `selectattr` would leave out.",
+    "sort": "The items in order.",
+    "unique": "The items, each once.",
+    "sum": "The sum of the items.",
+    "min": "The least item.",
+    "max": "The greatest item.",
+    "round": "A number with so many digits; method `common`, `ceil` or `floor`.",
+    "int": "A whole number; text that is none fails, unless a default is given.",
+    "float": "A number; text that is none fails, unless a default is given.",
+    "string": "The value as text; lists and maps as JSON.",
+    "lower": "In small letters.",
+    "upper": "In capital letters.",
+    "trim": "Without white space (or `chars`) at both ends.",
+    "replace": "Every `old` as `new`.",
+    "split": "The parts of a text as a list: at white space, or at `sep`. An empty text has none.",
+    "truncate": "Cut to a length, at a word's end.",
+    "tojson": "The value as JSON.",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Topic:
     """One explanation. `rows`: (what, how it is); `keys`: (key, documentation) of what stands below; `examples`: (label, YAML)."""
@@ -81,7 +119,7 @@ def explain(word: str, exit_codes: Mapping[int, str]) -> list[Topic]:
     """Everything that `word` names. `exit_codes`: what each means. Raises UsageError, with the nearest name when there is one."""
     word = word.strip().strip("`")
     bare = re.sub(r"^(?:error|warning|note)\[(.*)\]$", r"\1", word)
-    found = [*_verb(word), *_keys(word), *_rule(bare), *_class(word), *_exit(word, exit_codes)]
+    found = [*_verb(word), *_templates(word), *_keys(word), *_rule(bare), *_class(word), *_exit(word, exit_codes)]
     if found:
         return found
     near = did_you_mean(word.rpartition(".")[2], _names())
@@ -93,7 +131,7 @@ def explain(word: str, exit_codes: Mapping[int, str]) -> list[Topic]:
 
 def _names() -> list[str]:
     places = dict.fromkeys(key.place[-1] for document in ("manifest", "config") for key in keys(document))
-    return [*VERBS, *places, *RULES, *ERROR_CLASSES]
+    return [*VERBS, "templates", *FILTERS, *places, *RULES, *ERROR_CLASSES]
 
 
 def listing(exit_codes: Mapping[int, str]) -> list[tuple[str, list[tuple[str, str]]]]:
@@ -107,11 +145,30 @@ def listing(exit_codes: Mapping[int, str]) -> list[tuple[str, list[tuple[str, st
         ("verbs of a step", [(verb, _doc(step.__doc__)) for verb, step in STEPS.items()]),
         ("keys of a manifest", manifest),
         ("keys of a step", [(name, text) for name, text in steps if name not in VERBS]),
+        ("filters of templates", [(_call(name), FILTER_TEXTS[name]) for name in FILTERS]),
         ("keys of config.yaml", config),
         ("error classes", [(name, MEANINGS[name]) for name in ERROR_CLASSES]),
         ("exit codes", [(str(code), text) for code, text in exit_codes.items()]),
         ("rules", [(rule.id, rule.title) for rule in RULES.values()]),
     ]
+
+
+# ---------------------------------------------------------------- templates
+
+
+def _templates(word: str) -> Iterator[Topic]:
+    if word in ("templates", "template", "filters", "filter", "tests", "{{ }}"):
+        rows = (("filters", ", ".join(FILTERS)), ("tests", ", ".join(TESTS)))
+        yield Topic("templates", "language", TEMPLATES, rows, see="docs/manifest-reference.md")
+    if (name := word.partition("(")[0]) in FILTERS:
+        yield Topic(_call(name), "filter", FILTER_TEXTS[name], see="docs/manifest-reference.md")
+
+
+def _call(name: str) -> str:
+    """A filter as it is written: what may be left out is marked."""
+    needed = REQUIRED.get(name, 0)
+    given = [arg if at < needed else f"{arg}?" for at, arg in enumerate(FILTERS[name])]
+    return f"{name}({', '.join(given)})" if given else name
 
 
 # ---------------------------------------------------------------- keys and verbs

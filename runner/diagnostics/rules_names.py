@@ -60,7 +60,7 @@ NAME_RULES: tuple[Rule, ...] = (
         "error",
         "a filter that does not exist",
         "Filters are a closed list: default, join, length, first, last, list, map, select, reject, selectattr, rejectattr, sort, unique, sum, "
-        "min, max, round, int, float, string, lower, upper, trim, replace, truncate, tojson.",
+        "min, max, round, int, float, string, lower, upper, trim, replace, split, truncate, tojson.",
         "{{ inputs.names | shuffle }}",
         "{{ inputs.names | sort }}",
     ),

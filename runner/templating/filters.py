@@ -275,6 +275,17 @@ def _replace(scope: Scope, value: Any, old: Any, new: Any, count: Any = -1) -> s
     return short_enough(text.replace(before, after, count))
 
 
+def _split(scope: Scope, value: Any, sep: Any = None) -> list[Any]:
+    """The parts of a text: at white space, or at `sep`. An empty text has none, so that no output means no items."""
+    text = text_of(scope, value)
+    if sep is not None and (not isinstance(sep, str) or not sep):
+        raise TemplateError(
+            "`split` takes a text to split at", fix="`split` splits at white space, `split('\\n')` at line ends"
+        )
+    scope.charge(1 + (len(text.split()) if sep is None else text.count(sep)))
+    return text.split(sep) if text else []
+
+
 def _truncate(
     scope: Scope, value: Any, length: Any = 255, killwords: Any = False, end: Any = "...", leeway: Any = 5
 ) -> str:
@@ -316,6 +327,7 @@ WORK: Final[dict[str, Callable[..., Any]]] = {
     "upper": _upper,
     "trim": _trim,
     "replace": _replace,
+    "split": _split,
     "truncate": _truncate,
     "tojson": _tojson,
 }

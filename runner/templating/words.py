@@ -29,6 +29,7 @@ FILTERS: Final[dict[str, tuple[str, ...]]] = {
     "upper": (),
     "trim": ("chars",),
     "replace": ("old", "new", "count"),
+    "split": ("sep",),
     "truncate": ("length", "killwords", "end", "leeway"),
     "tojson": (),
 }

@@ -60,7 +60,7 @@ def test_a_named_file_that_is_not_there_is_a_usage_error(tmp_path: Path) -> None
 def test_paths_are_relative_to_the_project_root_wherever_the_file_lies(tmp_path: Path) -> None:
     elsewhere = write(tmp_path / "etc", "workspace: work\nstate: {path: db/s.db}", "ci.yaml")
     project = tmp_path / "project"
-    (project / ".git").mkdir(parents=True)
+    write(project / ".git", "ref: refs/heads/main", "HEAD")
     settings = load_config(elsewhere, start=project, env={})
     assert settings.project_root == project
     assert settings.workspace == project / "work"
@@ -70,7 +70,9 @@ def test_paths_are_relative_to_the_project_root_wherever_the_file_lies(tmp_path:
 def test_the_project_root_is_the_nearest_ares_then_config_then_git(tmp_path: Path) -> None:
     start = tmp_path / "git" / "conf" / "ares" / "here"
     start.mkdir(parents=True)
-    (tmp_path / "git" / ".git").mkdir()
+    (tmp_path / "git" / "conf" / ".git").mkdir()  # an empty one is no repository
+    assert load(start).project_root == start
+    write(tmp_path / "git", "gitdir: elsewhere", ".git")
     assert load(start).project_root == tmp_path / "git"
     write(tmp_path / "git" / "conf", "budget: {}")
     assert load(start).project_root == tmp_path / "git" / "conf"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from runner.api.schema_keys import keys, matching, parts
-from runner.api.topics import EFFECTS, MEANINGS, explain, listing
+from runner.api.topics import EFFECTS, FILTER_TEXTS, MEANINGS, explain, listing
 from runner.cli.reference import EXIT_CODES
 from runner.core.recover import CLASSES
 from runner.diagnostics.rules import RULES
@@ -13,6 +13,7 @@ from runner.errors import UsageError
 from runner.manifest.manifest import Manifest
 from runner.manifest.steps import STEP_KEYS
 from runner.manifest.vocabulary import CONFIG_KEYS, ERROR_CLASSES, VERBS
+from runner.templating.words import FILTERS
 
 
 def names(word: str) -> list[tuple[str, str]]:
@@ -49,6 +50,13 @@ def test_every_key_of_manifests_and_config_has_documentation() -> None:
 )
 def test_a_key_is_found_by_its_path_or_a_part_of_it_or_as_a_diagnostic_names_it(word: str, path: str) -> None:
     assert names(word)[0][0] == path
+
+
+def test_templates_and_every_filter_are_explained() -> None:
+    assert FILTERS.keys() == FILTER_TEXTS.keys()
+    assert names("filters") == [("templates", "language")]
+    assert names("split(sep)") == [("split(sep?)", "filter")]
+    assert [name for name, _ in names("replace")] == ["replace(old, new, count?)"]
 
 
 def test_what_means_the_same_in_several_places_is_explained_once() -> None:
