@@ -15,6 +15,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import beside
 from anchors import HERE, commits_per_second
 from inprocess import app_at, compiled, drive, peak_mib, settings_at, workload
 
@@ -249,6 +250,9 @@ CELLS: dict[str, Cell] = {
     "folder-again": folder_again,
     "converged": converged,
     "simulated": simulated,
+    "model-http": beside.model("http"),
+    "model-litellm": beside.model("litellm"),
+    "watched": beside.watched,
     "tool": tool("sdk_server.py"),
     "tool-quick": tool("echo_server.py"),
 }

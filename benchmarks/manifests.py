@@ -59,6 +59,15 @@ def commands(count: int) -> str:
     return f"ares: v1\nname: commands\nsteps:\n{steps}"
 
 
+def models(count: int) -> str:
+    """Model steps one after the other."""
+    steps = "".join(
+        f"  s{i}: {{model: say {i}, route: {{models: [echo]}}{f', needs: [s{i - 1}]' if i else ''}}}\n"
+        for i in range(count)
+    )
+    return f"ares: v1\nname: models\nsteps:\n{steps}"
+
+
 def tools(count: int) -> str:
     """MCP calls one after the other."""
     steps = "".join(

@@ -185,6 +185,7 @@ USUAL = manifests.ordinary("usual")
 VALIDATE = ["validate", "manifest.yaml"]
 APPLY = ["-q", "apply", "manifest.yaml"]
 TOOL_MS = "{ours_ms:.2f} ms over {bare_ms:.2f} ms"
+MODEL = "{ours_cpu:.2f} over {bare_cpu:.2f} ms CPU; {ours_ms:.1f} over {bare_ms:.1f} ms"
 TOOL_RATE = "{ours_rate:.0f} over {bare_rate:.0f} calls/s"
 
 ROWS = (
@@ -219,6 +220,10 @@ ROWS = (
     Row("tool-quick-rate", "its throughput at 50 in flight", "×", "", "≥", 0.8, figure("tool-quick", "throughput", TOOL_RATE)),
     Row("simulate", "`simulate --seeds 1000` of 20 steps, one core", "seeds/min CPU", "", "≥", 1_000,
         figure("simulated", "per_min", "{attempts:.0f} attempts, {compared:.0f} deaths compared, {rss:.0f} MiB")),
+    Row("watch", "`watch`: from a saved file to its run, settle 0.4 s", "s", "", "≤", 0.6,
+        figure("watched", "run_s", "{least_s:.2f} to {most_s:.2f} s")),
+    Row("model", "model step over bare httpx, same upstream: CPU", "ms CPU", "", "≤", 2.5, figure("model-http", "cpu_ms", MODEL)),
+    Row("model-litellm", "the same through LiteLLM", "ms CPU", "", "≤", 6, figure("model-litellm", "cpu_ms", MODEL)),
     Row("memory", "memory without mcp and litellm (three local commands)", "MiB", "", "≤", 60, imports_of_running),
     Row("growth", "steps/s of a chain of 10,000 over those of 100", "×", "", "≥", 0.8,
         figure("growth", "ratio", "{per_s:.0f} steps/s, {rss:.0f} MiB")),

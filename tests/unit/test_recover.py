@@ -217,6 +217,15 @@ def test_a_round_does_not_start_before_retry_after() -> None:
     assert isinstance(short, Retry) and short.at == NOW + 2_000
 
 
+def test_a_round_is_waited_for_although_nobody_may_be_asked_now() -> None:
+    """What is hidden now may be back by then. To suspend at once would end an apply that its author told to try again."""
+    chain = (Candidate("a", shown=False), Candidate("b", shown=False))
+    assert isinstance(after(chain=chain, mode="brainstem", exhausted="suspend", retry=RetryPolicy(max=1)), Retry)
+    assert isinstance(
+        after(chain=chain, mode="brainstem", exhausted="suspend", retry=RetryPolicy(max=1), rounds=1), Suspend
+    )
+
+
 # ---------------------------------------------------------------- fallback
 
 
