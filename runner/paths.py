@@ -140,7 +140,7 @@ def _write_in(folder: int, name: str, data: bytes, mode: int) -> None:
             os.fchmod(file.fileno(), mode)
             os.fsync(file.fileno())
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
-    except BaseException:
+    except BaseException:  # a signal, too, leaves no half a file
         os.unlink(temporary, dir_fd=folder)
         raise
     os.fsync(folder)

@@ -78,7 +78,7 @@ class Sites:
         if only is not None:
             try:
                 await self._watch(site, only)
-            except BaseException:
+            except BaseException:  # cancelled while it waited: its place is another one's
                 self.release(site)
                 raise
         return site

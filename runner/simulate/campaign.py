@@ -31,14 +31,8 @@ class Study:
 
 def study(case: Case) -> Study:
     """Look at a case."""
-    readings = {name: reading(graph) for name, graph in case.graphs.items()}
-    calm = Simulation(case, Scenario(), readings)
-    try:
-        calm.run()
-        calm.settle()
-    except Exception:  # noqa: BLE001  whatever is wrong is said when it is simulated
-        pass
-    return Study(case, readings, max(1, calm.stage.commits))
+    unknown = Study(case, {name: reading(graph) for name, graph in case.graphs.items()}, 1)
+    return replace(unknown, commits=max(1, simulate(unknown, Scenario(), whole=False).commits))
 
 
 @dataclass(frozen=True)
@@ -49,6 +43,8 @@ class Simulated:
     broken: Broken | None
     compared: bool = False
     why_not: str = ""
+    commits: int = 0
+    """Until everything had ended."""
     scenario: Scenario = field(default_factory=Scenario)
 
 
@@ -61,10 +57,11 @@ def simulate(study: Study, scenario: Scenario, *, whole: bool = True) -> Simulat
         shown = ended(simulation, whole=whole)
         simulation.settle()
         why_not = _compare(study, scenario, simulation) if simulation.deaths else "nothing died"
-        return Simulated(shown, None, not why_not, why_not, scenario)
+        return Simulated(shown, None, not why_not, why_not, simulation.stage.commits, scenario)
     except Exception as error:  # noqa: BLE001  a defect of the kernel is what we look for: it is reported, with its seed
         broken = broken_by(error, scenario.seed, scenario.kills)
-        return Simulated(shown or ended(simulation, whole=whole), broken, scenario=scenario)
+        shown = shown or ended(simulation, whole=whole)
+        return Simulated(shown, broken, commits=simulation.stage.commits, scenario=scenario)
 
 
 def _compare(study: Study, scenario: Scenario, killed: Simulation) -> str:

@@ -194,9 +194,9 @@ def test_requests_that_make_no_sense_are_refused(project: Project, args: tuple[s
 def test_a_thousand_rows_take_less_than_ten_seconds_and_the_second_time_writes_nothing(project: Project) -> None:
     rows = "".join(f'x{n},"{{{{ secrets.N{n} }}}}: ""#"""\n' for n in range(1000))
     project.write("rows.csv", f"name,note\n{rows}")
-    begin = time.monotonic()
+    begin = time.process_time()  # of this process: others on the machine change nothing
     assert project.cli(*ARGS, "-q").code == 0
-    assert time.monotonic() - begin < 10
+    assert time.process_time() - begin < 10
     before = tree(project)
     assert len(before) == 1001
     done = project.cli(*ARGS)

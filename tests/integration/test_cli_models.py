@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 import re
-import threading
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -15,7 +14,7 @@ from typing import Any
 import jsonschema
 import pytest
 from cli_project import Ended, Project
-from servers.fake_llm import FakeLlm
+from upstreams import Upstreams
 
 from runner.cli.completing import offered
 from runner.clock import SystemClock
@@ -63,34 +62,6 @@ steps:
   fix: {agent: "Fix {{ steps.fetch.text }}", route: {models: [smart]}}
   tools: {model: "x", route: {requires: [tools]}}
 """
-
-
-class Upstreams:
-    """Two fake upstreams on a loop of their own, so that commands in this thread find them."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.proxy, self.backup = FakeLlm(), FakeLlm()
-        for fake in (self.proxy, self.backup):
-            self._do(fake.__aenter__())
-
-    def _do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    def stop(self, fake: FakeLlm) -> None:
-        self._do(fake.stop())
-
-    def start(self, fake: FakeLlm) -> None:
-        self._do(fake.start())
-
-    def close(self) -> None:
-        for fake in (self.proxy, self.backup):
-            self._do(fake.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
 
 
 @pytest.fixture

@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
+from pipes import alive, begun, ledger, let_go, pipes, reading_of, until
 
 import pytest
 from cli_project import HELLO, Project
@@ -29,61 +26,8 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     monkeypatch.chdir(tmp_path)
     project = Project(tmp_path, capsys)
     project.write("slow.yaml", SLOW)
-    for name in ("began", "go"):
-        os.mkfifo(tmp_path / name)
+    pipes(tmp_path)
     yield project
-
-
-def meet(path: Path, act: Callable[[], str | int]) -> str:
-    """Open a named pipe, which waits for its other end, and act; with a bound, should the program have died."""
-    with ThreadPoolExecutor(1) as pool:
-        met = pool.submit(act)
-        try:
-            return str(met.result(timeout=30))
-        except TimeoutError:
-            os.close(os.open(path, os.O_RDWR | os.O_NONBLOCK))  # gives the thread its other end
-            raise AssertionError(f"nobody came to {path.name}") from None
-
-
-def begun(project: Project) -> int:
-    """Wait until the step `wait` runs; its process."""
-    path = project.root / "began"
-    return int(meet(path, path.read_text))
-
-
-def let_go(project: Project) -> None:
-    """Let the step `wait` end."""
-    path = project.root / "go"
-    meet(path, lambda: path.write_text(""))
-
-
-@contextmanager
-def reading_of(path: Path) -> Iterator[None]:
-    """Somebody is reading the pipe, and waits for what we never write."""
-    ends: list[int] = []
-    meet(path, lambda: ends.append(os.open(path, os.O_WRONLY)) or "")
-    yield
-    os.close(ends[0])
-
-
-def ledger(project: Project) -> list[str]:
-    return (project.root / "ledger").read_text().split()
-
-
-def until(process: subprocess.Popen[str], text: str) -> None:
-    """Read the progress up to a line that holds `text`."""
-    assert process.stderr is not None
-    for line in process.stderr:
-        if text in line:
-            return
-    raise AssertionError(f"ended without {text!r}")
-
-
-def alive(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
-    except FileNotFoundError:
-        return False
 
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]

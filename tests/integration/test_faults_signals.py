@@ -11,11 +11,12 @@ import sys
 import time
 from contextlib import closing
 from pathlib import Path
+from pipes import begun, let_go, reading_of, until
 
 import apsw
 import pytest
 from cli_project import Project, environment
-from test_cli_signals import SIGNALS, begun, let_go, reading_of, until
+from test_cli_signals import SIGNALS
 
 from runner.clock import SystemClock
 from runner.store.sqlite import SqliteStore

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from cli_project import Project
-from servers.fake_llm import FakeLlm
+from upstreams import Upstreams
 
 KEY = "sk-proxy-0123456789"
 CONFIG = """
@@ -55,31 +52,9 @@ cases:
 """
 
 
-class Upstreams:
-    """Two upstreams on a loop of their own: commands in this thread find them."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.new_event_loop()
-        self._thread = threading.Thread(target=self._loop.run_forever)
-        self._thread.start()
-        self.proxy, self.backup = FakeLlm(usd=0.01), FakeLlm()
-        for fake in (self.proxy, self.backup):
-            self.do(fake.__aenter__())
-
-    def do(self, work: Any) -> Any:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(10)
-
-    def close(self) -> None:
-        for fake in (self.proxy, self.backup):
-            self.do(fake.__aexit__())
-        self._loop.call_soon_threadsafe(self._loop.stop)
-        self._thread.join(10)
-        self._loop.close()
-
-
 @pytest.fixture
 def upstreams() -> Iterator[Upstreams]:
-    found = Upstreams()
+    found = Upstreams(usd=0.01)
     yield found
     found.close()
 
@@ -116,13 +91,13 @@ def test_models_are_recorded_and_replayed_without_them_and_without_a_key(
     assert "feedback: " in text and "part: judge/" in text and "session" not in text
     assert "prompt: |-\n            Classify this issue:\n            It crashes\n" in text
 
-    upstreams.do(upstreams.proxy.stop())
+    upstreams.stop(upstreams.proxy)
     monkeypatch.delenv("PROXY_KEY")
     asked = len(upstreams.proxy.seen)
     replayed = project.cli("test", "suite.yaml")
     assert replayed.code == 0, replayed.out + replayed.err
     assert len(upstreams.proxy.seen) == asked
-    upstreams.do(upstreams.proxy.start())
+    upstreams.start(upstreams.proxy)
 
 
 def test_a_changed_prompt_fails_with_the_difference(project: Project, upstreams: Upstreams) -> None:

@@ -8,7 +8,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -112,13 +111,11 @@ def test_of_several_processes_that_begin_one_task_exactly_one_wins(
 ) -> None:
     racers = [start(children, path, f"r{index}", "begin") for index in range(4)]  # all of them make the file, too
     assert [told(child) for child in racers] == ["open"] * 4
-    before = time.monotonic()
     for child in racers:
         assert child.stdin is not None
         child.stdin.write("\n")
         child.stdin.flush()
     assert sorted(told(child) for child in racers) == ["StoreBusy", "StoreBusy", "StoreBusy", "begun"]
-    assert time.monotonic() - before < 2
     with closing(SqliteStore.open(path, clock=SystemClock(), read_only=True)) as store:
         assert len(store.runs()) == 1
         assert store.runs()[0].owner_alive

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import subprocess
 from pathlib import Path
+from pipes import alive, begun, ledger, let_go, pipes, until
 
 import pytest
 from cli_project import Project
 from test_cli_contracts import fits
-from test_cli_signals import alive, begun, ledger, let_go, until
 
 SLOW = """
 ares: v1
@@ -32,8 +31,7 @@ steps: {one: {run: 'echo done >> ledger', effects: once}}
 def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Project:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "m").mkdir()
-    for name in ("began", "go"):
-        os.mkfifo(tmp_path / name)
+    pipes(tmp_path)
     return Project(tmp_path, capsys)
 
 
