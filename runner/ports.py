@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
@@ -64,6 +64,10 @@ class Unit(NamedTuple):
     manifests: Sequence[NewManifest] = ()
     blobs: Mapping[str, bytes] = EMPTY
     taken: Sequence[int] = ()
+
+
+Told = Callable[[Exception | None], None]
+"""Is told how a unit's commit ended: None = it is on record."""
 
 
 class RunRow(NamedTuple):
@@ -205,6 +209,11 @@ class Store(Protocol):
 
     def commit(self, unit: Unit) -> Awaitable[None]:
         """Append the unit's events and update the projections. The coroutine may be awaited late; order of calls = order of commits."""
+        ...
+
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
+        """`commit` of several units in one transaction, each for itself: one that is refused fails alone. From a running loop, in which
+        each is told, after COMMIT and in order: before this returns, where that takes no time, or later. Never raises."""
         ...
 
     def post(self, root: str, kind: str, body: Mapping[str, Any], by: str) -> Awaitable[int]:
@@ -387,10 +396,13 @@ class Ledger(Protocol):
 class Transport(Protocol):
     """Carries attempts to where they run. `submit` is idempotent by `task.key` and never queues."""
 
-    async def submit(self, task: StepTask) -> None: ...
+    def listen(self, heard: Callable[[str, Note | Outcome], None]) -> None:
+        """Say, before the first `submit`, who hears of each attempt (its key): notes, then one outcome. Called in the loop, never from
+        within `submit`."""
+        ...
 
-    def events(self) -> AsyncIterator[tuple[str, Note | Outcome]]:
-        """(attempt key, note or outcome), each outcome once."""
+    def submit(self, task: StepTask) -> None:
+        """Returns at once; what goes wrong later is an outcome."""
         ...
 
     async def cancel(self, key: str) -> None: ...

@@ -1,7 +1,8 @@
 """The asyncio driver: feeds kernels, commits what they decide, and only then does it.
 
-One turn of a tree = take all that waits for it, feed, ONE commit, then the commands. Turns go on while earlier commits are still
-being written; the order of commits is the order of turns. A failed commit throws the tree away: the record is the truth.
+One turn = every tree with messages takes all of them and feeds its kernels; ONE transaction of all that they decided; then the commands.
+Turns go on while earlier commits are still being written; the order of commits is the order of turns. A failed commit throws the tree
+away: the record is the truth.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ from runner.engine.blobs import Blobs
 from runner.engine.inbox import message_of
 from runner.errors import StoreError
 from runner.manifest.vocabulary import Mode
-from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Transport, Unit
+from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Told, Transport, Unit
 
 _LOG = logging.getLogger(__name__)
 
@@ -34,6 +35,8 @@ HEARTBEAT_S = 5.0
 INBOX_S = 0.15
 DYING_S = 10.0
 """The longest that a dropped run waits for its attempts to end; executors take less."""
+REST_TURNS = 3
+"""Turns of the loop in which nothing of a run works, before a virtual clock goes on."""
 HALF_LEASE_MS = 15_000
 """Past this without a heartbeat we ask whether the run is still ours before we start anything."""
 
@@ -49,7 +52,7 @@ class RunEnd:
 
 @dataclass(slots=True)
 class Driven:
-    """A tree in our hands."""
+    """A tree in our hands. `flying`: keys of its attempts that the transport has."""
 
     root: str
     epoch: int
@@ -64,6 +67,9 @@ class Driven:
     end: RunEnd | BaseException | None = None
     """How driving it ended, once it has."""
     timers: dict[str, asyncio.TimerHandle | Alarm] = field(default_factory=dict)
+    flying: set[str] = field(default_factory=set)
+    resting: bool = False
+    """On a virtual clock: nothing of it works, as far as is known."""
 
 
 class Engine:
@@ -93,7 +99,14 @@ class Engine:
         self._dropped: dict[str, Driven] = {}
         """Trees that are no longer ours to drive, while attempts of theirs still end."""
         self._root_of: dict[str, str] = {}
-        self._places: dict[str, tuple[str, str, int]] = {}
+        self._places: dict[str, tuple[Driven, str, str, int]] = {}
+        """Attempts that the transport has, by key: tree, run, node, number."""
+        self._due: list[Driven] = []
+        """Trees that have messages, in the order in which the first of them came."""
+        self._called = False
+        """A turn is coming."""
+        self._decided: list[tuple[Unit, Told]] = []
+        """What this turn's transaction will hold."""
         self._seen: set[int] = set()
         """Inbox rows that were handed to a kernel, committed or not: none is handed over twice."""
         self._given_up: list[tuple[str, int]] = []
@@ -106,7 +119,8 @@ class Engine:
 
     async def __aenter__(self) -> Engine:
         await self._store.heartbeat(self._owner)
-        for name, work in (("deliver", self._deliver), ("inbox", self._watch_inbox), ("heartbeat", self._keep_alive)):
+        self._transport.listen(self._hear)
+        for name, work in (("inbox", self._watch_inbox), ("heartbeat", self._keep_alive)):
             self._life.append(asyncio.create_task(work(), name=f"ares-{name}"))
         return self
 
@@ -167,13 +181,14 @@ class Engine:
             driven.inbox.append((*message_of(row), row.id))
         for key, flight in flights.items():
             if fates.get(key) == "attached":
-                self._places[key] = (flight.run, flight.node, flight.attempt)
+                self._flies(driven, key, flight.run, flight.node, flight.attempt)
             else:
                 driven.inbox.append((flight.run, ("lost", flight.node, flight.attempt), None))
         driven.inbox.extend((root, message, None) for message in messages)
         with self._turning(driven):
             self._process(driven, driven.tree.resume(self._clock.now()))
-        self._wake_waiting()
+        self._record()
+        self._call()
         return driven.done
 
     def _take(self, root: str, epoch: int, tree: Tree, seqs: dict[str, int]) -> Driven:
@@ -192,26 +207,38 @@ class Engine:
         driven.inbox.append((run, message, taken))
         if not driven.scheduled:
             driven.scheduled = True
-            asyncio.get_running_loop().call_soon(self._turn, driven)
+            self._due.append(driven)
+            self._call()
+
+    def _call(self) -> None:
+        """A turn is wanted, soon."""
+        if not self._called:
+            self._called = True
+            asyncio.get_running_loop().call_soon(self._turn)
 
     def poke(self, lane: str) -> None:
         """A session has opened (or failed to): whoever waits for that lane is asked again."""
         self._slots.poke(lane)
-        self._wake_waiting()
+        self._call()
 
     def mode_changed(self, mode: Mode) -> None:
         """The mode, or what is known of an endpoint or executor, is another: every run looks again at what was hidden."""
         for driven in list(self._driven.values()):
             with self._turning(driven):
                 self._process(driven, driven.tree.broadcast(("mode", mode), self._clock.now()))
-        self._wake_waiting()
+        self._record()
+        self._call()
 
-    def _turn(self, driven: Driven) -> None:
-        driven.scheduled = False
-        if driven.root in self._driven:
-            with self._turning(driven):
-                self._process(driven)
-            self._wake_waiting()
+    def _turn(self) -> None:
+        self._called = False
+        due, self._due = self._due, []
+        for driven in due:
+            driven.scheduled = False
+            if driven.root in self._driven:
+                with self._turning(driven):
+                    self._process(driven)
+        self._wake_waiting()
+        self._record()
 
     @contextlib.contextmanager
     def _turning(self, driven: Driven) -> Iterator[None]:
@@ -271,19 +298,26 @@ class Engine:
         driven.manifests = []
         driven.commits += 1
 
-        def committed(done: asyncio.Future[None]) -> None:
+        def told(error: Exception | None) -> None:
             driven.commits -= 1
             self._blobs.committed(refs)
-            if error := done.exception():
+            if error is not None:
                 self._give_up(driven, error)
-            else:
+                return
+            with self._turning(driven):
                 self._report(driven, recorded)
                 if any(_settles(each.event) for each in recorded):
                     self._on_settled()
                 self._act(driven, commands)
                 self._check_over(driven)
 
-        asyncio.ensure_future(self._store.commit(unit)).add_done_callback(committed)
+        self._decided.append((unit, told))
+
+    def _record(self) -> None:
+        """One transaction for all that was decided. Its consequences may follow before this returns."""
+        if decided := self._decided:
+            self._decided = []
+            self._store.record(decided)
 
     def _number(self, driven: Driven, run: str, event: Event, now: int) -> Recorded:
         seq = driven.seqs.get(run, 0) + 1
@@ -324,7 +358,10 @@ class Engine:
         if driven.root not in self._driven:
             return
         if tasks := [command.task for command in commands if isinstance(command, Start)]:
-            self._spawn(self._submit(driven, tasks), driven)
+            if self._clock.now() - self._beat > HALF_LEASE_MS:  # we slept, or the disk did: is the run still ours?
+                self._spawn(self._ask_and_submit(driven, tasks), driven)
+            else:
+                self._submit(driven, tasks)
         for command in commands:
             match command:
                 case Cancel(_, key):
@@ -334,22 +371,19 @@ class Engine:
                 case Finish(run, state, _):
                     self._let_go(driven, RunEnd(run, state))
 
-    async def _submit(self, driven: Driven, tasks: Sequence[StepTask]) -> None:
-        if self._clock.now() - self._beat > HALF_LEASE_MS:  # we slept, or the disk did: is the run still ours?
-            try:
-                await self._store.commit(Unit(driven.root, driven.epoch))
-            except StoreError as error:
-                self._give_up(driven, error)
-                return
+    async def _ask_and_submit(self, driven: Driven, tasks: Sequence[StepTask]) -> None:
+        await self._store.commit(Unit(driven.root, driven.epoch))
+        if driven.root in self._driven:
+            self._submit(driven, tasks)
+
+    def _submit(self, driven: Driven, tasks: Sequence[StepTask]) -> None:
         for task in tasks:
-            if driven.root not in self._driven:
-                return
-            self._places[task.key] = (task.run, task.node, task.attempt)
-            try:
-                await self._transport.submit(task)
-            except BaseException:
-                del self._places[task.key]  # it never began, so nobody waits for its end
-                raise
+            self._transport.submit(task)
+            self._flies(driven, task.key, task.run, task.node, task.attempt)
+
+    def _flies(self, driven: Driven, key: str, run: str, node: str, attempt: int) -> None:
+        self._places[key] = (driven, run, node, attempt)
+        driven.flying.add(key)
 
     def _spawn(self, work: Awaitable[Any], driven: Driven | None = None) -> None:
         """Do `work` beside the turns; when it fails, so does the drive of `driven`."""
@@ -387,8 +421,19 @@ class Engine:
             self._let_go(driven, RunEnd(driven.root, "suspended", kernel.reasons))
         elif self.draining and not driven.tree.inflight():
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
-        elif self._virtual is not None and not driven.scheduled and not driven.tree.inflight():
-            self._virtual.idle()
+        elif self._virtual is not None and not driven.resting:
+            driven.resting = True
+            self._rest(driven, self._virtual, REST_TURNS)
+
+    def _rest(self, driven: Driven, clock: VirtualClock, turns: int) -> None:
+        """Nothing of it works any more: the clock may go on, unless somebody who was asked (for money, for a session) answers now."""
+        if driven.root not in self._driven or driven.commits or driven.scheduled or driven.tree.inflight():
+            driven.resting = False
+        elif turns:
+            asyncio.get_running_loop().call_soon(self._rest, driven, clock, turns - 1)
+        else:
+            driven.resting = False
+            clock.idle()
 
     def _gets_better(self, reasons: Sequence[str]) -> bool:
         """Is all that it waits for a mode which only has to last for a while longer?"""
@@ -412,27 +457,24 @@ class Engine:
             timer.cancel()
         driven.end = end
         self._dropped[driven.root] = driven
-        if running := self._running(driven.root):
-            for key in running:
+        if driven.flying:
+            for key in driven.flying:
                 self._spawn(self._transport.cancel(key))
             asyncio.get_running_loop().call_later(DYING_S, self._bury, driven)
-        self._free(driven.root)
+        self._free(driven)
         return True
 
-    def _running(self, root: str) -> list[str]:
-        """Keys of the attempts of a tree that the transport still has."""
-        return [key for key, (run, _, _) in self._places.items() if self._root_of.get(run) == root]
-
-    def _free(self, root: str) -> None:
-        if root in self._dropped and not self._running(root):
-            self._bury(self._dropped[root])
+    def _free(self, driven: Driven) -> None:
+        if not driven.flying:
+            self._bury(driven)
 
     def _bury(self, driven: Driven) -> None:
         """Nothing of a dropped tree runs any more, or it had its time: what it held is free, and whoever waits is told."""
-        if self._dropped.pop(driven.root, None) is None:
+        if self._dropped.get(driven.root) is not driven:
             return
+        del self._dropped[driven.root]
         driven.tree.release()
-        asyncio.get_running_loop().call_soon(self._wake_waiting)
+        self._call()
         if isinstance(driven.end, RunEnd):
             self._spawn(self._release(driven, driven.end))
         elif driven.end is not None and not driven.done.done():
@@ -447,17 +489,18 @@ class Engine:
 
     # ------------------------------------------------------------ what goes on beside the turns
 
-    async def _deliver(self) -> None:
-        async for key, happened in self._transport.events():
-            place = self._places.get(key)
-            if place is None:
-                continue
-            run, node, attempt = place
-            if isinstance(happened, Outcome):
-                del self._places[key]
-                self._free(self._root_of.get(run, ""))
-            kind = "note" if isinstance(happened, Note) else "outcome"
-            self.put(run, (kind, node, attempt, happened))
+    def _hear(self, key: str, happened: Note | Outcome) -> None:
+        """Of an attempt, from the transport."""
+        place = self._places.get(key)
+        if place is None:
+            return
+        driven, run, node, attempt = place
+        if isinstance(happened, Outcome):
+            del self._places[key]
+            driven.flying.discard(key)
+            self._free(driven)
+        kind = "note" if isinstance(happened, Note) else "outcome"
+        self.put(run, (kind, node, attempt, happened))
 
     async def _watch_inbox(self) -> None:
         """Messages of other terminals. An inbox row is taken in the transaction of what follows from it."""

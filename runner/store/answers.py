@@ -1,11 +1,11 @@
-"""Answers to writers: a future of the caller's event loop, or a plain one where no loop runs. Either can be awaited."""
+"""Answers to writers: a future of the caller's event loop, a plain one where no loop runs (either can be awaited), or a call."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Generator, Iterable
+from collections.abc import Callable, Generator, Iterable
 from concurrent.futures import Future
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 T = TypeVar("T")
 
@@ -15,6 +15,17 @@ class Ticket(Future[T], Generic[T]):
 
     def __await__(self) -> Generator[Any, None, T]:
         return asyncio.wrap_future(self).__await__()
+
+
+class Answering(Protocol):
+    """Who waits for an answer, and in which loop he is told (None = wherever)."""
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop | None: ...
+
+    def tell(self, answer: Any) -> None:
+        """An exception as answer is raised at whoever waits."""
+        ...
 
 
 class Promise:
@@ -31,28 +42,42 @@ class Promise:
         except RuntimeError:
             self.loop, self.future = None, Ticket()
 
-
-def settle(answers: Iterable[tuple[Promise, Any]]) -> None:
-    """Give each promise its answer; an exception is raised at the caller. One wake-up for each loop. Any thread may call."""
-    loops: dict[asyncio.AbstractEventLoop, list[tuple[Any, Any]]] = {}
-    for promise, answer in answers:
-        if promise.loop is None:
-            _resolve([(promise.future, answer)])
-        else:
-            loops.setdefault(promise.loop, []).append((promise.future, answer))
-    for loop, pairs in loops.items():
-        if not loop.is_closed():
-            try:
-                loop.call_soon_threadsafe(_resolve, pairs)
-            except RuntimeError:
-                continue  # it was closed just now: nobody waits any more
-
-
-def _resolve(pairs: list[tuple[Any, Any]]) -> None:
-    for future, answer in pairs:
-        if future.done():
-            continue  # its caller was cancelled
+    def tell(self, answer: Any) -> None:
+        if self.future.done():
+            return  # its caller was cancelled
         if isinstance(answer, BaseException):
-            future.set_exception(answer)
+            self.future.set_exception(answer)
         else:
-            future.set_result(answer)
+            self.future.set_result(answer)
+
+
+class Call:
+    """An answer that is told by a call, in the loop that runs now: with the error, or None."""
+
+    __slots__ = ("loop", "tell")
+
+    def __init__(self, told: Callable[[Any], None]) -> None:
+        self.loop = asyncio.get_running_loop()
+        self.tell = told
+
+
+def settle(answers: Iterable[tuple[Answering, Any]], told: Callable[[int], None]) -> None:
+    """Give everybody his answer. One wake-up for each loop. Any thread may call. `told(n)`: so many of them have it now, or wait no
+    longer."""
+    loops: dict[asyncio.AbstractEventLoop | None, list[tuple[Answering, Any]]] = {}
+    for waiting, answer in answers:
+        loops.setdefault(waiting.loop, []).append((waiting, answer))
+    for loop, pairs in loops.items():
+        if loop is None:
+            _tell(pairs, told)
+            continue
+        try:
+            loop.call_soon_threadsafe(_tell, pairs, told)
+        except RuntimeError:
+            told(len(pairs))  # it is closed: nobody waits any more
+
+
+def _tell(pairs: list[tuple[Answering, Any]], told: Callable[[int], None]) -> None:
+    for waiting, answer in pairs:
+        waiting.tell(answer)
+    told(len(pairs))

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from runner.clock import Clock
 from runner.core.events import Event, Recorded
-from runner.errors import StoreError
+from runner.errors import RunnerError, StoreError
 from runner.ports import (
     AttemptRow,
     InboxRow,
@@ -19,6 +19,7 @@ from runner.ports import (
     RunRecord,
     RunRow,
     StepRow,
+    Told,
     Unit,
 )
 from runner.store import leases, rows
@@ -32,7 +33,7 @@ from runner.store.cells import (
     attempt_values,
 )
 from runner.store.done import Done
-from runner.store.encode import decode, encode
+from runner.store.encode import BadValue, decode, encode
 from runner.store.leases import Lease, Rival
 from runner.store.memory_health import MemoryHealth, MemoryLedger
 from runner.store.owners import is_alive
@@ -93,11 +94,23 @@ class MemoryStore:
     def heartbeat(self, owner: OwnerId) -> Awaitable[None]:
         return self._write(lambda: self._owners.__setitem__(owner.owner, (owner, self._clock.now())))
 
-    def commit(self, unit: Unit) -> Awaitable[None]:
+    def commit(self, unit: Unit) -> Done[None]:
         """Raises BadValue at once when a value of the unit cannot be recorded."""
         inputs = [encode(run.inputs) for run in unit.runs]
         texts = [encode(recorded.event.data) for recorded in unit.events]
         return self._write(lambda: self._commit(unit, inputs, texts))
+
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
+        for unit, told in entries:
+            told(self._refusal(unit))
+
+    def _refusal(self, unit: Unit) -> Exception | None:
+        """Commit the unit, or say why not."""
+        try:
+            self.commit(unit).result()
+        except (BadValue, RunnerError) as error:
+            return error
+        return None
 
     def post(self, root: str, kind: str, body: Mapping[str, Any], by: str) -> Awaitable[int]:
         text = encode(body)

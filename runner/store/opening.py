@@ -30,9 +30,6 @@ _PAGE_BYTES = 1024
 """A chain step touches six or seven pages, and each goes to the log whole: a quarter of SQLite's usual size, a quarter of the
 writing. Rows of a table keep up to 989 bytes in their leaf."""
 
-_LOG_PAGES = 4000
-"""4 MiB of log between checkpoints."""
-
 _WORTH = 4
 """The file is rewritten when one page in so many is free."""
 
@@ -78,11 +75,7 @@ def _prepare(db: apsw.Connection, path: Path, durability: Durability, migrations
             f"the file system of {path} cannot share memory between processes",
             hint="put `state.path` on a local disk",
         )
-    for pragma in (
-        f"synchronous = {'full' if durability == 'full' else 'normal'}",
-        f"wal_autocheckpoint = {_LOG_PAGES}",
-    ):
-        db.execute(f"pragma {pragma}").fetchall()
+    db.execute(f"pragma synchronous = {'full' if durability == 'full' else 'normal'}").fetchall()
     db.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0)
 
 

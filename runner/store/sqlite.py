@@ -28,11 +28,12 @@ from runner.ports import (
     RunRecord,
     RunRow,
     StepRow,
+    Told,
     Unit,
 )
 from runner.store import acts, faults, forgetting, opening, rows
 from runner.store.blobs import Blobs
-from runner.store.encode import decode, encode
+from runner.store.encode import BadValue, decode, encode
 from runner.store.health import SqliteHealth
 from runner.store.migrations import MIGRATIONS
 from runner.store.money import SqliteLedger
@@ -139,6 +140,21 @@ class SqliteStore:
         """Raises BadValue at once when a value of the unit cannot be recorded."""
         packed = pack(unit)
         return self._write().put(lambda record: record.add(packed))
+
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
+        good: list[tuple[Callable[[Record], None], Told]] = []
+        for unit, told in entries:
+            try:
+                packed = pack(unit)
+            except BadValue as error:
+                told(error)
+            else:
+                good.append((partial(Record.add, packed=packed), told))
+        try:
+            self._write().record(good)
+        except StoreError as error:
+            for _, told in good:
+                told(error)
 
     def post(self, root: str, kind: str, body: Mapping[str, Any], by: str) -> Awaitable[int]:
         text = encode(body)

@@ -1,6 +1,8 @@
-"""One thread, one connection, group commit: all that is queued rides the next transaction and is answered after its COMMIT.
+"""One connection, group commit: all that is queued rides the next transaction and is answered after its COMMIT.
 
-What a piece of work writes is its own affair (see record.py); here is how it becomes durable, or is refused.
+A thread writes, so that a slow disk stalls nobody. Where nothing waits and the disk has been quick, a loop's transaction is made on
+the spot instead: the hand-overs to the thread and back cost more than the transaction (decision 0015). What a piece of work writes is its
+own affair (see record.py); here is how it becomes durable, or is refused.
 """
 
 from __future__ import annotations
@@ -8,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,7 +19,7 @@ import apsw
 
 from runner.errors import RunnerError, StoreError
 from runner.store import faults
-from runner.store.answers import Promise, settle
+from runner.store.answers import Answering, Call, Promise, settle
 from runner.store.record import Record
 
 T = TypeVar("T")
@@ -24,6 +27,16 @@ Work = Callable[[Record], Any]
 
 _MOST = 512
 """Pieces of work in one transaction: bounds the wait of the first."""
+_MOST_HERE = 64
+"""Pieces of work that are done on the spot; more of them keep a loop for longer than the hand-over does."""
+
+SLOW_S = 0.002
+"""A COMMIT that took longer stalls whoever waits for it …"""
+REST = 25
+"""… so for this many times as long every transaction is the thread's: a loop spends at most a twenty-fifth of its time on slow ones."""
+
+LOG_PAGES = 4000
+"""4 MiB of log between checkpoints, which are the thread's."""
 
 LOCK_WAIT_MS = 1_500
 """How long the writer waits for another process's transaction: a second runner must be told within 2 s."""
@@ -34,33 +47,58 @@ _ODD = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, ValueError, 
 
 class _Job(NamedTuple):
     work: Work
-    promise: Promise
+    waiting: Answering
 
 
 class Writer:
-    """Owns the writing connection from `start` to `close`."""
+    """Owns the writing connection from `start` to `close`. Whoever holds `_db_lock` uses it."""
 
-    def __init__(self, record: Record, path: Path) -> None:
+    def __init__(self, record: Record, path: Path, seconds: Callable[[], float] = time.perf_counter) -> None:
         self._record = record
         self._db = record.db
+        self._db.wal_autocheckpoint(0)
+        self._db.set_wal_hook(self._logged)
         self._path = path
-        self._queue: queue.SimpleQueue[_Job | None] = queue.SimpleQueue()
+        self._seconds = seconds
+        self._queue: queue.SimpleQueue[Sequence[_Job] | None] = queue.SimpleQueue()
         self._gate = threading.Lock()
+        self._db_lock = threading.Lock()
         self._closed = False
         self._broken: StoreError | None = None
         self._pending: list[_Job] = []
+        self._open = 0
+        """Pieces of work that were left to the thread and whose callers have no answer yet. Nobody overtakes them."""
+        self._rests_until = 0.0
+        self._pages = 0
+        """Of the log, after the last COMMIT."""
         self._thread = threading.Thread(target=self._drive, name="store-writer", daemon=True)
         self._thread.start()
 
     def put(self, work: Callable[[Record], T]) -> Awaitable[T]:
         """Queue a piece of work. Its answer is what it returned, or the RunnerError that it or the disk raised."""
         promise = Promise()
-        with self._gate:
-            if self._closed:
-                raise StoreError("the state database is closed")
-            self._queue.put(_Job(work, promise))
+        self._leave([_Job(work, promise)])
         answer: Awaitable[T] = promise.future
         return answer
+
+    def record(self, entries: Sequence[tuple[Work, Callable[[Any], None]]]) -> None:
+        """Do these in one transaction: on the spot, if that takes no time and overtakes nobody. Each caller is told (in its loop, which
+        is the running one) what his work returned, or the RunnerError: before this returns, or later."""
+        jobs = [_Job(work, Call(told)) for work, told in entries]
+        if not self._may_do_here(len(jobs)) or not self._db_lock.acquire(blocking=False):
+            self._leave(jobs)
+            return
+        try:
+            answers = self._do_here(jobs)
+        finally:
+            self._db_lock.release()
+        if answers is None:
+            self._leave(jobs)
+            return
+        for job, answer in zip(jobs, answers, strict=True):
+            job.waiting.tell(answer)
+        if self._pages >= LOG_PAGES:
+            self._queue.put([])
 
     def close(self) -> None:
         """Finish what is queued, then close the connection. A second call does nothing."""
@@ -71,29 +109,86 @@ class Writer:
             self._queue.put(None)
         self._thread.join()
 
+    def _leave(self, jobs: Sequence[_Job]) -> None:
+        """For the thread."""
+        with self._gate:
+            if self._closed:
+                raise StoreError("the state database is closed")
+            self._open += len(jobs)
+            self._queue.put(jobs)
+
+    def _answered(self, count: int) -> None:
+        with self._gate:
+            self._open -= count
+
+    # ------------------------------------------------------------ on the spot
+
+    def _may_do_here(self, count: int) -> bool:
+        with self._gate:
+            free = not self._closed and not self._open
+        return free and count <= _MOST_HERE and self._broken is None and self._seconds() >= self._rests_until
+
+    def _do_here(self, jobs: Sequence[_Job]) -> list[Any] | None:
+        """Their answers; None = nothing was done, and the thread is to do it: it waits for locks, and names what else is wrong."""
+        if not self._begins_here():
+            return None
+        try:
+            return self._transact(jobs, begun=True)
+        except Exception:  # noqa: BLE001  a defect: met again by the thread, which ends of it and tells everybody
+            self._undo()
+            return None
+        except BaseException:
+            self._undo()
+            raise
+
+    def _begins_here(self) -> bool:
+        """Begin a transaction, unless another process has one."""
+        self._db.set_busy_timeout(0)
+        try:
+            self._db.execute("begin immediate")
+        except apsw.Error:
+            return False
+        finally:
+            self._db.set_busy_timeout(LOCK_WAIT_MS)
+        return True
+
     # ------------------------------------------------------------ the thread
 
     def _drive(self) -> None:
         try:
             while self._take():
-                self._transact(self._pending)
+                with self._db_lock:
+                    answers = self._transact(self._pending) if self._pending else []
+                settle(zip((job.waiting for job in self._pending), answers, strict=True), self._answered)
                 self._pending = []
+                self._checkpoint()
         finally:
             self._abandon()
 
     def _take(self) -> bool:
         """Wait for work, then take all that is queued. False = closed."""
-        job = self._queue.get()
-        while job is not None:
-            self._pending.append(job)
-            if len(self._pending) == _MOST:
+        jobs = self._queue.get()
+        while jobs is not None:
+            self._pending += jobs
+            if len(self._pending) >= _MOST:
                 return True
             try:
-                job = self._queue.get_nowait()
+                jobs = self._queue.get_nowait()
             except queue.Empty:
                 return True
         self._queue.put(None)  # seen again when the rest is done
         return bool(self._pending)
+
+    def _checkpoint(self) -> None:
+        """Bring what is in the log into the file, as far as no reader needs it where it is. The log holds it until that has worked."""
+        if self._pages >= LOG_PAGES:
+            with self._db_lock, contextlib.suppress(apsw.Error):
+                self._pages = 0
+                self._db.wal_checkpoint()
+
+    def _logged(self, db: apsw.Connection, name: str, pages: int) -> int:
+        self._pages = pages
+        return apsw.SQLITE_OK
 
     def _abandon(self) -> None:
         """However the thread ended, nobody waits for it."""
@@ -101,34 +196,34 @@ class Writer:
             self._closed = True
         jobs = self._pending
         while not self._queue.empty():
-            job = self._queue.get()
-            if job is not None:
-                jobs.append(job)
-        settle((job.promise, StoreError("the state database was closed")) for job in jobs)
-        with contextlib.suppress(apsw.Error):  # what was answered is in the WAL; the rest of closing may fail
+            jobs += self._queue.get() or ()
+        settle(((job.waiting, StoreError("the state database was closed")) for job in jobs), self._answered)
+        with (
+            self._db_lock,
+            contextlib.suppress(apsw.Error),
+        ):  # what was answered is in the WAL; the rest of closing may fail
             self._db.close()
 
-    def _transact(self, jobs: list[_Job]) -> None:
-        """Do the jobs in one transaction and answer them."""
+    # ------------------------------------------------------------ a transaction; `_db_lock` is held
+
+    def _transact(self, jobs: Sequence[_Job], *, begun: bool = False) -> list[Any]:
+        """Do the jobs in one transaction, and be it one that has begun. Their answers, once it is over."""
         if self._broken is not None:
-            settle((job.promise, self._refusal()) for job in jobs)
-            return
+            return [self._refusal() for _ in jobs]
         try:
-            answers = self._commit(jobs)
+            return self._commit(jobs, begun)
         except _ODD as error:
             self._undo()
-            if len(jobs) > 1:
-                for job in jobs:  # one of them is odd: alone, it fails alone
-                    self._transact([job])
-                return
-            answers = [_chained(StoreError(f"the state database refused a change: {error}"), error)]
+            if len(jobs) > 1:  # one of them is odd: alone, it fails alone
+                return [answer for job in jobs for answer in self._transact([job])]
+            return [_chained(StoreError(f"the state database refused a change: {error}"), error)]
         except (apsw.Error, OSError) as error:
-            answers = self._failed(error, len(jobs))
-        settle(zip((job.promise for job in jobs), answers, strict=True))
+            return list(self._failed(error, len(jobs)))
 
-    def _commit(self, jobs: list[_Job]) -> list[Any]:
+    def _commit(self, jobs: Sequence[_Job], begun: bool) -> list[Any]:
         record = self._record
-        self._db.execute("begin immediate")
+        if not begun:
+            self._db.execute("begin immediate")
         record.begin()
         answers: list[Any] = []
         for job in jobs:
@@ -137,8 +232,15 @@ class Writer:
             except RunnerError as error:  # refused before it wrote anything
                 answers.append(error)
         record.flush()
+        asked = self._seconds()
         self._db.execute("commit")
+        self._mind(asked, self._seconds())
         return answers
+
+    def _mind(self, asked: float, ended: float) -> None:
+        """How quick is the disk?"""
+        if (took := ended - asked) > SLOW_S:
+            self._rests_until = ended + took * REST
 
     def _failed(self, error: apsw.Error | OSError, count: int) -> list[StoreError]:
         """Nothing of the transaction is recorded. After anything but a lock, kernels are ahead of a record that we cannot trust

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from functools import partial
 from typing import Any, Literal
 
@@ -18,46 +18,40 @@ CLOSE_S = 5.0
 
 
 class LocalTransport:
-    """Runs the step function in this process. One reader of `events`; an attempt's outcome comes exactly once, whatever happens:
-    an exception of the step function is a failure of class `crash`, a cancellation is `cancelled`, both with effect `maybe` and
-    an unknown cost."""
+    """Runs the step function in this process. An attempt's outcome is told exactly once, whatever happens: an exception of the step
+    function is a failure of class `crash`, a cancellation is `cancelled`, both with effect `maybe` and an unknown cost."""
 
     def __init__(self, step: Step) -> None:
         self._step = step
         self._tasks: dict[str, asyncio.Task[Outcome]] = {}
-        self._ready: asyncio.Queue[tuple[str, Note | Outcome] | None] = asyncio.Queue()
-        self._pending: set[str] = set()
+        self._heard: Callable[[str, Note | Outcome], None] = lambda key, happened: None
         self._delivered: OrderedDict[str, None] = OrderedDict()
         self._closed = False
 
-    async def submit(self, task: StepTask) -> None:
+    def listen(self, heard: Callable[[str, Note | Outcome], None]) -> None:
+        """`heard(key, note or outcome)` as they come, the last of them before `close` returns."""
+        self._heard = heard
+
+    def submit(self, task: StepTask) -> None:
         """Start the attempt now, unless its key is known. Nothing starts after `close`."""
         key = task.key
-        if key in self._pending or key in self._delivered or self._closed:
+        if key in self._tasks or key in self._delivered or self._closed:
             return
-        self._pending.add(key)
         running = asyncio.get_running_loop().create_task(self._step(task, partial(self._noted, key)))
         self._tasks[key] = running
         running.add_done_callback(partial(self._done, key))
 
-    async def events(self) -> AsyncIterator[tuple[str, Note | Outcome]]:
-        """(key, note or outcome) as they come; ends after `close`."""
-        while (event := await self._ready.get()) is not None:
-            if isinstance(event[1], Outcome):
-                self._forget(event[0])
-            yield event
-
     async def cancel(self, key: str) -> None:
-        """Ask the attempt to end; its outcome follows through `events`. An unknown key is no error: it may have ended."""
+        """Ask the attempt to end; its outcome follows. An unknown key is no error: it may have ended."""
         if key in self._tasks:
             self._tasks[key].cancel()
 
     async def recover(self, keys: Sequence[str]) -> Mapping[str, Literal["attached", "lost"]]:
         """`attached`: its outcome is still to come."""
-        return {key: "attached" if key in self._pending else "lost" for key in keys}
+        return {key: "attached" if key in self._tasks else "lost" for key in keys}
 
     async def close(self) -> None:
-        """Cancel what runs, wait at most a few seconds for it, then end `events`."""
+        """Cancel what runs, and wait at most a few seconds for it."""
         if self._closed:
             return
         self._closed = True
@@ -67,20 +61,16 @@ class LocalTransport:
         if running:
             await asyncio.wait(running, timeout=CLOSE_S)
             await asyncio.sleep(0)  # the callbacks of those that have just ended
-        self._ready.put_nowait(None)
 
     def _noted(self, key: str, note: Note) -> None:
-        self._ready.put_nowait((key, note))
+        self._heard(key, note)
 
     def _done(self, key: str, task: asyncio.Task[Outcome]) -> None:
         del self._tasks[key]
-        self._ready.put_nowait((key, _outcome(task)))
-
-    def _forget(self, key: str) -> None:
-        self._pending.discard(key)
         self._delivered[key] = None
         if len(self._delivered) > REMEMBERED:
             self._delivered.popitem(last=False)
+        self._heard(key, _outcome(task))
 
 
 def _outcome(task: asyncio.Task[Outcome]) -> Outcome:

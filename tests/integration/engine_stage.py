@@ -25,7 +25,7 @@ from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.results import stored
 from runner.engine.world import EngineWorld
 from runner.manifest.model import Manifest
-from runner.ports import NewRun, OwnerId, RunRecord, Store, Unit
+from runner.ports import NewRun, OwnerId, RunRecord, Store, Told, Unit
 from runner.store.memory import MemoryStore
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
@@ -150,13 +150,14 @@ class Watched(LocalTransport):
         super().__init__(step)
         self._look = look
 
-    async def submit(self, task: StepTask) -> None:
+    def submit(self, task: StepTask) -> None:
         self._look(task)
-        await super().submit(task)
+        super().submit(task)
 
 
 class Faulty:
-    """A store whose `nth` commit from now on fails with `error`: before anything is written, or after (the answer got lost)."""
+    """A store whose `nth` transaction from now on fails with `error`, and every later one: before anything is written, or after (the
+    answer got lost)."""
 
     def __init__(self, store: Store, nth: int, error: Exception, *, after: bool = False) -> None:
         self._store, self.left, self._error, self._after = store, nth, error, after
@@ -164,14 +165,15 @@ class Faulty:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def commit(self, unit: Unit) -> Any:
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
         self.left -= 1
-        return self._store.commit(unit) if self.left > 0 else self._fail(unit)
-
-    async def _fail(self, unit: Unit) -> None:
+        if self.left > 0:
+            self._store.record(entries)
+            return
         if self._after and self.left == 0:
-            await self._store.commit(unit)
-        raise self._error
+            self._store.record([(unit, lambda error: None) for unit, _ in entries])
+        for _, told in entries:
+            told(self._error)
 
 
 class NoServers:

@@ -30,7 +30,7 @@ from runner.core.tree import Member, Tree
 from runner.engine.blobs import Blobs
 from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.errors import StoreError, StoreFull
-from runner.ports import NewRun, OwnerId, RunRecord, Store, Unit
+from runner.ports import NewRun, OwnerId, RunRecord, Store, Told, Unit
 from runner.store.memory import MemoryStore
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
@@ -55,13 +55,15 @@ class DiesAt:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def commit(self, unit: Unit) -> None:
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
         self.left -= 1
         if self.left > 0:
-            return await self._store.commit(unit)
+            self._store.record(entries)
+            return
         if self.left == 0 and self._after:
-            await self._store.commit(unit)
-        raise StoreFull("no space left")
+            self._store.record([(unit, lambda error: None) for unit, _ in entries])
+        for _, told in entries:
+            told(StoreFull("no space left"))
 
 
 class Counted:
@@ -73,9 +75,9 @@ class Counted:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    def commit(self, unit: Unit) -> Any:
+    def record(self, entries: Sequence[tuple[Unit, Told]]) -> None:
         self.commits += 1
-        return self._store.commit(unit)
+        self._store.record(entries)
 
 
 class Life:
