@@ -60,7 +60,11 @@ class Record:
         self.clock = clock
         self.blobs = blobs
         self._lives: dict[str, Live] = {}
+        self._runs_of: dict[str, list[str]] = {}
+        """Of each root: what was put into `_lives`."""
         self._epochs: dict[str, int] = {}
+        self._version: int | None = None
+        """The database's `data_version` when `_epochs` held."""
         self._lines: list[Line] = []
         self._changes = Changes()
         self._taken: list[tuple[int, int]] = []
@@ -82,7 +86,8 @@ class Record:
             self.add_manifest(manifest)
         for run, inputs in zip(unit.runs, packed.inputs, strict=True):
             new[run.run].row.n = self.add_run(run, inputs)
-        self._lives.update(new)
+        for live in new.values():
+            self._keep(live)
         if unit.taken:
             now = self.clock.now()
             self._taken += [(now, id) for id in unit.taken]
@@ -135,7 +140,12 @@ class Record:
         live = self._lives.get(run)
         if live is None:
             self.flush()  # its rows may still be on their way
-            live = self._lives[run] = self._read(run)
+            live = self._keep(self._read(run))
+        return live
+
+    def _keep(self, live: Live) -> Live:
+        self._lives[live.run] = live
+        self._runs_of.setdefault(live.root, []).append(live.run)
         return live
 
     def supersede(self, run: str, by: str) -> None:
@@ -178,19 +188,23 @@ class Record:
         self._start_anew()
 
     def begin(self) -> None:
-        """A transaction starts: what another process may have changed is not known any more."""
-        self._epochs.clear()
+        """A transaction starts: if another process wrote since the last one, nobody knows who holds what."""
+        version: int = self.db.execute("pragma data_version").get  # our own commits do not count
+        if version != self._version:
+            self._version = version
+            self._epochs.clear()
 
     def forget(self, root: str) -> None:
         """The lease of `root` has moved: its rows are no longer ours alone."""
         self.flush()
         self._epochs.pop(root, None)
-        for run in [run for run, live in self._lives.items() if live.root == root]:
-            del self._lives[run]
+        for run in self._runs_of.pop(root, ()):
+            self._lives.pop(run, None)
 
     def reset(self) -> None:
         """The transaction was rolled back."""
         self._lives.clear()
+        self._runs_of.clear()
         self._epochs.clear()
         self._start_anew()
 

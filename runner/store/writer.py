@@ -7,6 +7,7 @@ own affair (see record.py); here is how it becomes durable, or is refused.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import queue
 import threading
@@ -26,7 +27,7 @@ T = TypeVar("T")
 Work = Callable[[Record], Any]
 
 _MOST = 512
-"""Pieces of work in one transaction: bounds the wait of the first."""
+"""With so many pieces of work a transaction takes no more: bounds the wait of the first."""
 _MOST_HERE = 64
 """Pieces of work that are done on the spot; more of them keep a loop for longer than the hand-over does."""
 
@@ -66,6 +67,8 @@ class Writer:
         self._closed = False
         self._broken: StoreError | None = None
         self._pending: list[_Job] = []
+        self._gathered: list[_Job] = []
+        """What was put in this turn of a loop: one hand-over takes it all to the thread, at the end of the turn."""
         self._open = 0
         """Pieces of work that were left to the thread and whose callers have no answer yet. Nobody overtakes them."""
         self._rests_until = 0.0
@@ -77,7 +80,10 @@ class Writer:
     def put(self, work: Callable[[Record], T]) -> Awaitable[T]:
         """Queue a piece of work. Its answer is what it returned, or the RunnerError that it or the disk raised."""
         promise = Promise()
-        self._leave([_Job(work, promise)])
+        if promise.loop is None:
+            self._leave([_Job(work, promise)])
+        else:
+            self._gather(_Job(work, promise), promise.loop)
         answer: Awaitable[T] = promise.future
         return answer
 
@@ -106,16 +112,34 @@ class Writer:
             if self._closed:
                 return
             self._closed = True
+            self._send([])
             self._queue.put(None)
         self._thread.join()
 
-    def _leave(self, jobs: Sequence[_Job]) -> None:
-        """For the thread."""
+    def _gather(self, job: _Job, loop: asyncio.AbstractEventLoop) -> None:
         with self._gate:
-            if self._closed:
-                raise StoreError("the state database is closed")
+            self._check_open()
+            self._open += 1
+            self._gathered.append(job)
+            if len(self._gathered) == 1:
+                loop.call_soon(self._leave, ())
+
+    def _leave(self, jobs: Sequence[_Job]) -> None:
+        """For the thread, behind what was gathered."""
+        with self._gate:
+            if jobs:
+                self._check_open()
             self._open += len(jobs)
-            self._queue.put(jobs)
+            self._send(jobs)
+
+    def _send(self, jobs: Sequence[_Job]) -> None:
+        if gathered := [*self._gathered, *jobs]:
+            self._gathered = []
+            self._queue.put(gathered)
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreError("the state database is closed")
 
     def _answered(self, count: int) -> None:
         with self._gate:
@@ -126,7 +150,8 @@ class Writer:
     def _may_do_here(self, count: int) -> bool:
         with self._gate:
             free = not self._closed and not self._open
-        return free and count <= _MOST_HERE and self._broken is None and self._seconds() >= self._rests_until
+        quick = self._pages < LOG_PAGES and self._seconds() >= self._rests_until
+        return free and quick and count <= _MOST_HERE and self._broken is None
 
     def _do_here(self, jobs: Sequence[_Job]) -> list[Any] | None:
         """Their answers; None = nothing was done, and the thread is to do it: it waits for locks, and names what else is wrong."""

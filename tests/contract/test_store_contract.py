@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -126,6 +127,66 @@ async def test_an_answer_that_nobody_waits_for_is_committed_all_the_same(store: 
     store.commit(unit(epoch, begun()))
     await store.commit(unit(epoch, started("r1", 2, "a")))
     assert len(store.events("r1")) == 2
+
+
+async def test_units_recorded_together_are_each_told_in_order_once_they_are_on_record(store: Store) -> None:
+    epochs = {run: await begin(store, run, task=f"task-{run}") for run in ("r1", "r2")}
+    told: list[tuple[str, Exception | None, int]] = []
+    all_told = asyncio.Event()
+
+    def hear(run: str) -> Any:
+        def heard(error: Exception | None) -> None:
+            told.append((run, error, len(store.events(run))))
+            if len(told) == 3:
+                all_told.set()
+
+        return heard
+
+    store.record(
+        [
+            (unit(epochs["r1"], begun("r1")), hear("r1")),
+            (unit(epochs["r2"], begun("r2"), root="r2"), hear("r2")),
+            (unit(epochs["r1"], line("r1", 2, "run_timed_out")), hear("r1")),
+        ]
+    )
+    async with asyncio.timeout(5):
+        await all_told.wait()
+    assert [(run, error) for run, error, _ in told] == [("r1", None), ("r2", None), ("r1", None)]
+    assert all(count > 0 for _, _, count in told)
+    assert len(store.events("r1")) == 2
+
+
+async def test_a_unit_that_is_refused_among_others_fails_alone(store: Store) -> None:
+    epochs = {run: await begin(store, run, task=f"task-{run}") for run in ("r1", "r2", "r3")}
+    told: asyncio.Queue[tuple[str, Exception | None]] = asyncio.Queue()
+    bad = line("r2", 1, "run_started", inputs={"x": float("nan")})
+    entries = [
+        (unit(epochs["r1"] + 1, begun("r1")), "fenced"),
+        (unit(epochs["r2"], bad, root="r2"), "bad"),
+        (unit(epochs["r3"], begun("r3"), root="r3"), "good"),
+    ]
+    store.record([(one, lambda error, name=name: told.put_nowait((name, error))) for one, name in entries])
+    async with asyncio.timeout(5):
+        answers = dict([await told.get() for _ in entries])
+    assert isinstance(answers["fenced"], Fenced)
+    assert isinstance(answers["bad"], BadValue)
+    assert answers["good"] is None
+    assert [len(store.events(run)) for run in ("r1", "r2", "r3")] == [0, 0, 1]
+
+
+async def test_what_is_recorded_never_overtakes_what_was_committed_before(store: Store) -> None:
+    epoch = await begin(store)
+    told: list[int] = []
+    for seq in range(1, 40, 2):
+        committed = store.commit(unit(epoch, line("r1", seq, "budget_raised", usd=seq)))
+        store.record(
+            [(unit(epoch, line("r1", seq + 1, "budget_raised", usd=seq)), lambda error: told.append(not error))]
+        )
+        if seq % 3 == 0:
+            await committed
+    await store.commit(unit(epoch, line("r1", 41, "run_timed_out")))
+    assert told == [True] * 20
+    assert len(store.events("r1")) == 41
 
 
 @pytest.mark.parametrize("seq", [1, 3, 5], ids=["duplicate", "repeated", "gap"])
@@ -660,6 +721,9 @@ async def test_a_change_is_noticed_once(store: Store) -> None:
 async def test_a_closed_store_refuses_everything(store: Store) -> None:
     epoch = await begin(store)
     store.close()
+    told: list[Exception | None] = []
+    store.record([(unit(1, begun()), told.append)])
+    assert [str(error) for error in told] == ["the state database is closed"]
     with pytest.raises(StoreError, match="closed"):
         store.commit(unit(epoch, begun()))
     with pytest.raises(StoreError, match="closed"):
