@@ -230,7 +230,9 @@ class Store(Protocol):
         """Remove large results and manifests that no run names any more. Returns the bytes of the results."""
         ...
 
-    def inbox(self, root: str) -> Sequence[InboxRow]: ...
+    def inbox(self, root: str | None = None) -> Sequence[InboxRow]:
+        """What waits for whoever drives `root`; None = in all inboxes. Oldest first."""
+        ...
 
     def changed(self) -> bool:
         """True when another connection committed since the last call (PRAGMA data_version: microseconds)."""
@@ -245,6 +247,10 @@ class Store(Protocol):
         ...
 
     def run(self, run: str) -> RunRow | None: ...
+
+    def knows(self, run: str) -> bool:
+        """Is there a run of this id? Cheaper than its row."""
+        ...
 
     def find(self, prefix: str, limit: int = 3) -> Sequence[RunRow]:
         """Runs whose id starts with `prefix`."""

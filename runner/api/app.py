@@ -87,7 +87,7 @@ class App:
 
     def new_run_id(self) -> str:
         """Ten hex digits that no run of this database has."""
-        while self.store.run(run := randomness.token_hex(5)) is not None:
+        while self.store.knows(run := randomness.token_hex(5)):
             continue
         return run
 

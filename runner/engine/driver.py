@@ -514,12 +514,11 @@ class Engine:
                     look = False
 
     def _read_inbox(self) -> None:
-        for root in list(self._driven):
-            for row in self._store.inbox(root):
-                if row.id not in self._seen:
-                    self._seen.add(row.id)
-                    run, message = message_of(row)
-                    self.put(run, message, row.id)
+        for row in self._store.inbox():
+            if row.root in self._driven and row.id not in self._seen:
+                self._seen.add(row.id)
+                run, message = message_of(row)
+                self.put(run, message, row.id)
 
     async def _keep_alive(self) -> None:
         while True:
@@ -534,5 +533,12 @@ def _settles(event: Event) -> bool:
 
 
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
-    """A graph as the record keeps it."""
-    return NewManifest(graph.digest, graph.name, dump(graph), source)
+    """A graph as the record keeps it. Many runs of one graph that start in a row write it out once."""
+    global _dumped
+    if _dumped is None or _dumped[0] is not graph:
+        _dumped = (graph, dump(graph))
+    return NewManifest(graph.digest, graph.name, _dumped[1], source)
+
+
+_dumped: tuple[StepGraph, str] | None = None
+"""The graph that was written out last, and its text."""

@@ -283,8 +283,8 @@ class MemoryStore:
 
     # ------------------------------------------------------------ reads
 
-    def inbox(self, root: str) -> Sequence[InboxRow]:
-        return [row for row in self._inbox if row.root == root]
+    def inbox(self, root: str | None = None) -> Sequence[InboxRow]:
+        return [row for row in self._inbox if root in (None, row.root)]
 
     def changed(self) -> bool:
         """True when something was written since the last call (the first call included)."""
@@ -312,6 +312,10 @@ class MemoryStore:
 
     def run(self, run: str) -> RunRow | None:
         return next(iter(self._rows(found for found in self._all() if found.made.run == run)), None)
+
+    def knows(self, run: str) -> bool:
+        self._check_open()
+        return run in self._runs
 
     def find(self, prefix: str, limit: int = 3) -> Sequence[RunRow]:
         found = [self._runs[run] for run in sorted(self._runs) if run.startswith(prefix)]

@@ -121,6 +121,10 @@ insert into inbox (root, kind, body, by, at) values (?, ?, ?, ?, ?) returning id
 -- Messages that nobody has taken yet.
 select id, root, kind, body, by, at from inbox where root = ? and taken is null order by id
 
+-- name: inboxes
+-- Messages that nobody has taken yet, of all trees.
+select id, root, kind, body, by, at from inbox indexed by inbox_waiting where taken is null order by id
+
 -- name: run
 -- One run.
 select * from run_rows where run = ?

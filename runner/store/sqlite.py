@@ -196,9 +196,11 @@ class SqliteStore:
 
     # ------------------------------------------------------------ reads
 
-    def inbox(self, root: str) -> Sequence[InboxRow]:
+    def inbox(self, root: str | None = None) -> Sequence[InboxRow]:
+        found = self._read("inboxes", ()) if root is None else self._read("inbox", (root,))
+        if not found:
+            return []
         with self._reading():
-            found = self._read("inbox", (root,))
             return [InboxRow(id, root, kind, decode(body), by, at) for id, root, kind, body, by, at in found]
 
     def changed(self) -> bool:
@@ -231,6 +233,9 @@ class SqliteStore:
 
     def run(self, run: str) -> RunRow | None:
         return next(iter(self._run_rows(self._read("run", (run,)))), None)
+
+    def knows(self, run: str) -> bool:
+        return bool(self._read("run_state", (run,)))
 
     def find(self, prefix: str, limit: int = 3) -> Sequence[RunRow]:
         return self._run_rows(self._read("find", (prefix, limit)))
@@ -270,9 +275,11 @@ class SqliteStore:
         return rows.written(found[0][0]) if found else []
 
     def reusable(self, name: str, key: str) -> Reusable | None:
+        found = self._read("reusable", (slot_of(name, key),))
+        if not found:
+            return None
         with self._reading():
-            found = self._read("reusable", (slot_of(name, key),))
-            return rows.reusable(found[0]) if found else None
+            return rows.reusable(found[0])
 
     def has_reusable(self, name: str) -> bool:
         return bool(self._read("has_reusable", (name,))[0][0])
@@ -285,8 +292,11 @@ class SqliteStore:
         return self._query(SQL[query], values)
 
     def _query(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
-        with self._reading():
+        try:
             return self._readers.get().execute(statement, tuple(values)).fetchall()
+        except Exception:
+            with self._reading():
+                raise  # named there: asked for every step, and a context manager costs as much as the query
 
     def _run_rows(self, found: Sequence[tuple[Any, ...]]) -> list[RunRow]:
         if not found:

@@ -212,6 +212,13 @@ async def test_a_unit_cannot_write_to_another_tree(store: Store) -> None:
         await store.commit(unit(1, root="r3"))
 
 
+async def test_a_run_is_known_once_it_was_begun(store: Store) -> None:
+    assert not store.knows("r1")
+    await begin(store)
+    assert store.knows("r1")
+    assert not store.knows("r")
+
+
 async def test_a_run_id_is_used_once(store: Store) -> None:
     await begin(store)
     with pytest.raises(StoreError):
@@ -694,6 +701,9 @@ async def test_a_message_waits_until_the_owner_takes_it_with_what_came_of_it(sto
     )
     assert [row.id for row in store.inbox("r1")] == [second]
     assert store.inbox("r2") == []
+    await begin(store, "r2", task="another")
+    third = await store.post("r2", "cancel", {}, "me")
+    assert [(row.id, row.root) for row in store.inbox()] == [(second, "r1"), (third, "r2")]
 
 
 async def test_a_refused_unit_takes_no_message(store: Store) -> None:
