@@ -7,9 +7,10 @@ integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache
+from operator import attrgetter
 from typing import Any, Literal
 
 from runner.manifest.vocabulary import Effects, ErrorClass, Mode, Verb
@@ -189,16 +190,19 @@ def _step_json(step: GraphStep, policy: int) -> dict[str, Json]:
 
 def _given(value: Any, without: Container[str] = ()) -> dict[str, Json]:
     """The fields of a value that do not hold their default."""
+    names, get, defaults = _fields(value.__class__)
     return {
         name: found
-        for name, default in _defaults(value.__class__)
-        if name not in without and (found := getattr(value, name)) != default
+        for name, found, default in zip(names, get(value), defaults, strict=True)
+        if found != default and name not in without
     }
 
 
 @cache
-def _defaults(kind: Any) -> tuple[tuple[str, Any], ...]:
-    return tuple((f.name, {} if f.default_factory is dict else f.default) for f in fields(kind))
+def _fields(kind: Any) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Any]]:
+    """Names, a getter of them all, defaults."""
+    names = [f.name for f in fields(kind)]
+    return names, attrgetter(*names), [{} if f.default_factory is dict else f.default for f in fields(kind)]
 
 
 def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json, Json]]) -> GraphStep:
