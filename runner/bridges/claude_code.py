@@ -2,7 +2,7 @@
 
 Stand-alone: `python -P -m runner.bridges.claude_code [--command PATH] [--model M] [--permission-mode M] [--setting-sources S]
 [--max-usd N] [--check]`. One process of `claude -p` a task, its prompt on stdin, its events as progress. Not here: the contract
-(`task`), what its result line means (`claude_result`), the end of its processes (`child`).
+(`task`), what its events mean (`claude_result`), its process (`command`).
 
 Measured with 2.1.330: 0.4 s to the first request; `--resume` works from any folder; a session that is killed can be resumed."""
 
@@ -14,13 +14,12 @@ import os
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 from runner.bridges.check import LOGIN_S, Check, ask, installed, parsed
-from runner.bridges.child import Child
-from runner.bridges.claude_result import Seen, answered, headline, unanswered
-from runner.bridges.stdio import Call, Json, serve_stdio
-from runner.bridges.task import Answer, Problem, Task, agent_server
+from runner.bridges.claude_result import Seen
+from runner.bridges.command import Launch, do
+from runner.bridges.stdio import serve_stdio
+from runner.bridges.task import Task, agent_server
 
 HONOURED = (
     "prompt",
@@ -79,52 +78,8 @@ def environment(ours: Mapping[str, str]) -> dict[str, str]:
     return {**QUIET, **{name: value for name, value in ours.items() if name not in NESTED}}
 
 
-class _Run:
-    """One task, and what was seen of it so far."""
-
-    def __init__(self, options: Options, task: Task, call: Call) -> None:
-        self._options, self._task, self._call = options, task, call
-        self._seen = Seen(session=task.session)
-
-    def answer(self) -> Answer:
-        task, command = self._task, self._options.command
-        try:
-            line = command_line(self._options, task)
-            child = Child(line, environment(os.environ), task.cwd, task.prompt, task.timeout_s)
-        except (OSError, ValueError) as error:
-            return Answer(problem=Problem("unavailable", f"cannot start {command}: {error}", begun=False))
-        self._call.on_cancel(child.stop)
-        try:
-            for said in child.lines():
-                self._take(said)
-        finally:
-            code = child.code()
-        if self._call.cancelled:
-            return self._seen.ended(Problem("cancelled", "the call was cancelled"))
-        if self._seen.result is not None:  # also when it was stopped for being late a moment after its last word
-            return answered(self._seen.result, self._seen, child.tail())
-        if child.late:
-            return self._seen.ended(Problem("timeout", f"no result within {task.timeout_s:g} s"))
-        return self._seen.ended(unanswered(command, code, child.tail()))
-
-    def _take(self, line: bytes) -> None:
-        event = _event(line)
-        if event is None:
-            return
-        known = self._seen.session_named
-        self._seen.take(event)
-        if self._seen.session_named and not known:
-            self._call.progress(f"session: {self._seen.session}", session=self._seen.session)
-        self._call.progress(headline(event))
-
-
-def _event(line: bytes) -> Json | None:
-    """The event in a line; None for what is none (a warning that a wrapper prints)."""
-    try:
-        event: Any = json.loads(line)
-    except (ValueError, RecursionError):
-        return None
-    return event if isinstance(event, dict) else None
+def launch(options: Options, task: Task) -> Launch:
+    return Launch(command_line(options, task), environment(os.environ), task.prompt, INSTALL)
 
 
 def parse(argv: list[str]) -> Options:
@@ -158,7 +113,12 @@ def main(argv: list[str]) -> int:
         print(check(options, environment(os.environ)).line())
         return 0
     serve_stdio(
-        agent_server("claude-code", "Claude Code", HONOURED, lambda task, call: _Run(options, task, call).answer())
+        agent_server(
+            "claude-code",
+            "Claude Code",
+            HONOURED,
+            lambda task, call: do(launch(options, task), task, call, Seen(task.session)),
+        )
     )
     return 0
 

@@ -10,11 +10,10 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.bridges.child import CANNOT_RUN
+from runner.bridges.command import counts, one_line
 from runner.bridges.stdio import Json
 from runner.bridges.task import Answer, Problem
 
-SHOWN_CHARS = 160
 _WORDS = {
     "authentication_failed": "auth",
     "oauth_org_not_allowed": "auth",
@@ -27,6 +26,12 @@ _WORDS = {
 }
 """`error` of an assistant event that stands for a failure."""
 _STATUSES = {401: "auth", 402: "quota", 403: "auth", 408: "timeout", 413: "context_overflow", 429: "rate_limit"}
+_TOKENS = {
+    "in": "input_tokens",
+    "out": "output_tokens",
+    "cache_read": "cache_read_input_tokens",
+    "cache_write": "cache_creation_input_tokens",
+}
 _SUBTYPES = {"error_max_structured_output_retries": "bad_output"}
 _UNKNOWN_SESSION = re.compile(r"(?i)no conversation found")
 _NOT_OURS = re.compile(r"(?i)\b(unknown option|invalid (session|argument|value)|option .+ argument)")
@@ -47,7 +52,7 @@ class Seen:
     denied: dict[str, Json] = field(default_factory=dict)
     result: Json | None = None
 
-    def take(self, event: Json) -> None:
+    def take(self, event: Json) -> str:
         session = event.get("session_id")
         kind = event.get("type")
         if isinstance(session, str) and kind == "system" and event.get("subtype") == "init":
@@ -61,6 +66,16 @@ class Seen:
             self._limit(event.get("rate_limit_info"))
         elif kind == "result":
             self.result = event
+        return headline(event)
+
+    def hopeless(self) -> None:
+        """It is waited for as long as the task may take."""
+
+    def last_word(self, tail: str) -> Answer | None:
+        return None if self.result is None else answered(self.result, self, tail)
+
+    def explained(self, code: int, tail: str) -> Problem | None:
+        return Problem("invalid", "does not take these arguments") if code <= 128 and _NOT_OURS.search(tail) else None
 
     def ended(self, problem: Problem) -> Answer:
         """The answer of a task that never said its last word."""
@@ -91,7 +106,7 @@ def answered(result: Json, seen: Seen, tail: str) -> Answer:
         structured=result.get("structured_output"),
         session_id=_text(result.get("session_id")) or seen.session,
         turns=_count(result.get("num_turns")),
-        usage=_usage(result.get("usage")),
+        usage=counts(result.get("usage"), _TOKENS),
         cost_usd=_cost(result),
         denials=_denials(result.get("permission_denials"), seen),
         tool_calls=seen.tool_calls,
@@ -141,19 +156,6 @@ def _special(result: Json, failure: str, said: str) -> str:
     return "auth" if failure not in _WORDS and "not logged in" in said else ""
 
 
-def unanswered(command: str, code: int, tail: str) -> Problem:
-    """Why there is no result line, from the exit status and the end of stderr."""
-    last = f"; its last output:\n{tail}" if tail else ""
-    if code == CANNOT_RUN:
-        hint = "install it with `npm install -g @anthropic-ai/claude-code`, or name it with --command"
-        return Problem("unavailable", f"cannot run {command}: {hint}{last}", begun=False)
-    if code > 128:
-        return Problem("crash", f"{command} was ended by signal {code - 128}{last}")
-    if _NOT_OURS.search(tail):
-        return Problem("invalid", f"{command} does not take these arguments{last}", begun=False)
-    return Problem("crash", f"{command} ended with status {code} and no result{last}")
-
-
 def headline(event: Json) -> str:
     """An event in a line for who watches."""
     kind = str(event.get("type"))
@@ -177,13 +179,8 @@ def _block_line(block: Json) -> str:
         first = (
             next((value for value in given.values() if isinstance(value, str)), "") if isinstance(given, dict) else ""
         )
-        return _line(f"{block.get('name')} {first}")
-    return _line(str(block.get("text") or "")) if block.get("type") == "text" else ""
-
-
-def _line(text: str) -> str:
-    words = " ".join(text[: 4 * SHOWN_CHARS].split())
-    return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
+        return one_line(f"{block.get('name')} {first}")
+    return one_line(str(block.get("text") or "")) if block.get("type") == "text" else ""
 
 
 def _blocks(event: Json) -> list[Json]:
@@ -204,17 +201,6 @@ def _denials(raw: Any, seen: Seen) -> tuple[Json, ...]:
                 "input": denial.get("tool_input"),
             }
     return tuple(found.values())
-
-
-def _usage(raw: Any) -> dict[str, int]:
-    names = {
-        "in": "input_tokens",
-        "out": "output_tokens",
-        "cache_read": "cache_read_input_tokens",
-        "cache_write": "cache_creation_input_tokens",
-    }
-    usage = raw if isinstance(raw, dict) else {}
-    return {ours: usage[theirs] for ours, theirs in names.items() if isinstance(usage.get(theirs), int)}
 
 
 def _cost(result: Json) -> float | None:

@@ -11,7 +11,6 @@ without end; a JSON Schema must be strict, so ours is asked for in words."""
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import re
 import sys
@@ -20,15 +19,14 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from runner.bridges.check import LOGIN_S, Check, ask, installed
-from runner.bridges.child import CANNOT_RUN, Child
+from runner.bridges.command import Launch, counts, do, one_line
 from runner.bridges.gateway import worded
-from runner.bridges.stdio import Call, Json, serve_stdio
+from runner.bridges.stdio import Json, serve_stdio
 from runner.bridges.task import Answer, Problem, Task, agent_server
 
 HONOURED = ("prompt", "cwd", "model", "session", "timeout_s", "output_schema", "idempotency_key")
 INSTALL = "npm install -g @openai/codex"
 SANDBOXES = ("read-only", "workspace-write", "danger-full-access")
-SHOWN_CHARS = 160
 PATIENCE = 3
 """So often it may say that it waits for the network."""
 _WAITS = "waiting for network"
@@ -52,6 +50,12 @@ _WORDS = (
 )
 _REFUSALS = ("auth", "invalid", "rate_limit", "quota", "unavailable", "context_overflow")
 """Kinds that meet a task before it has begun, when nothing of it was seen."""
+_TOKENS = {
+    "in": "input_tokens",
+    "out": "output_tokens",
+    "cache_read": "cached_input_tokens",
+    "cache_write": "cache_write_input_tokens",
+}
 _NO_THREAD = re.compile(r"(?i)no rollout found|thread not found|session not found")
 
 
@@ -77,10 +81,11 @@ def command_line(options: Options, task: Task) -> list[str]:
 
 @dataclass(slots=True)
 class Seen:
-    """What the events told so far."""
+    """What the events told so far. `resumed`: the conversation had begun before; its usage counts what was used then, too."""
 
     session: str | None = None
-    named: bool = False
+    resumed: bool = False
+    session_named: bool = False
     text: str = ""
     done: bool = False
     tool_calls: int = 0
@@ -88,10 +93,10 @@ class Seen:
     failure: str = ""
     waits: int = 0
 
-    def take(self, event: Json) -> None:
+    def take(self, event: Json) -> str:
         kind, item = event.get("type"), _dict(event.get("item"))
         if kind == "thread.started" and isinstance(event.get("thread_id"), str):
-            self.session, self.named = event["thread_id"], True
+            self.session, self.session_named = event["thread_id"], True
         elif kind == "item.completed" and item.get("type") == "agent_message":
             self.text = str(item.get("text") or "")
         elif kind == "item.started" and item.get("type") in _TOOLS:
@@ -99,13 +104,30 @@ class Seen:
         elif kind == "item.completed" and item.get("type") == "file_change":
             self.tool_calls += 1  # it is told of once it is done
         elif kind == "turn.completed":
-            self.done, self.usage = True, _usage(event.get("usage"))
+            self.done, self.usage = True, counts(event.get("usage"), _TOKENS)
         elif kind == "turn.failed":
             self.failure = str(_dict(event.get("error")).get("message") or "it failed without a word")
         elif kind == "error" and _WAITS in str(event.get("message")):
             self.waits += 1
+        return headline(event)
 
-    def answer(self, problem: Problem | None) -> Answer:
+    def hopeless(self) -> Problem | None:
+        return Problem("unavailable", "it cannot reach its API") if self.waits >= PATIENCE else None
+
+    def last_word(self, tail: str) -> Answer | None:
+        if self.failure:
+            return self._answer(failure(self.failure))
+        return self._answer(None) if self.done else None
+
+    def explained(self, code: int, tail: str) -> Problem | None:
+        if _NO_THREAD.search(tail):
+            return Problem("invalid", "does not have this conversation", session_unknown=True)
+        return Problem("invalid", "does not take these arguments") if code == 2 else None
+
+    def ended(self, problem: Problem) -> Answer:
+        return self._answer(problem)
+
+    def _answer(self, problem: Problem | None) -> Answer:
         idle = not self.text and not self.tool_calls
         if problem is not None and idle and problem.kind in _REFUSALS:
             problem = replace(problem, begun=False)
@@ -113,64 +135,10 @@ class Seen:
             text=self.text if problem is None else "",
             session_id=self.session,
             turns=1 if self.done else 0,
-            usage=self.usage,
+            usage={} if self.resumed else self.usage,
             tool_calls=self.tool_calls,
             problem=problem,
         )
-
-
-class _Run:
-    """One task, and what was seen of it so far."""
-
-    def __init__(self, options: Options, task: Task, call: Call) -> None:
-        self._options, self._task, self._call = options, task, call
-        self._seen = Seen(session=task.session)
-
-    def answer(self) -> Answer:
-        task, command = self._task, self._options.command
-        try:
-            child = Child(command_line(self._options, task), os.environ, task.cwd, worded(task), task.timeout_s)
-        except (OSError, ValueError) as error:
-            return Answer(problem=Problem("unavailable", f"cannot start {command}: {error}", begun=False))
-        self._call.on_cancel(child.stop)
-        try:
-            for said in child.lines():
-                self._take(said)
-                if self._seen.waits >= PATIENCE:
-                    child.stop()
-        finally:
-            code = child.code()
-        if task.session is not None:
-            self._seen.usage = {}  # it counts what earlier calls have used, too
-        return self._seen.answer(self._problem(child, code))
-
-    def _problem(self, child: Child, code: int) -> Problem | None:
-        seen = self._seen
-        if self._call.cancelled:
-            return Problem("cancelled", "the call was cancelled")
-        if seen.failure:
-            return failure(seen.failure)
-        if seen.done:
-            return None
-        if child.late:
-            return Problem("timeout", f"no result within {self._task.timeout_s:g} s")
-        if seen.waits >= PATIENCE:
-            return Problem("unavailable", "it cannot reach its API")
-        return unanswered(self._options.command, code, child.tail())
-
-    def _take(self, line: bytes) -> None:
-        try:
-            event: Any = json.loads(line)
-        except (ValueError, RecursionError):
-            return
-        if not isinstance(event, dict):
-            return
-        known = self._seen.named
-        self._seen.take(event)
-        if self._seen.named and not known:
-            self._call.progress(f"session: {self._seen.session}", session=self._seen.session)
-        if said := headline(event):
-            self._call.progress(said)
 
 
 def failure(message: str) -> Problem:
@@ -183,57 +151,32 @@ def failure(message: str) -> Problem:
     return Problem(kind or "tool_error", message, status)
 
 
-def unanswered(command: str, code: int, tail: str) -> Problem:
-    """Why there is no result, from the exit status and the end of stderr."""
-    last = f"; its last output:\n{tail}" if tail else ""
-    if code == CANNOT_RUN:
-        return Problem(
-            "unavailable",
-            f"cannot run {command}: install it with `{INSTALL}`, or name it with --command{last}",
-            begun=False,
-        )
-    if _NO_THREAD.search(tail):
-        return Problem("invalid", f"{command} does not have this conversation{last}", session_unknown=True, begun=False)
-    if code > 128:
-        return Problem("crash", f"{command} was ended by signal {code - 128}{last}")
-    if code == 2:
-        return Problem("invalid", f"{command} does not take these arguments{last}", begun=False)
-    return Problem("crash", f"{command} ended with status {code} and no result{last}")
-
-
 def headline(event: Json) -> str:
     """An event in a line for who watches; "" for one that says nothing new."""
     item = _dict(event.get("item"))
     kind = str(item.get("type") or event.get("type"))
     if event.get("type") == "item.started":
-        return _line(f"{kind} {item.get('command') or item.get('tool') or item.get('query') or ''}")
+        return one_line(f"{kind} {item.get('command') or item.get('tool') or item.get('query') or ''}")
     if event.get("type") == "item.completed":
         if kind == "file_change":
             changes = item.get("changes")
             paths = [str(_dict(change).get("path")) for change in changes] if isinstance(changes, list) else []
-            return _line(f"edits {', '.join(paths)}")
-        return _line(str(item.get("text") or item.get("message") or f"{kind} {item.get('status') or 'done'}"))
-    return _line(str(event.get("message") or kind))
-
-
-def _line(text: str) -> str:
-    words = " ".join(text[: 4 * SHOWN_CHARS].split())
-    return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
-
-
-def _usage(raw: Any) -> dict[str, int]:
-    names = {
-        "in": "input_tokens",
-        "out": "output_tokens",
-        "cache_read": "cached_input_tokens",
-        "cache_write": "cache_write_input_tokens",
-    }
-    usage = _dict(raw)
-    return {ours: usage[theirs] for ours, theirs in names.items() if isinstance(usage.get(theirs), int)}
+            return one_line(f"edits {', '.join(paths)}")
+        return one_line(str(item.get("text") or item.get("message") or f"{kind} {item.get('status') or 'done'}"))
+    return one_line(str(event.get("message") or kind))
 
 
 def _dict(value: Any) -> Json:
     return value if isinstance(value, dict) else {}
+
+
+def launch(options: Options, task: Task) -> Launch:
+    return Launch(command_line(options, task), os.environ, worded(task), INSTALL)
+
+
+def heard(task: Task) -> Seen:
+    """Nothing yet."""
+    return Seen(task.session, resumed=task.session is not None)
 
 
 def parse(argv: list[str]) -> Options:
@@ -265,7 +208,9 @@ def main(argv: list[str]) -> int:
     if options.check:
         print(check(options, os.environ).line())
         return 0
-    serve_stdio(agent_server("codex", "Codex", HONOURED, lambda task, call: _Run(options, task, call).answer()))
+    serve_stdio(
+        agent_server("codex", "Codex", HONOURED, lambda task, call: do(launch(options, task), task, call, heard(task)))
+    )
     return 0
 
 
