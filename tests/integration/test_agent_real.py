@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import signal
-import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -18,29 +17,10 @@ from test_bridge_openclaw_real import gateway, settings
 
 pytestmark = pytest.mark.slow
 
-CI = Path(__file__).parents[2] / ".ci"
 WRITE = Turn(tool="Write", given={"file_path": "note.txt", "content": "hello\n"})
 HANGS = "setsid sleep 600 & echo $! > pids; echo $$ >> pids; sleep 601"
 HANG = Turn(tool="Bash", given={"command": HANGS, "description": "wait"})
 Json = dict[str, Any]
-
-
-def installed(script: str) -> str:
-    done = subprocess.run(["bash", str(CI / script)], capture_output=True, text=True, timeout=900)
-    if done.returncode == 75:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def claude() -> str:
-    return installed("install-claude")
-
-
-@pytest.fixture(scope="session")
-def openclaw() -> str:
-    return installed("install-openclaw")
 
 
 def coder(claude: str, api: FakeAnthropic, root: Path) -> Json:
@@ -205,22 +185,25 @@ def test_a_gateway_is_repaired_in_its_session_and_a_cancel_hangs_up(
             assert api.gone.wait(30)
 
 
+BUSY = Turn(status=529)
+BUSY_FOR_LONG = Turn(status=529, headers={"retry-after": "3600"})
+"""OpenClaw asks again for 90 s, unless it is told that this is of no use."""
+PENNILESS = Turn(status=400, message="Your credit balance is too low to access the Anthropic API.")
+
+
 @pytest.mark.parametrize(
-    ("turn", "error_class"),
-    [
-        (Turn(status=529), "unavailable"),
-        (Turn(status=400, message="Your credit balance is too low to access the Anthropic API."), "quota"),
-    ],
+    ("turns", "error_class"),
+    [([BUSY, BUSY, BUSY_FOR_LONG], "unavailable"), ([PENNILESS], "quota")],
     ids=["unavailable", "quota"],
 )
 async def test_a_chain_of_claude_openclaw_and_a_model_falls_through(
-    turn: Turn, error_class: str, claude: str, openclaw: str, tmp_path: Path
+    turns: list[Turn], error_class: str, claude: str, openclaw: str, tmp_path: Path
 ) -> None:
     import asyncio
 
     from servers.fake_llm import FakeLlm
 
-    with FakeAnthropic([turn]) as api:
+    with FakeAnthropic(turns) as api:
         async with FakeLlm(says={"small": ["a patch"]}) as upstream:
             models: Mapping[str, Any] = {
                 "endpoints": {"there": {"kind": "openai", "url": upstream.url}},

@@ -13,17 +13,7 @@ from servers.fake_anthropic import FakeAnthropic, Turn
 
 pytestmark = pytest.mark.slow
 
-INSTALL = Path(__file__).parents[2] / ".ci" / "install-claude"
 WRITE = Turn(tool="Write", given={"file_path": "note.txt", "content": "hello\n"})
-
-
-@pytest.fixture(scope="session")
-def claude() -> str:
-    done = subprocess.run(["bash", str(INSTALL)], capture_output=True, text=True, timeout=600)
-    if done.returncode == 75:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 class Agent(Bridge):

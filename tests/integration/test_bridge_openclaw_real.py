@@ -20,18 +20,8 @@ from servers.fake_anthropic import FakeAnthropic, Turn
 
 pytestmark = pytest.mark.slow
 
-INSTALL = Path(__file__).parents[2] / ".ci" / "install-openclaw"
 START_S = 120.0
 WRITE = Turn(tool="write", given={"path": "note.txt", "content": "hello\n"})
-
-
-@pytest.fixture(scope="session")
-def openclaw() -> str:
-    done = subprocess.run(["bash", str(INSTALL)], capture_output=True, text=True, timeout=900)
-    if done.returncode == 75:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
 
 
 def settings(api: FakeAnthropic, root: Path, **more: object) -> Path:

@@ -16,27 +16,8 @@ from servers.fake_anthropic import FakeAnthropic, Turn
 
 pytestmark = pytest.mark.slow
 
-CI = Path(__file__).parents[2] / ".ci"
 SERVER = [sys.executable, "-P", "-m", "runner", "mcp"]
 QUIET = {"CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC": "1", "DISABLE_AUTOUPDATER": "1", "ENABLE_TOOL_SEARCH": "false"}
-
-
-def installed(script: str) -> str:
-    done = subprocess.run(["bash", str(CI / script)], capture_output=True, text=True, timeout=900)
-    if done.returncode == 75:
-        pytest.skip(done.stderr.strip())
-    assert done.returncode == 0, done.stderr
-    return done.stdout.strip()
-
-
-@pytest.fixture(scope="session")
-def claude() -> str:
-    return installed("install-claude")
-
-
-@pytest.fixture(scope="session")
-def openclaw() -> str:
-    return installed("install-openclaw")
 
 
 class Home:
