@@ -123,6 +123,19 @@ def test_every_promise_is_listed_with_tests_that_exist_or_the_issue_that_it_come
             )
 
 
+def test_any_exception_is_caught_only_where_a_decision_says_so_and_with_a_reason() -> None:
+    decision = (ROOT / "docs" / "decisions" / "0021-where-any-exception-may-be-caught.md").read_text()
+    said = re.findall(r"`(runner/\S+\.py)`", decision)
+    caught = re.compile(r"# noqa: BLE001(?P<reason>.*)")
+    found = {
+        str(path.relative_to(ROOT)): [each["reason"].strip() for each in caught.finditer(path.read_text())]
+        for path in sorted((ROOT / "runner").rglob("*.py"))
+    }
+    places = {path: reasons for path, reasons in found.items() if reasons}
+    assert sorted(said) == sorted(places)
+    assert all(all(reasons) for reasons in places.values()), places
+
+
 def test_every_dependency_has_a_row_and_every_row_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
