@@ -96,8 +96,7 @@ def test_each_test_command_finds_its_tests(line: str) -> None:
     done = run(
         f"{line.replace('uv run ', '').replace(' --cov-report=html', '')} --collect-only -q --no-cov", ROOT, installed()
     )
-    folder = line.removeprefix("uv run pytest").split()
-    wanted = folder[0] if folder and not folder[0].startswith("--") else "tests/"
+    wanted = next((word for word in line.split() if word.startswith("tests/")), "tests/")
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
     assert wanted in done.stdout
 

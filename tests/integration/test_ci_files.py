@@ -87,7 +87,7 @@ def test_the_hooks_pass_and_fail_as_they_should(
 
 @pytest.mark.slow
 def test_pre_commit_itself_installs_the_hooks_and_they_pass_and_fail_as_they_should(tmp_path: Path) -> None:
-    """The real program, from PyPI, which installs this repository and all that it needs: minutes, and the network."""
+    """The real program, from PyPI, which installs the last commit of this repository and all that it needs: a minute, and the network."""
     uv = shutil.which("uv")
     if uv is None or not (ROOT / ".git").exists():
         pytest.skip("needs uv, and a git repository of ours")
@@ -112,12 +112,16 @@ def test_pre_commit_itself_installs_the_hooks_and_they_pass_and_fail_as_they_sho
     done("git", "init", "-q")
     good = folder / "manifests" / "a.yaml"
     good.write_text(MANIFEST)
+    ours = done("git", "-C", str(ROOT), "rev-parse", "HEAD").stdout.strip()
+    hooks = ("runner-fmt", "runner-validate")
+    config = {"repos": [{"repo": str(ROOT), "rev": ours, "hooks": [{"id": hook} for hook in hooks]}]}
+    (folder / ".pre-commit-config.yaml").write_text(json.dumps(config))
     done("git", "add", ".")
-    for hook in ("runner-fmt", "runner-validate"):
-        tried = pre_commit("try-repo", str(ROOT), hook, "--files", "manifests/a.yaml")
+    for hook in hooks:
+        tried = pre_commit("run", hook, "--files", "manifests/a.yaml")
         assert (tried.returncode, "Passed" in tried.stdout) == (0, True), tried.stdout + tried.stderr
     good.write_text(MANIFEST.replace("name: hello", "name: [hello]"))
-    tried = pre_commit("try-repo", str(ROOT), "runner-validate", "--files", "manifests/a.yaml")
+    tried = pre_commit("run", "runner-validate", "--files", "manifests/a.yaml")
     assert (tried.returncode, "manifests/a.yaml:2:7: error[" in tried.stdout) == (1, True), tried.stdout
 
 
