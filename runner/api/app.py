@@ -12,6 +12,7 @@ from typing import Any
 
 from runner.api.dispatching import Hooks, enter_routing, micro, needs_routing
 from runner.api.facts import operator_policy
+from runner.api.late import Late
 from runner.api.secrets import SecretSource
 from runner.api.servers import agent_specs, server_specs
 from runner.api.settings import Settings
@@ -32,14 +33,12 @@ from runner.engine.driver import Engine, RunEnd, manifest_row
 from runner.engine.health import HealthKeeper, Probe
 from runner.engine.world import EngineWorld
 from runner.errors import UsageError
-from runner.executors.agent import AgentCalls
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
 from runner.executors.mcp import McpServers
 from runner.executors.mcp_process import ProcessId
 from runner.executors.orphans import Orphans, reap
 from runner.executors.tools_lock import ToolsLock
-from runner.llms.executor import ModelCalls
 from runner.llms.judge import ModelJudge
 from runner.llms.spec import catalog
 from runner.manifest.config import Config
@@ -307,14 +306,14 @@ async def _wired(
         hooks=hooks,
         instead_of_probe=wishes.probe,
     )
-    calls = ModelCalls(catalog(config.models, env), clock=clock)
+    calls = Late("model", lambda made: made(catalog(config.models, env), clock=clock))
     asked = wishes.wrap(
         {
             "tool": servers,
             "run": LocalCommands(output_bytes=config.limits.output_bytes),
             "call": GivenResults(),
             "model": calls,
-            "agent": AgentCalls(servers, agent_specs(config), clock=clock),
+            "agent": Late("agent", lambda made: made(servers, agent_specs(config), clock=clock)),
         }
     )
     for executor in asked.values():

@@ -1,4 +1,4 @@
-"""The writer's side of the tables: what one transaction adds. Only the writer's thread uses it; it opens and ends no transaction."""
+"""The writer's side of the tables: what one transaction adds. Only whoever holds the writer's lock uses it; it opens and ends no transaction."""
 
 from __future__ import annotations
 

@@ -569,6 +569,52 @@ def test_commands_import_only_what_they_need(project: Project, argv: list[str], 
     assert absent & set(modules) == set()
 
 
+WHOLE_PROGRAM = """
+import atexit, os, sys
+atexit.register(lambda: print("\\n" + " ".join(sys.modules)))
+from runner.__main__ import main
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "absent"),
+    [
+        (["validate", "hello.yaml"], {"email", "zipfile", "importlib.metadata", "asyncio", "apsw"}),
+        (
+            ["apply", "hello.yaml"],
+            {"email", "zipfile", "runner.llms.executor", "runner.executors.agent", "runner.bridges"},
+        ),
+    ],
+)
+def test_a_first_command_without_models_loads_nothing_for_them_and_no_plugins(
+    project: Project, argv: list[str], absent: set[str]
+) -> None:
+    project.write("hello.yaml", HELLO)
+    ended = subprocess.run(
+        [sys.executable, "-c", WHOLE_PROGRAM, *argv],
+        cwd=project.root,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert ended.returncode == 0, ended.stderr
+    modules = set(ended.stdout.splitlines()[-1].split())
+    assert "pydantic" in modules
+    assert absent & modules == set()
+
+
+def test_what_pydantic_looks_for_beside_plugins_comes_from_its_own_module() -> None:
+    script = (
+        "from runner.__main__ import without_plugins; without_plugins(); "
+        "from pydantic.plugin._loader import get_plugins, PYDANTIC_ENTRY_POINT_GROUP; "
+        "print(get_plugins(), PYDANTIC_ENTRY_POINT_GROUP)"
+    )
+    ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
+    assert ended.stdout == "() pydantic\n", ended.stderr
+
+
 def test_version_needs_no_library_at_all(project: Project) -> None:
     script = "import sys; sys.argv = ['runner', '--version']; from runner.__main__ import main; main(); print('click' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
