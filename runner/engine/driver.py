@@ -474,6 +474,9 @@ class Engine:
             return
         del self._dropped[driven.root]
         driven.tree.release()
+        if driven.root not in self._driven:
+            for run in driven.tree.kernels:
+                self._root_of.pop(run, None)
         self._call()
         if isinstance(driven.end, RunEnd):
             self._spawn(self._release(driven, driven.end))
@@ -514,7 +517,9 @@ class Engine:
                     look = False
 
     def _read_inbox(self) -> None:
-        for row in self._store.inbox():
+        waiting = self._store.inbox()
+        self._seen.intersection_update(row.id for row in waiting)  # one that was taken does not come back
+        for row in waiting:
             if row.root in self._driven and row.id not in self._seen:
                 self._seen.add(row.id)
                 run, message = message_of(row)

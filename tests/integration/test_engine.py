@@ -212,6 +212,19 @@ async def test_a_transport_that_refuses_a_task_ends_the_drive_instead_of_hanging
             await d.done(run)
 
 
+async def test_an_engine_that_lives_for_months_keeps_nothing_of_what_has_ended(connect: Connect) -> None:
+    script = Script()
+    script.gates["a"] = asyncio.Event()
+    async with desk(connect(), script) as d:
+        run = await d.start(CHAIN)
+        await script.until(1)
+        await connect().post("r", "cancel", {"reason": "enough"}, "ann")
+        await d.done(run)
+        d.engine._read_inbox()
+        kept = (d.engine._root_of, d.engine._places, d.engine._seen, d.engine._driven, d.engine._dropped)
+        assert not any(kept), kept
+
+
 async def test_a_reporter_that_fails_is_dropped_and_the_run_goes_on(
     connect: Connect, caplog: pytest.LogCaptureFixture
 ) -> None:
