@@ -27,6 +27,7 @@ HELP: Mapping[str, str] = {
     "child": "what its sub-run waits for",
 }
 """Reason of a suspension → what makes the step go on."""
+DAY_HELP = "the next apply, once the next day has begun or config's `budget.per_day_usd` is higher"
 
 
 def simulate_json(found: Sequence[SimulatedManifest]) -> dict[str, Any]:
@@ -86,6 +87,8 @@ def _waiting(each: Waiting) -> dict[str, Any]:
 
 def help_for(each: Waiting) -> str:
     """What makes a suspended step go on."""
+    if each.reason == "budget" and each.until_ms is not None:
+        return DAY_HELP
     return HELP[each.reason].format(step=each.place.rsplit("/", 1)[-1])
 
 

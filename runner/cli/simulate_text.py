@@ -31,7 +31,9 @@ def _manifest(one: SimulatedManifest, paint: Paint, timeline: bool) -> Iterator[
     if timeline:
         yield from _timeline(shown, paint)
         yield ""
-        yield from columns([_step(step, paint) for step in shown.steps if _is_worth(step)], indent="    ")
+        details = {each.place: each.detail for each in shown.waiting}
+        rows = [_step(step, details.get(step.place, ""), paint) for step in shown.steps if _is_worth(step)]
+        yield from columns(rows, indent="    ")
         yield _end(shown, paint)
         yield from _waiting(shown, paint)
         yield from _assumed(shown)
@@ -57,11 +59,11 @@ def _is_worth(step: StepEnd) -> bool:
     return step.item_key is None or step.state not in ("succeeded", "skipped")
 
 
-def _step(step: StepEnd, paint: Paint) -> list[str]:
+def _step(step: StepEnd, detail: str, paint: Paint) -> list[str]:
     words = [f"{step.attempts} attempts" if step.attempts > 1 else "", f"{step.lost} lost" if step.lost else ""]
     if step.cost:
         words.append(f"${step.cost / MICRO:.4f}")
-    words.append(_why(step))
+    words.append(_why(step, detail))
     who = " ".join(
         word for word in (step.executor, f"({step.model})" if step.model not in ("", step.executor) else "") if word
     )
@@ -71,10 +73,10 @@ def _step(step: StepEnd, paint: Paint) -> list[str]:
     ]  # fmt: skip
 
 
-def _why(step: StepEnd) -> str:
+def _why(step: StepEnd, detail: str) -> str:
     if step.state == "failed" and step.error is not None:
         return f"{step.error['class']}: {step.error['message']}"
-    return step.reason
+    return f"{step.reason}: {detail}" if detail else step.reason
 
 
 def _end(shown: Ended, paint: Paint) -> str:

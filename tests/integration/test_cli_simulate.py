@@ -63,6 +63,27 @@ def test_a_suspended_run_is_no_failure_of_simulate(project: Project) -> None:
     assert [each["step"] for each in told["assumptions"]] == ["build"]
 
 
+def test_the_days_budget_is_told_with_what_makes_it_go_on(project: Project) -> None:
+    project.write(
+        "config.yaml",
+        """
+        lite_llm_url: http://127.0.0.1:4000
+        models: {catalog: {smart: {endpoint: proxy, model: smart, tier: paid, price: {in: 3, out: 15}}}}
+        router: {models: [smart]}
+        budget: {per_day_usd: 0.001}
+        """,
+    )
+    project.write("asks.yaml", "ares: v1\nname: asks\nsteps: {a: {model: hello}}\n")
+    out = project.cli("simulate", "asks.yaml").out
+    why = "budget: the budget of 2026-01-01 has no room"
+    assert re.search(rf"⏸ +a +model +suspended +{why}$", out, re.MULTILINE)
+    assert (
+        "a waits (budget): the next apply, once the next day has begun or config's `budget.per_day_usd` is higher"
+        in out
+    )
+    assert "at the latest 24h 00m after the start" in out
+
+
 def test_the_timeline_says_what_happens_when(project: Project) -> None:
     ended = project.cli(
         "simulate", "deploy.yaml", "-i", "version=1", "--approve", "gate", "--fail", "github@look:rate_limit*1"
