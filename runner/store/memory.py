@@ -327,7 +327,11 @@ class MemoryStore:
     def steps(self, run: str) -> Sequence[StepRow]:
         """By id, the items of a fan-out by number behind it. Steps that no event has named yet are not among them."""
         found = self._runs.get(run)
-        return rows.in_order(_step_row(found, step) for step in found.live.steps.values()) if found else []
+        return (
+            rows.in_order(rows.step_rows([_step_row(found, step) for step in found.live.steps.values()]))
+            if found
+            else []
+        )
 
     def attempts(self, run: str, node: str | None = None) -> Sequence[AttemptRow]:
         found = self._runs.get(run)
@@ -405,12 +409,10 @@ def _count_steps(graph: str) -> int:
     return len(steps) if isinstance(steps, list) else 0
 
 
-def _step_row(run: _Run, step: StepCells) -> StepRow:
+def _step_row(run: _Run, step: StepCells) -> tuple[Any, ...]:
     held = run.record[step.result_seq - 1][3] if step.result_seq is not None else None
-    return rows.step_row(
-        (
-            run.made.run, step.node, step.state, step.attempt, step.tries, step.lost, step.key, step.producer, step.reason,
-            step.until, step.item_key, step.cost, step.started, step.ended, step.executor, step.model, step.error,
-            step.reused, held,
-        )
+    return (
+        run.made.run, step.node, step.state, step.attempt, step.tries, step.lost, step.key, step.producer, step.reason,
+        step.until, step.item_key, step.cost, step.started, step.ended, step.executor, step.model, step.error,
+        step.reused, held,
     )  # fmt: skip

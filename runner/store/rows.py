@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from runner.clock import Millis
@@ -10,6 +11,9 @@ from runner.ports import AttemptRow, OwnerId, Reusable, RunRow, StepRow
 from runner.store.cells import producer_of
 from runner.store.encode import decode
 from runner.store.owners import is_alive
+
+_HELD = -1
+"""Where the text of that event is among the columns of a step."""
 
 _TOKENS = 16
 """Where `tokens` is among the columns of an attempt."""
@@ -28,13 +32,17 @@ def run_row(row: tuple[Any, ...], now: Millis) -> RunRow:
     )  # fmt: skip
 
 
-def step_row(row: tuple[Any, ...]) -> StepRow:
-    """A row of the query `steps`: the step, and the event that holds its result."""
+def step_rows(found: Sequence[tuple[Any, ...]]) -> list[StepRow]:
+    """Rows of the query `steps`: each a step, and the event that holds its result."""
+    held = decode(f"[{','.join(row[_HELD] or '{}' for row in found)}]")  # one call: half the time of one for each
+    return [_step_row(row, data) for row, data in zip(found, held, strict=True)]
+
+
+def _step_row(row: tuple[Any, ...], data: Mapping[str, Any]) -> StepRow:
     (
         run, node, state, attempt, tries, lost, key, producer, reason, until, item_key, cost, started, ended, executor,
-        model, error, reused, held,
+        model, error, reused, _,
     ) = row  # fmt: skip
-    data = decode(held) if held is not None else {}
     return StepRow(
         run, node, state, attempt, tries, lost, key, producer_of(run, node, state, attempt, producer), data.get("result"), reason, until, item_key, cost, started,
         ended, data.get("products") or {}, executor, model, decode(error) if error else None, bool(reused),
@@ -66,13 +74,12 @@ def written(graph: str) -> list[tuple[str, bool]]:
 
 def in_order(rows: Iterable[StepRow]) -> list[StepRow]:
     """Steps by id, the items of a fan-out by number behind it; a fan-out costs what its items cost."""
-    ordered = sorted(rows, key=lambda row: place(row.node))
+    placed = sorted(((place(row.node), row) for row in rows), key=itemgetter(0))
     costs: dict[str, int] = {}
-    for row in ordered:
-        step, index = place(row.node)
+    for (step, index), row in placed:
         if index >= 0 and row.cost:
             costs[step] = costs.get(step, 0) + row.cost
-    return [row._replace(cost=row.cost + costs[row.node]) if row.node in costs else row for row in ordered]
+    return [row._replace(cost=row.cost + costs[row.node]) if row.node in costs else row for _, row in placed]
 
 
 def place(node: str) -> tuple[str, int]:

@@ -246,7 +246,7 @@ class SqliteStore:
     def steps(self, run: str) -> Sequence[StepRow]:
         """By id, the items of a fan-out by number behind it. Steps that no event has named yet are not among them."""
         with self._reading():
-            return rows.in_order(map(rows.step_row, self._read("steps", (run,))))
+            return rows.in_order(rows.step_rows(self._read("steps", (run,))))
 
     def attempts(self, run: str, node: str | None = None) -> Sequence[AttemptRow]:
         query, values = ("attempts", (run,)) if node is None else ("attempts_of_node", (run, node))
