@@ -6,8 +6,11 @@ The folder is new and empty. Anchor `a` is measured in it right before the workl
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
+import io
 import json
+import os
 import shutil
 import sys
 import time
@@ -15,6 +18,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
+import apsw
 import beside
 from anchors import HERE, commits_per_second
 from inprocess import app_at, compiled, drive, peak_mib, settings_at, workload
@@ -132,6 +136,58 @@ def folder_again(root: Path) -> Figures:
     shutil.rmtree(env["XDG_CACHE_HOME"])
     assert known is not None and len(known.heads) == 1_000
     return {"cpu_s": spent, "rss": peak_mib()}
+
+
+RUNS, STEPS, EVENTS = 2_500, 40, 400
+
+
+def grow(root: Path) -> Figures:
+    """Make the state database of `root` 1 GiB large: ended runs of 40 steps with 400 events of 1 KB each, and five that are suspended."""
+    settings = settings_at(root)
+    workload(manifests.chain(3), root)
+    db = apsw.Connection(str(settings.state_path))
+    for pragma in ("synchronous = off", "journal_mode = off", "cache_size = -200000"):
+        db.execute(f"pragma {pragma}").fetchall()
+    numbers = "with recursive c (i) as (select 1 union all select i + 1 from c where i < {})"
+    with db:
+        db.execute(
+            numbers.format(RUNS)
+            + "insert into runs (n, run, root, name, manifest, task, inputs, state, created, finished)"
+            "select 10 + i, printf('%010x', i), printf('%010x', i), 'chain', (select manifest from runs), 'task' || i, '{}',"
+            " iif(i > ?1 - 5, 'suspended', 'succeeded'), 1000000 + i, iif(i > ?1 - 5, null, 2000000 + i) from c",
+            (RUNS,),
+        )
+        db.execute(
+            numbers.format(EVENTS)
+            + "insert into events select r.n << 32 | i, r.created + i, 'attempt_noted', 's1', 1, ?"
+            " from runs r join c where r.n > 10",
+            (json.dumps({"n": 1, "session": "x" * 950}),),
+        )
+        db.execute(
+            numbers.format(STEPS)
+            + "insert into steps select r.n << 32 | i, 's' || i, iif(i = 1, r.state, 'succeeded'), 1, 0, 1, 0,"
+            " '[]', 'none', null, null, null, iif(i = 1 and r.state = 'suspended', 'approval', ''), null, null, 5, 1, 2, 'local', '',"
+            " null, 0 from runs r join c where r.n > 10"
+        )
+    db.execute("pragma journal_mode = wal").fetchall()
+    db.close()
+    return {"mib": settings.state_path.stat().st_size / (1 << 20)}
+
+
+def status(root: Path) -> Figures:
+    """Milliseconds of `runner status` on the database of `root`, in a process that has its imports behind it."""
+    from runner.cli.main import run
+
+    os.chdir(root)
+    spent = []
+    for _ in range(6):
+        begun = time.perf_counter()
+        with contextlib.redirect_stdout(io.StringIO()) as told:
+            assert run(["status"]) == 0
+        spent.append(time.perf_counter() - begun)
+    assert told.getvalue().count("suspended") >= 5, told.getvalue()
+    mib = settings_at(root).state_path.stat().st_size / (1 << 20)
+    return {"ms": sorted(spent[1:])[2] * 1e3, "first_ms": spent[0] * 1e3, "mib": mib}
 
 
 # ---------------------------------------------------------------- MCP
@@ -253,6 +309,8 @@ CELLS: dict[str, Cell] = {
     "model-http": beside.model("http"),
     "model-litellm": beside.model("litellm"),
     "watched": beside.watched,
+    "grow": grow,
+    "status": status,
     "tool": tool("sdk_server.py"),
     "tool-quick": tool("echo_server.py"),
 }

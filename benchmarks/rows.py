@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import re
 import shutil
@@ -10,6 +11,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -172,6 +174,32 @@ def converged_inside(base: Path) -> Sample:
     )
 
 
+def status_of_large(base: Path) -> Sample:
+    """`status` where 2,500 runs are on record."""
+    found = cell("status", _large(base))
+    return Sample(
+        found["ms"], 0, found["ms"], f"the first {found['first_ms']:.0f} ms, imports among them; {found['mib']:.0f} MiB"
+    )
+
+
+@cache
+def _large(base: Path) -> Path:
+    """A folder whose state database takes 1 GiB: made once, and gone when this process ends."""
+    folder = Path(tempfile.mkdtemp(prefix="ares-bench-", dir=base))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    cell("grow", folder)
+    return folder
+
+
+def less_one_commit(base: Path) -> Sample:
+    """The latency of a tool step without its own synchronisation: anchor `a` says what one takes."""
+    with fresh(base) as folder:
+        found = cell("tool", folder)
+    commit_ms = 1e3 / found["a"]
+    ratio = (found["ours_ms"] - commit_ms) / found["bare_ms"]
+    return Sample(ratio, 0, ratio, f"{found['ours_ms']:.2f} ms less {commit_ms:.2f} over {found['bare_ms']:.2f} ms")
+
+
 def imports_of_running(base: Path) -> Sample:
     """Peak memory of a durable run of local commands: no MCP session, no model."""
     with fresh(base) as folder:
@@ -215,6 +243,7 @@ ROWS = (
     Row("plan-10k", "its plan", "s CPU", "", "≤", 1, figure("large", "plan_s")),
     Row("memory-10k", "its memory (compiled and planned)", "MiB", "", "≤", 150, figure("large", "rss")),
     Row("tool-latency", "MCP tool step over the bare SDK call, latency (server made with the SDK)", "×", "", "≤", 1.3, figure("tool", "latency", TOOL_MS)),
+    Row("tool-less", "the same, less the time of one commit", "×", "", "≤", None, less_one_commit),
     Row("tool-rate", "the same, throughput at 50 in flight", "×", "", "≥", 0.8, figure("tool", "throughput", TOOL_RATE)),
     Row("tool-quick-latency", "the same with a server that answers at once, latency", "×", "", "≤", 1.3, figure("tool-quick", "latency", TOOL_MS)),
     Row("tool-quick-rate", "its throughput at 50 in flight", "×", "", "≥", 0.8, figure("tool-quick", "throughput", TOOL_RATE)),
@@ -224,6 +253,7 @@ ROWS = (
         figure("watched", "run_s", "{least_s:.2f} to {most_s:.2f} s")),
     Row("model", "model step over bare httpx, same upstream: CPU", "ms CPU", "", "≤", 2.5, figure("model-http", "cpu_ms", MODEL)),
     Row("model-litellm", "the same through LiteLLM", "ms CPU", "", "≤", 6, figure("model-litellm", "cpu_ms", MODEL)),
+    Row("status", "`status` on a database of 1 GiB, inside", "ms", "", "≤", 50, status_of_large),
     Row("memory", "memory without mcp and litellm (three local commands)", "MiB", "", "≤", 60, imports_of_running),
     Row("growth", "steps/s of a chain of 10,000 over those of 100", "×", "", "≥", 0.8,
         figure("growth", "ratio", "{per_s:.0f} steps/s, {rss:.0f} MiB")),
