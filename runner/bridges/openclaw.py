@@ -32,6 +32,8 @@ TOKEN, HEADERS = "OPENCLAW_GATEWAY_TOKEN", "OPENCLAW_GATEWAY_HEADERS"
 URL, START_S = "OPENCLAW_GATEWAY_URL", "OPENCLAW_GATEWAY_START_S"
 PROBE = "/api/status"
 """Of Moltworker; public, and asking it starts the gateway."""
+_NO_LOGIN = "no route-compatible authentication source"
+"""It has no key to ask its model with. Of other failures it does not tell how far it came."""
 INSTALL = "npm install -g openclaw (Node 24.16 or later)"
 OWN_DEADLINE_S = 86_400
 """`agent exec` has one of 10 minutes unless it is told; ours is the one that counts."""
@@ -115,7 +117,7 @@ def _problem(body: Json, tail: str) -> Problem:
     said = str(error.get("message") or body.get("final") or tail or "it failed without a word")
     if body.get("status") == "timeout":
         return Problem("timeout", said)
-    return Problem(kind_of(said) or "tool_error", said)
+    return Problem(kind_of(said) or "tool_error", said, begun=False if _NO_LOGIN in said.lower() else None)
 
 
 def _unanswered(command: str, code: int, tail: str) -> Problem:
