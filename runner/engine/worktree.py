@@ -348,8 +348,9 @@ def kept_worktrees(folder: Path, run: str) -> dict[str, list[str]]:
 
 
 def _copy(source: Path, target: Path) -> None:
+    """Copy an index, with its time: git looks into files that are not older than it, because it tells files apart by whole seconds."""
     with suppress(FileNotFoundError):  # a repository without any file has no index
-        shutil.copyfile(source, target)
+        shutil.copy2(source, target)
         target.chmod(0o600)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -63,6 +64,25 @@ async def test_of_a_worktree_its_own_diff_is_handed_on(bench: Bench) -> None:
     tried = (await agent(bench, write, {**OWN, **NEVER})).tried
     assert tried["kept"] is False
     assert "-one\n+two" in tried["diff"] and "mine.txt" not in tried["diff"]
+
+
+async def test_an_edit_of_the_same_length_within_the_second_of_the_commit_is_in_the_diff(bench: Bench) -> None:
+    """git tells files apart by whole seconds, and looks into those that are not older than its index."""
+    file, index = bench.work / "a.txt", bench.work / ".git" / "index"
+    bench.git("config", "core.trustctime", "false")  # else the test would have to be done within one second
+    os.utime(file, (1e9, 1e9))
+    bench.git("add", "a.txt")
+    os.utime(index, (1e9, 1e9))
+
+    def edit(folder: Path) -> None:
+        file.write_text("two\n")
+        os.utime(file, (1e9, 1e9))
+
+    assert "-one\n+two" in (await agent(bench, edit, NEVER)).tried.get("diff", "")
+    os.utime(index, (1e9, 1e9))
+    seen = []
+    await agent(bench, lambda folder: seen.append((folder / "a.txt").read_text()), {**OWN, **NEVER}, attempt=2)
+    assert seen == ["two\n"]  # and in what a worktree begins with
 
 
 async def test_a_long_diff_is_cut_and_a_workspace_without_git_has_none(bench: Bench) -> None:
