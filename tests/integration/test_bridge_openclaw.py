@@ -262,7 +262,7 @@ def test_what_an_exec_says_of_its_failure_has_a_class(message: str, kind: str, t
 def test_an_exec_without_any_login_has_not_begun_and_one_that_was_refused_may_have(tmp_path: Path) -> None:
     for message, begun in (
         ("No route-compatible authentication source is configured for openai.", False),
-        ("request failed (authentication failed, HTTP 401)", None),  # it tells no turns: perhaps in the middle of its work
+        ("request failed (authentication failed, HTTP 401)", None),  # how far it came it does not tell
     ):
         said = {"ok": False, "status": "error", "final": "", "error": {"message": message, "kind": "exception"}}
         with exec_bridge(Script(tmp_path, {"say": said}, {"exit": 1})) as claw:
