@@ -20,7 +20,7 @@ TRUSTED = frozenset(
     {
         "unknown-step", "unknown-filter", "unknown-test", "unknown-name", "self-reference", "duplicate-need", "template-syntax",
         "template-scope", "template-place", "template-in-expression", "template-limit", "secret-place", "script-template",
-        "final-reference", "credential", "dead-cron", "not-configured", "unknown-input", "unknown-var", "unknown-tool",
+        "final-reference", "credential", "dead-cron", "idle-trigger", "not-configured", "unknown-input", "unknown-var", "unknown-tool",
     }
 )  # fmt: skip
 

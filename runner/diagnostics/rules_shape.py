@@ -231,6 +231,14 @@ SHAPE_RULES: tuple[Rule, ...] = (
         'triggers: {schedule: "0 6 * * *"}',
     ),
     Rule(
+        "idle-trigger",
+        "warning",
+        "a file trigger whose runs do nothing",
+        "A run that `triggers.files` starts reuses every step that does not name such files in its own `files`: their content is no part of what it is known by.",
+        "triggers: {files: data/*.csv}\nsteps:\n  a: {run: [./load.sh]}",
+        "triggers: {files: data/*.csv}\nsteps:\n  a: {run: [./load.sh], files: data/*.csv}",
+    ),
+    Rule(
         "dead-cron",
         "warning",
         "a schedule that never fires",

@@ -164,7 +164,7 @@ def test_callees_and_files_are_listed_with_their_places() -> None:
 
 
 def test_triggers_need_every_input_optional() -> None:
-    text = "{inputs: {n: integer, m: {type: integer, default: 1}, o?: string}, triggers: {files: src}, steps: {a: {run: [x]}}}"
+    text = "{inputs: {n: integer, m: {type: integer, default: 1}, o?: string}, triggers: {files: src}, steps: {a: {run: [x], files: src}}}"
     assert found(text) == [("trigger-inputs", ("inputs", "n"))]
 
 
@@ -174,6 +174,24 @@ def test_triggers_need_every_input_optional() -> None:
 def test_a_schedule_that_never_fires_is_a_warning(schedule: str, dead: bool) -> None:
     rules = found(f"{{triggers: {{schedule: '{schedule}'}}, steps: {{a: {{run: [x]}}}}}}")
     assert rules == ([("dead-cron", ("triggers", "schedule"))] if dead else [])
+
+
+@pytest.mark.parametrize(
+    ("steps", "idle"),
+    [
+        ("a: {run: [x]}", True),
+        ("a: {run: [x]}, b: {set: {v: 1}}", True),
+        ("a: {model: x}, b: {agent: y}", True),
+        ("a: {run: [x]}, b: {run: [y], files: [data/x.csv]}", False),
+        ("a: {run: [x]}, b: {run: [y], reuse: never}", False),
+        ('a: {run: [x, "{{ run.id }}"]}', False),
+        ("a: {run: [x]}, b: {approve: Go?}", False),
+    ],
+)
+def test_a_file_trigger_whose_run_would_reuse_everything_is_a_warning(steps: str, idle: bool) -> None:
+    rules = found(f"{{triggers: {{files: data/*}}, steps: {{{steps}}}}}")
+    assert rules == ([("idle-trigger", ("triggers", "files"))] if idle else [])
+    assert found(f"{{triggers: {{files: data/*}}, defaults: {{reuse: never}}, steps: {{{steps}}}}}") == []
 
 
 # ---------------------------------------------------------------- config's names

@@ -94,7 +94,7 @@ def test_a_graph_survives_being_stored() -> None:
         triggers: {files: "src/**"}
         steps:
           a: {model: x, returns: {ok: boolean}, checks: [{expr: output.ok}], fallback: [{run: [y], errors: [tool_error]}]}
-          b: {run: [x, "{{ steps.a.text }}"], needs: a}
+          b: {run: [x, "{{ steps.a.text }}"], needs: a, files: "src/**"}
         outputs: {o: "{{ steps.a.output.ok }}"}
     """
     graph = graph_of(text, file="m.yaml", lines={"a": 7})

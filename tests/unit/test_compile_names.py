@@ -431,7 +431,7 @@ def test_a_condition_that_is_no_truth_value_is_an_error(when: str) -> None:
         ("{steps: {a: {run: [x], returns: {n: {enum: ['{{ inputs.x }}']}}}}}", (*STEP, "returns", "n", "enum", 0)),
         ("{steps: {a: {run: [x], labels: {n: '{{ inputs.x }}'}}}}", (*STEP, "labels", "n")),
         ("{inputs: {x: {type: string, default: '{{ run.id }}'}}, steps: {a: {run: [x]}}}", ("inputs", "x", "default")),
-        ("{triggers: {files: ['{{ vars.x }}']}, steps: {a: {run: [x]}}}", ("triggers", "files", 0)),
+        ("{triggers: {files: ['{{ vars.x }}']}, steps: {a: {run: [x], files: src}}}", ("triggers", "files", 0)),
     ],
 )
 def test_a_template_in_plain_data_is_an_error(text: str, loc: tuple[str | int, ...]) -> None:

@@ -42,6 +42,7 @@ def test_the_warnings_are_those_of_the_language() -> None:
         "text-literal",
         "credential",
         "dead-cron",
+        "idle-trigger",
         "not-configured",
     }
     assert all(RULES[rule].severity == "warning" for rule in named)

@@ -24,6 +24,10 @@ PASSING = frozenset(
 """What a fallback entry without `errors` is for (faults-and-modes.md: "yes" under "next in chain", and `tool_error`)."""
 
 
+REUSED = frozenset({"run", "tool", "agent", "model"})
+"""Verbs whose earlier results are taken over."""
+
+
 def check_finally(c: Compiling) -> None:
     """`finally` steps never suspend a run that has ended."""
     for draft in c.drafts.values():
@@ -51,6 +55,24 @@ def check_triggers(c: Compiling) -> None:
         c.report("trigger-inputs", Where(("inputs", name)), message, f"`{name}?`, or `default:`", key=True)
     if triggers.schedule is not None and not _fires(triggers.schedule):
         c.report("dead-cron", Where(("triggers", "schedule")), "no date fits this schedule, so it never fires")
+    if triggers.files and all(_is_taken_over(c, draft) for draft in c.drafts.values()):
+        message = "no step names these files in its own `files`, so a run that they start reuses every result"
+        c.report(
+            "idle-trigger",
+            Where(("triggers", "files")),
+            message,
+            "`files:` in the steps that read them, or `reuse: never`",
+        )
+
+
+def _is_taken_over(c: Compiling, draft: Draft) -> bool:
+    """Would a run in which nothing but the content of files is new reuse its result, or compute it of such?"""
+    if draft.final or draft.verb == "set":
+        return True
+    if draft.verb not in REUSED or draft.step.files or "run." in str(draft.raw):
+        return False
+    defaults = c.manifest.defaults
+    return (draft.step.reuse or (defaults.reuse if defaults else None)) != "never"
 
 
 def _fires(schedule: str) -> bool:
