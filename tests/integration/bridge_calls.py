@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 SERVERS = Path(__file__).parent / "servers"
-PATIENCE_S = 30.0
+PATIENCE_S = 120.0
 Json = dict[str, Any]
 
 
