@@ -46,4 +46,6 @@ def _policies(policies: Policies) -> dict[str, Any]:
 def operator_policy(config: Config) -> OperatorPolicy:
     """The guard rails of a config."""
     policy = config.policy
-    return OperatorPolicy(policy.tools.allow, policy.tools.deny, policy.run == "allow", policy.approve)
+    return OperatorPolicy(
+        policy.tools.allow, policy.tools.deny, policy.run == "allow", policy.approve, config.limits.attempts
+    )

@@ -324,6 +324,8 @@ class Options(NamedTuple):
     """Classes after which the author agreed to repeat or pass on a `once` step whose effect is known not to have happened."""
     hidden: Hidden = UNSEEN
     """Why the candidates that are not shown are not."""
+    most_attempts: int = 50
+    """Attempts of one step in one leg (config `limits.attempts`)."""
 
 
 class NodeView(Protocol):

@@ -1,4 +1,4 @@
-"""The operator's guard rails (config `policy`): which tools and commands a manifest may use at all. Above any manifest."""
+"""The operator's guard rails (config `policy`, `limits`): which tools and commands a manifest may use at all, and how often. Above any manifest."""
 
 from __future__ import annotations
 
@@ -17,6 +17,8 @@ class OperatorPolicy:
     run_allowed: bool = True
     approve: tuple[str, ...] = ()
     """Globs over `server.tool`, and `label:x`: what always needs a person."""
+    most_attempts: int = 50
+    """Of one step in one leg of its run (config `limits.attempts`)."""
 
     def refusal(self, body: Body) -> str | None:
         """Why this way may not be tried, or None."""

@@ -130,6 +130,7 @@ class Preparer:
             fallbacks=self._fallbacks(run, node, step),
             repair_max=repair_rounds(body, node),
             consent=consent(step),
+            most_attempts=self._policy.most_attempts,
         )
 
     def routed(self, run: RunView, node: NodeView, now: int) -> Routed | None:

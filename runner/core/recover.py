@@ -12,8 +12,6 @@ from runner.core.messages import Candidate, EffectDoubt, FallbackOption, Hidden,
 from runner.digest import digest_bytes
 from runner.manifest.vocabulary import ERROR_CLASSES, ErrorClass, Mode
 
-MAX_ATTEMPTS = 50
-"""Attempts of one step in one leg."""
 MAX_LOST = 5
 """Losses of one step: more look as if the step itself kills its runner."""
 
@@ -170,7 +168,7 @@ class Case(NamedTuple):
 
     @property
     def spent(self) -> bool:
-        return self.standing.attempts >= MAX_ATTEMPTS
+        return self.standing.attempts >= self.options.most_attempts
 
     @property
     def consented(self) -> bool:
@@ -258,7 +256,9 @@ def _hidden(c: Case) -> Decision | None:
 
 
 def _exhausted(c: Case) -> Decision | None:
-    why = f"{c.failure.error_class}: " + ("too many attempts" if c.spent else "no way is left")
+    why = f"{c.failure.error_class}: " + (
+        f"{c.standing.attempts} attempts, all that limits.attempts allows" if c.spent else "no way is left"
+    )
     match c.options.policy.exhausted:
         case "skip":
             return Skip(why)

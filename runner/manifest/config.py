@@ -139,14 +139,8 @@ class ConfigLimits(Frozen):
     """Values of a file, after its aliases are expanded."""
     steps: Positive = 10_000
     """Steps of a manifest, and items of a step."""
-    inline_bytes: Positive = 1024 * 1024
-    """Bytes of an output that is kept in the database; a larger one goes to a file."""
     output_bytes: Annotated[Positive, AfterValidator(_hard_cap)] = HARD_OUTPUT_BYTES
     """Bytes of an output; what is beyond is cut off, and marked so."""
-    template_bytes: Positive = 64 * 1024
-    """Bytes of a template."""
-    rendered_bytes: Positive = 1024 * 1024
-    """Bytes of what a template gives."""
     attempts: Positive = 50
     """Attempts of a step in a leg of its run."""
     finally_usd: Amount = 0.10

@@ -697,3 +697,11 @@ def test_on_pause_ok_turns_waiting_into_success(project: Project) -> None:
     project.manifest(UNKNOWN)
     assert project.apply(on_pause="ok").exit_code == 0
     assert replace(project.apply(), runs=()).exit_code == 3
+
+
+async def test_the_operator_says_how_many_attempts_a_step_may_have(tmp_path: Path) -> None:
+    project = Project(tmp_path, "limits: {attempts: 2}\nstate: {durability: process}\n")
+    retry = "{max: 9, delay: 1ms, errors: [tool_error]}"
+    project.manifest(f"steps: {{a: {{run: ['false'], effects: none, faults: {{retry: {retry}}}}}}}")
+    [run] = (await project.applied()).runs
+    assert (run.state, run.steps["a"].attempts) == ("failed", 2)

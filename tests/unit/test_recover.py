@@ -9,7 +9,6 @@ import pytest
 from runner.core.messages import Candidate, FallbackOption, Options, Policy, RetryPolicy
 from runner.core.recover import (
     CLASSES,
-    MAX_ATTEMPTS,
     Again,
     Cancelled,
     Decision,
@@ -49,6 +48,7 @@ def after(
     fallback: bool = True,
     repair_max: int = 0,
     consent: frozenset[str] = frozenset(),
+    most_attempts: int = 50,
     **standing: Any,
 ) -> Decision:
     """The decision after a failure of entry `a`; no retries unless asked for."""
@@ -57,7 +57,12 @@ def after(
         Failure(error_class, effect, retry_after, lost),
         Standing(**standing),
         Options(
-            Policy(retry or RetryPolicy(max=0), fallback, exhausted, patient), chain, fallbacks, repair_max, consent
+            Policy(retry or RetryPolicy(max=0), fallback, exhausted, patient),
+            chain,
+            fallbacks,
+            repair_max,
+            consent,
+            most_attempts=most_attempts,
         ),
         mode,
         NOW,
@@ -306,15 +311,18 @@ def test_a_used_up_quota_is_suspended_until_it_is_reset() -> None:
     assert isinstance(after("quota", exhausted="fail", retry_after=5), Fail)
 
 
-def test_fifty_attempts_are_enough() -> None:
+def test_a_step_has_as_many_attempts_as_the_operator_allows() -> None:
     ways: Any = {
         "chain": CHAIN,
         "retry": RetryPolicy(max=99, errors=ALL),
         "fallbacks": (FallbackOption(1),),
         "repair_max": 99,
     }
-    assert isinstance(after("check_failed", attempts=MAX_ATTEMPTS - 1, **ways), Repair)
-    assert after("check_failed", attempts=MAX_ATTEMPTS, **ways) == Fail("check_failed: too many attempts")
+    assert isinstance(after("check_failed", attempts=49, **ways), Repair)
+    assert after("check_failed", attempts=50, **ways) == Fail(
+        "check_failed: 50 attempts, all that limits.attempts allows"
+    )
+    assert isinstance(after("check_failed", attempts=3, most_attempts=3, **ways), Fail)
 
 
 def test_what_never_started_can_only_go_another_way() -> None:
