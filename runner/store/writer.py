@@ -32,9 +32,13 @@ _MOST_HERE = 64
 """Pieces of work that are done on the spot; more of them keep a loop for longer than the hand-over does."""
 
 SLOW_S = 0.002
-"""A COMMIT that took longer stalls whoever waits for it …"""
-REST = 25
-"""… so for this many times as long every transaction is the thread's: a loop spends at most a twenty-fifth of its time on slow ones."""
+"""A COMMIT that took longer stalls whoever waits for it. Such times add up …"""
+PATIENCE_S = 0.02
+"""… and past this sum every transaction is the thread's, until enough is forgiven: …"""
+SHARE = 0.1
+"""… so much of each second. A loop spends no larger part of its time on slow ones, and on a disk that stays slow none."""
+MOST_S = 1.0
+"""What is remembered at most, whatever happened: forgiven after ten seconds."""
 
 LOG_PAGES = 4000
 """4 MiB of log between checkpoints, which are the thread's."""
@@ -71,7 +75,8 @@ class Writer:
         """What was put in this turn of a loop: one hand-over takes it all to the thread, at the end of the turn."""
         self._open = 0
         """Pieces of work that were left to the thread and whose callers have no answer yet. Nobody overtakes them."""
-        self._rests_until = 0.0
+        self._slow_s, self._minded_at = 0.0, seconds()
+        """What slow COMMITs took, less what was forgiven until then."""
         self._pages = 0
         """Of the log, after the last COMMIT."""
         self._thread = threading.Thread(target=self._drive, name="store-writer", daemon=True)
@@ -150,7 +155,7 @@ class Writer:
     def _may_do_here(self, count: int) -> bool:
         with self._gate:
             free = not self._closed and not self._open
-        quick = self._pages < LOG_PAGES and self._seconds() >= self._rests_until
+        quick = self._pages < LOG_PAGES and self._slow_until(self._seconds()) <= PATIENCE_S
         return free and quick and count <= _MOST_HERE and self._broken is None
 
     def _do_here(self, jobs: Sequence[_Job]) -> list[Any] | None:
@@ -263,9 +268,13 @@ class Writer:
         return answers
 
     def _mind(self, asked: float, ended: float) -> None:
-        """How quick is the disk?"""
-        if (took := ended - asked) > SLOW_S:
-            self._rests_until = ended + took * REST
+        """How quick is the disk? All that waited for this COMMIT to end counts, a busy processor included."""
+        took = ended - asked
+        self._slow_s = min(self._slow_until(ended) + (took if took > SLOW_S else 0.0), MOST_S)
+        self._minded_at = ended
+
+    def _slow_until(self, now: float) -> float:
+        return max(0.0, self._slow_s - (now - self._minded_at) * SHARE)
 
     def _failed(self, error: apsw.Error | OSError, count: int) -> list[StoreError]:
         """Nothing of the transaction is recorded. After anything but a lock, kernels are ahead of a record that we cannot trust
