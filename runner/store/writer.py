@@ -61,6 +61,7 @@ class Writer:
     def __init__(self, record: Record, path: Path, seconds: Callable[[], float] = time.perf_counter) -> None:
         self._record = record
         self._db = record.db
+        self._db.set_busy_timeout(0)
         self._db.wal_autocheckpoint(0)
         self._db.set_wal_hook(self._logged)
         self._path = path
@@ -173,13 +174,10 @@ class Writer:
 
     def _begins_here(self) -> bool:
         """Begin a transaction, unless another process has one."""
-        self._db.set_busy_timeout(0)
         try:
             self._db.execute("begin immediate")
         except apsw.Error:
             return False
-        finally:
-            self._db.set_busy_timeout(LOCK_WAIT_MS)
         return True
 
     # ------------------------------------------------------------ the thread
@@ -253,7 +251,7 @@ class Writer:
     def _commit(self, jobs: Sequence[_Job], begun: bool) -> list[Any]:
         record = self._record
         if not begun:
-            self._db.execute("begin immediate")
+            self._begin()
         record.begin()
         answers: list[Any] = []
         for job in jobs:
@@ -266,6 +264,14 @@ class Writer:
         self._db.execute("commit")
         self._mind(asked, self._seconds())
         return answers
+
+    def _begin(self) -> None:
+        """Wait for another process's transaction, then begin one."""
+        self._db.set_busy_timeout(LOCK_WAIT_MS)
+        try:
+            self._db.execute("begin immediate")
+        finally:
+            self._db.set_busy_timeout(0)
 
     def _mind(self, asked: float, ended: float) -> None:
         """How quick is the disk? All that waited for this COMMIT to end counts, a busy processor included."""
