@@ -178,12 +178,15 @@ def _limit(what: str, limit: int | str | None, values: Values) -> int | None:
     return duration(what, render(limit, values)) if isinstance(limit, str) else limit
 
 
+_EFFECTS: tuple[Effects, ...] = get_args(Effects)
+
+
 def effects(body: Body, values: Values) -> Effects | None:
     """What the author declared; None = the verb's default."""
     if body.effects is None:
         return None
     value = render(body.effects, values) if has_template(body.effects) else body.effects
-    word: Effects = one_of("effects", value, get_args(Effects))
+    word: Effects = one_of("effects", value, _EFFECTS)
     return word
 
 
