@@ -163,7 +163,7 @@ def test_openclaw_changes_a_file_of_the_workspace(openclaw: str, tmp_path: Path)
     assert home.read("note.txt") == "hello\n"
 
 
-def test_a_gateway_is_repaired_in_its_session_and_a_cancel_hangs_up(
+def test_a_gateway_is_repaired_in_its_session_a_cancel_hangs_up_and_after_kill_9_it_goes_on_there(
     openclaw: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("CLAW_TOKEN", "tok-of-the-gateway")
@@ -183,6 +183,24 @@ def test_a_gateway_is_repaired_in_its_session_and_a_cancel_hangs_up(
             assert run(home, "cancel", row.run)[0] == 0
             child.wait(PATIENCE)
             assert api.gone.wait(30)
+        api.reached.clear()
+        api.gone.clear()
+        api.script = (Turn(hold=True),)
+        home.manifest(steps("think longer"))
+        with runner(home, "apply", "m.yaml") as child:
+            assert api.reached.wait(4 * PATIENCE)
+            child.send_signal(signal.SIGKILL)
+            child.wait(PATIENCE)
+            assert api.gone.wait(30)
+        api.script = (Turn(text="thought"),)
+        code, told = applied(home)
+        assert (code, told["outputs"]) == (0, {"said": "thought"}), told
+        said = json.dumps(api.asked[-1]["messages"])  # without the turn that was cut off: a gateway forgets those
+        assert "think longer" in said and "You were interrupted" in said
+        record = home.record()
+        sessions = [row.session for row in record.attempts(record.runs()[0].run, "fix")]
+        record.close()
+        assert len(sessions) == 2 and sessions[0] == sessions[1]
 
 
 BUSY = Turn(status=529)

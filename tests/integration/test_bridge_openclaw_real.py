@@ -82,7 +82,16 @@ def bridge(url: str, token: str = "tok") -> Bridge:
 def test_a_gateway_does_tasks_in_one_session_cancels_when_we_hang_up_and_tells_its_own_401_from_the_providers(
     openclaw: str, tmp_path: Path
 ) -> None:
-    turns = [WRITE, Turn(text="written"), Turn(text="again"), Turn(hold=True), Turn(status=401, message="bad key")]
+    busy, late = Turn(status=529, headers={"retry-after": "3600"}), Turn(status=429, headers={"retry-after": "3600"})
+    turns = [
+        WRITE,
+        Turn(text="written"),
+        Turn(text="again"),
+        Turn(hold=True),
+        busy,
+        late,
+        Turn(status=401, message="bad key"),
+    ]
     with FakeAnthropic(turns) as api, gateway(openclaw, api, tmp_path) as url:
         with bridge(url, token="wrong") as claw:
             error = claw.run()["error"]
@@ -98,6 +107,8 @@ def test_a_gateway_does_tasks_in_one_session_cancels_when_we_hang_up_and_tells_i
             assert api.reached.wait(60)
             claw.cancel(request)
             assert api.gone.wait(30)
+            assert claw.run()["error"]["kind"] == "unavailable"
+            assert claw.run(timeout_s=3)["error"]["kind"] == "timeout"  # it waits as long as its provider asks for
             refused, cooling = claw.run(), claw.run()
     assert (refused["error"]["kind"], refused["error"]["http_status"]) == ("auth", None)
     assert (cooling["error"]["kind"], cooling["error"]["retry_after_s"]) == ("auth", 60)
