@@ -1,5 +1,5 @@
-"""The bundled server `openclaw` with the real OpenClaw, its gateway and its `agent exec`, in front of a loopback API that plays a
-script. `.ci/install-openclaw` installs it; else these tests skip with the reason."""
+"""The bundled server `openclaw` with the gateway of the real OpenClaw, in front of a loopback API that plays a script (its `agent exec`:
+`test_agent_real.py`). `.ci/install-openclaw` installs it; else these tests skip with the reason."""
 
 from __future__ import annotations
 
@@ -112,11 +112,3 @@ def test_a_gateway_does_tasks_in_one_session_cancels_when_we_hang_up_and_tells_i
             refused, cooling = claw.run(), claw.run()
     assert (refused["error"]["kind"], refused["error"]["http_status"]) == ("auth", None)
     assert (cooling["error"]["kind"], cooling["error"]["retry_after_s"]) == ("auth", 60)
-
-
-def test_an_exec_that_its_provider_refuses_says_why(openclaw: str, tmp_path: Path) -> None:
-    with FakeAnthropic([Turn(status=401)]) as api:
-        config = settings(api, tmp_path)
-        with Bridge("openclaw", f"--command={openclaw}", f"--config={config}", env={"HOME": str(tmp_path)}) as claw:
-            refused = claw.run(prompt="x", cwd=str(tmp_path / "work"))
-    assert (refused["status"], refused["error"]["kind"]) == ("error", "auth")
