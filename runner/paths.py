@@ -50,11 +50,20 @@ def inside(root: Path, base: Path, text: str) -> Path:
     top = root.resolve()
     try:
         path = (base / text).resolve()
-    except (OSError, RuntimeError) as error:  # a loop of links
+    except (OSError, RuntimeError) as error:  # a loop of links, before Python 3.13
         raise PathEscape(text, root) from error
-    if not path.is_relative_to(top):
+    if not path.is_relative_to(top) or _is_loop(path):
         raise PathEscape(text, root)
     return path
+
+
+def _is_loop(path: Path) -> bool:
+    """Does a path that was resolved as far as that goes lead in a circle?"""
+    try:
+        path.stat()
+    except OSError as error:
+        return error.errno == errno.ELOOP
+    return False
 
 
 def read_inside(root: Path, base: Path, text: str, limit: int) -> bytes:
