@@ -27,6 +27,8 @@ ANSWER_TOKENS = 1_000
 """Of an answer that nobody limits, for an estimate."""
 UNKNOWN_PRICE = 10
 """Micro-USD a token that a model without a known price is reserved at: an unknown price is never 0."""
+JUDGEMENT_TOKENS = 200
+"""Of a judgement, for an estimate: a number and a reason."""
 AGENT_GUESS = 250_000
 """Micro-USD that an agent's attempt is reserved at while nothing was learned of it and no cap of the step says more."""
 
@@ -176,15 +178,9 @@ class Assigner:
         run, node, body = way.run, way.node, way.body
         own = caps(run.graph, node.step, way.values, dispatch.unpriced)
         expected = estimate(entry, way.inputs, own, run, node, dispatch.typical(entry))
-        if expected.usd and not node.step.final:
-            match dispatch.may_spend(f"{run.run}/{node.id}/{node.attempt + 1}", expected.usd, now):
-                case "wait":
-                    return NotNow(DAY)
-                case "no":
-                    return Over(f"the budget of {dispatch.today(now)} has no room", dispatch.day_ends(now))
         if not expected.known and own.unpriced == "warn":
             dispatch.unknown_price(entry)
-        return Go(
+        go = Go(
             label=verdict.label,
             lane=entry.lane,
             inputs=way.inputs,
@@ -197,9 +193,34 @@ class Assigner:
             reason=f"{way.reason}: {verdict.reason}",
             claim=bind.claim(node.step, body),
             tokens=expected.tokens,
+            limit=expected.limit,
+        )
+        return self._funded(dispatch, run, node, way.values, go, now)
+
+    def judged(self, run: RunView, node: NodeView, values: Mapping[str, Any], go: Go, now: int) -> Prepared:
+        """An attempt that costs nothing itself; its judges (see `judges`) may."""
+        if self._dispatch is None or not any(said["kind"] == "judge" for said in go.spec.get("checks", ())):
+            return go
+        return self._funded(self._dispatch, run, node, values, go, now)
+
+    def _funded(
+        self, dispatch: Dispatch, run: RunView, node: NodeView, values: Mapping[str, Any], go: Go, now: int
+    ) -> Prepared:
+        """`go` with what it and its judges may cost, if the day has room for that."""
+        own = caps(run.graph, node.step, values, dispatch.unpriced)
+        judging = [judgement(dispatch, said["judge"]) for said in go.spec.get("checks", ()) if said["kind"] == "judge"]
+        usd = go.estimate + sum(each.usd for each in judging)
+        if usd and not node.step.final:
+            match dispatch.may_spend(f"{run.run}/{node.id}/{node.attempt + 1}", usd, now):
+                case "wait":
+                    return NotNow(DAY)
+                case "no":
+                    return Over(f"the budget of {dispatch.today(now)} has no room", dispatch.day_ends(now))
+        return go._replace(
+            estimate=usd,
+            tokens=go.tokens + sum(each.tokens for each in judging),
             cap=own.usd,
             token_cap=own.tokens,
-            limit=expected.limit,
             day=dispatch.today(now),
         )
 
@@ -283,6 +304,19 @@ def estimate(
         guess = (tokens_in + tokens_out) * UNKNOWN_PRICE if typical is None else typical
         return Estimate(_at_most(guess, _left(own, run, node)), tokens_in + tokens_out, known=False)
     return Estimate(usd, tokens_in + tokens_out)
+
+
+def judgement(dispatch: Dispatch, judge: Mapping[str, Any]) -> Estimate:
+    """Of one question to the first model that may judge; how long the result is that it reads, nobody knows yet."""
+    entry = dispatch.roster.models[judge["models"][0]]
+    tokens_in = estimate_tokens(str(judge["prompt"])) + ANSWER_TOKENS
+    usd = entry.cost(tokens_in, JUDGEMENT_TOKENS)
+    known = usd is not None
+    return Estimate(
+        usd if usd is not None else (tokens_in + JUDGEMENT_TOKENS) * UNKNOWN_PRICE,
+        tokens_in + JUDGEMENT_TOKENS,
+        known=known,
+    )
 
 
 def _agent(entry: Entry, own: Caps, run: RunView, node: NodeView, typical: int | None) -> Estimate:

@@ -296,7 +296,7 @@ class Preparer:
         if (refused := self._assigner.judges(run, node, spec, now) or self._lane_blocked(lane)) is not None:
             return refused
         values = self._values(run, node)
-        return Go(
+        go = Go(
             label=label,
             lane=lane,
             inputs=inputs,
@@ -309,6 +309,7 @@ class Preparer:
             reason=go_reason(node),
             claim=bind.claim(step, body),
         )
+        return self._assigner.judged(run, node, values, go, now)
 
     # ------------------------------------------------------------ models and agents
 

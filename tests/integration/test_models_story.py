@@ -277,6 +277,23 @@ async def test_the_day_has_one_budget_for_all_runs(stage: Stage) -> None:
     assert stage.days() == (40_000, 0)
 
 
+@pytest.mark.parametrize("verb", ["run: [touch, done], effects: none", "model: x, route: {models: [fast]}"])
+async def test_what_a_judge_may_cost_is_reserved_before_anything_is_done(stage: Stage, verb: str) -> None:
+    stage.config("budget: {per_day_usd: 1.41}")
+    stage.proxy.says["smart"] = ['{"score": 1, "reason": ""}']
+    judged = "checks: [{judge: {prompt: fine?, route: {models: [smart]}}, min: 0.5}]"
+    stage.project.manifest(f"budget: {{usd: 1.3}}\nsteps: {{a: {{{verb}, {judged}}}}}")
+    run = await stage.run()
+    assert (run.exit_code, run.reasons) == (4, ("budget",)), "a result of a thousand tokens to read: 1.4 dollars"
+    assert not stage.proxy.asked() and not (stage.project.folder / "done").exists()
+    run = await stage.resumed(add_usd=0.2)
+    assert (run.state, stage.proxy.asked()[-1]) == ("succeeded", "smart")
+    assert stage.days() == (20_000, 0), "the day pays for judges, too"
+    stage.project.manifest(f"steps: {{a: {{{verb.replace('x', 'y')}, {judged}}}}}", "n")
+    [other] = (await stage.project.applied("n", force=True)).runs
+    assert (other.exit_code, other.reasons) == (4, ("budget",)), "the day has no room for another judge"
+
+
 async def test_an_unknown_price_is_assumed_or_denied_never_nothing(stage: Stage) -> None:
     text = stage.project.read("config.yaml").replace(", price: {in: 1000, out: 2000}", "")
     stage.project.write("config.yaml", text)
