@@ -259,7 +259,11 @@ async def _process(
         process = await start(spec, on_stderr)
     except CannotStart as error:
         raise CannotOpen(str(error)) from error
-    on_process(process.id)
+    try:
+        on_process(process.id)
+    except BaseException:  # who is told writes it down, and may fail at that: nobody would ever end it
+        await process.close()
+        raise
     return lambda on_end: Stdio(process, spec.command, spec.max_line_bytes, on_end)
 
 

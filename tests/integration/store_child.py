@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import urllib.parse  # noqa: F401  Python 3.13 imports it late, when a user without rights cannot any more
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
