@@ -48,8 +48,8 @@ def _config(port: int, client: str) -> str:
 async def _model(root: Path, port: int) -> Figures:
     import httpx
 
-    from runner.api.app import open_app
     from runner.api.settings import load_config
+    from runner.api.wiring import open_app
     from runner.clock import SystemClock
 
     settings = load_config(root / "config.yaml", start=root, env={})

@@ -273,8 +273,8 @@ async def _at_once(call: Callable[[int], Awaitable[Any]], count: int) -> None:
 
 async def _tool_run(root: Path, text: str) -> float:
     """Seconds of a run of tool steps, from its creation to its end, with the session open: a first run has opened it."""
-    from runner.api.app import open_app
     from runner.api.settings import load_config
+    from runner.api.wiring import open_app
     from runner.clock import SystemClock
     from runner.ports import NewRun
 

@@ -1,6 +1,6 @@
 """The runner without its executors: manifest text → graph → the real kernel, engine and store, with a step function that does nothing.
 
-Wired by `runner.api.app.open_app`, so that every policy, event, key and projection is paid for.
+Wired by `runner.api.wiring.open_app`, so that every policy, event, key and projection is paid for.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from runner.api.app import App, open_app
+from runner.api.app import App
 from runner.api.load import load
 from runner.api.settings import Settings, load_config
+from runner.api.wiring import open_app
 from runner.clock import SystemClock
 from runner.core.graph import StepGraph
 from runner.core.messages import Note, Outcome, StepTask

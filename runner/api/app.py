@@ -1,20 +1,14 @@
-"""Wiring: the only module that knows which concrete classes stand behind the ports."""
+"""What a driving command does with runs: start, resume, fork, settle. Which classes stand behind the ports is wiring.py's."""
 
 from __future__ import annotations
 
 import asyncio
-import os
 import secrets as randomness
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.dispatching import Hooks, enter_routing, micro, needs_routing
-from runner.api.facts import operator_policy
-from runner.api.late import Late
-from runner.api.secrets import SecretSource
-from runner.api.servers import agent_specs, server_specs
+from runner.api.dispatching import micro, needs_routing
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core import bind
@@ -26,40 +20,17 @@ from runner.core.roster import Roster
 from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
-from runner.engine.attempt import Attempts, Limits, Places
-from runner.engine.attend import Attended
-from runner.engine.blobs import Blobs
+from runner.engine.attempt import Attempts
 from runner.engine.driver import Engine, RunEnd, manifest_row
-from runner.engine.health import HealthKeeper, Probe
-from runner.engine.world import EngineWorld
+from runner.engine.health import HealthKeeper
 from runner.errors import UsageError
-from runner.executors.given import GivenResults
-from runner.executors.local import LocalCommands
-from runner.executors.mcp import McpServers
-from runner.executors.mcp_process import ProcessId
-from runner.executors.orphans import Orphans, reap
-from runner.executors.tools_lock import ToolsLock
-from runner.llms.judge import ModelJudge
-from runner.llms.spec import catalog
 from runner.manifest.config import Config
-from runner.manifest.vocabulary import Mode
-from runner.ports import Executor, NewRun, OwnerId, RunRecord, RunRow, ServerPool, Sink, Store
-from runner.store.owners import this_process
-from runner.store.sqlite import SqliteStore
-from runner.transports.local import LocalTransport, Step
-
-Wrap = Callable[[Mapping[str, Executor]], Mapping[str, Executor]]
-
-
-def open_store(settings: Settings, clock: Clock, *, read_only: bool = False) -> SqliteStore:
-    """The state database of these settings. Raises the StoreError family."""
-    durability = settings.config.state.durability
-    return SqliteStore.open(settings.state_path, durability=durability, clock=clock, read_only=read_only)
+from runner.ports import NewRun, RunRecord, RunRow, Store
 
 
 @dataclass(slots=True)
 class App:
-    """Everything that a driving command needs, wired. Made by `open_app`."""
+    """Everything that a driving command needs, wired. Made by `wiring.open_app`."""
 
     settings: Settings
     store: Store
@@ -222,148 +193,6 @@ class App:
     @property
     def _steps(self) -> int:
         return self.settings.config.concurrency.steps
-
-
-@asynccontextmanager
-async def open_app(
-    settings: Settings,
-    *,
-    sinks: Sequence[Sink],
-    clock: Clock,
-    jobs: int | None = None,
-    mode: Mode | None = None,
-    env: Mapping[str, str] | None = None,
-    store: Store | None = None,
-    wrap: Wrap = lambda executors: executors,
-    pool: Callable[[ServerPool], ServerPool] = lambda servers: servers,
-    probe: Callable[[Probe], Probe] = lambda probe: probe,
-    step: Callable[[Step], Step] = lambda step: step,
-    on_warning: Callable[[str], None] = lambda text: None,
-) -> AsyncIterator[App]:
-    """The application, alive; on leaving, nothing that it started is left. `store`: the record to use instead of the settings'
-    database; it is the caller's to close. `mode`: holds in this process whatever circuits say. `wrap`: what stands in for the
-    executors, by verb; `pool`, for the servers that are asked what is open and what their tools do; `probe`, for what asks endpoints and
-    executors whether they are there; `step`, for the whole of an attempt. `on_warning` is told, in one line each, what a person should look at and no run fails of. Raises the StoreError
-    family."""
-    given, store = store, store or open_store(settings, clock)
-    async with AsyncExitStack() as stack:
-        if given is None:
-            stack.callback(store.close)
-        yield await _wired(
-            stack,
-            settings,
-            store,
-            Wishes(sinks, clock, jobs, mode, wrap, pool, probe, step, on_warning),
-            env if env is not None else os.environ,
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Wishes:
-    """What the caller of `open_app` wants."""
-
-    sinks: Sequence[Sink]
-    clock: Clock
-    jobs: int | None
-    mode: Mode | None
-    wrap: Wrap
-    pool: Callable[[ServerPool], ServerPool]
-    probe: Callable[[Probe], Probe]
-    step: Callable[[Step], Step]
-    on_warning: Callable[[str], None]
-
-
-async def _wired(
-    stack: AsyncExitStack, settings: Settings, store: Store, wishes: Wishes, env: Mapping[str, str]
-) -> App:
-    config, clock, state = settings.config, wishes.clock, settings.state_path.parent
-    slots = Slots(wishes.jobs or config.concurrency.runs * config.concurrency.steps)
-    blobs, source, owner = Blobs(store.blob), SecretSource(config, env), this_process()
-    servers, closing = _servers(settings, source, owner, wishes.on_warning)
-    stack.callback(closing)
-    stack.push_async_callback(servers.close)
-    pool = wishes.pool(servers)
-    world = EngineWorld(
-        store=store,
-        blobs=blobs,
-        servers=pool,
-        slots=slots,
-        workspace=settings.workspace,
-        run_dirs=state / "runs",
-        secrets=config.secrets,
-        on_lane=lambda lane: engine.poke(lane),
-    )
-    hooks = Hooks(lambda lane: engine.poke(lane), lambda mode: engine.mode_changed(mode), wishes.on_warning)
-    routed = await enter_routing(
-        stack,
-        settings,
-        env,
-        store,
-        clock,
-        servers=pool,
-        sessions=world,
-        pinned=wishes.mode,
-        hooks=hooks,
-        instead_of_probe=wishes.probe,
-    )
-    calls = Late("model", lambda made: made(catalog(config.models, env), clock=clock))
-    asked = wishes.wrap(
-        {
-            "tool": servers,
-            "run": LocalCommands(output_bytes=config.limits.output_bytes),
-            "call": GivenResults(),
-            "model": calls,
-            "agent": Late("agent", lambda made: made(servers, agent_specs(config), clock=clock)),
-        }
-    )
-    for executor in asked.values():
-        stack.push_async_callback(executor.close)
-    # What a call says of its endpoint counts whoever gave the answer.
-    attended = {
-        "model": Attended(asked["model"], "model", routed, clock),
-        "agent": Attended(asked["agent"], "agent", routed, clock),
-    }
-    executors = {**asked, **attended}
-    attempts = Attempts(
-        executors=executors,
-        places=Places(settings.workspace, state / "runs", state / "logs"),
-        secrets=source.get,
-        redactor=source.redactor(),
-        blobs=blobs.keep,
-        judge=ModelJudge(executors["model"]),
-        limits=Limits(output=config.limits.output_bytes),
-        progress=lambda run, node, text: engine.progress(run, node, text),
-    )
-    engine = Engine(
-        store=store,
-        transport=LocalTransport(wishes.step(attempts.run)),
-        slots=slots,
-        blobs=blobs,
-        clock=clock,
-        owner=owner,
-        sinks=wishes.sinks,
-        better_at=routed.keeper.better_at,
-        on_settled=routed.funds.came_back,
-    )
-    await stack.enter_async_context(engine)
-    host = Preparer(world, operator_policy(config), routed.dispatch)
-    return App(settings, store, engine, slots, host, attempts, routed.keeper, routed.roster, clock, calls.prefetch)
-
-
-def _servers(
-    settings: Settings, source: SecretSource, owner: OwnerId, on_warning: Callable[[str], None]
-) -> tuple[McpServers, Callable[[], None]]:
-    """The pool, and what is to be done once it is closed."""
-    state = settings.state_path.parent
-    reap(state / "servers")
-    orphans = Orphans(state / "servers", ProcessId(owner.pid, owner.pid_start))
-    servers = McpServers(
-        server_specs(settings, source.env),
-        on_process=orphans.note,
-        on_tools=ToolsLock(state, on_warning).seen,
-        output_bytes=settings.config.limits.output_bytes,
-    )
-    return servers, orphans.forget
 
 
 def caps_of(budget: Mapping[str, Any], config: Config, max_usd: float | None) -> dict[str, Any]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from runner.api.app import open_store
 from runner.api.settings import Settings
+from runner.api.wiring import open_store
 from runner.clock import Clock, Millis, SystemClock
 from runner.core.plan import UNFINISHED
 from runner.engine.attempt import GIT_S

@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from runner.api.app import App, open_app
+from runner.api.app import App
 from runner.api.apply import ended, go_on
 from runner.api.expecting import Came, Difference, differences
 from runner.api.outcome import outcome, rows_of
@@ -36,6 +36,7 @@ from runner.api.testing_world import (
     make_repository,
     sandboxed,
 )
+from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock, VirtualClock
 from runner.core.graph import StepGraph
 from runner.digest import digest

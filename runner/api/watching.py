@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from runner.api.app import App, open_app
+from runner.api.app import App
 from runner.api.dispatching import zone
 from runner.api.request import Control
 from runner.api.results import ApplyResult, gravest
@@ -27,6 +27,7 @@ from runner.api.watch_lanes import Audience as LaneAudience
 from runner.api.watch_lanes import Lanes, results
 from runner.api.watch_reading import Reading
 from runner.api.watch_triggers import MOST_ECHOES, Triggers
+from runner.api.wiring import open_app
 from runner.clock import Clock, Millis, SteadyClock, SystemClock
 from runner.errors import UsageError
 from runner.ports import Sink

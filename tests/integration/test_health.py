@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from runner.api.app import open_store
 from runner.api.doctor import Finding, examine, healthy
 from runner.api.inventory import Executor, NoSession, Tool, executors, probe, tools
 from runner.api.settings import Settings, load_config
+from runner.api.wiring import open_store
 from runner.clock import SystemClock
 from runner.errors import UsageError
 

@@ -173,7 +173,7 @@ def _writing(settings: Settings) -> Any:
     """The state database, made when there is none."""
     from contextlib import closing
 
-    from runner.api.app import open_store
+    from runner.api.wiring import open_store
     from runner.clock import SystemClock
 
     return closing(open_store(settings, SystemClock()))
