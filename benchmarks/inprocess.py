@@ -42,6 +42,7 @@ async def nothing(task: StepTask, note: Callable[[Note], None]) -> Outcome:
 
 def settings_at(root: Path, steps: int = 16) -> Settings:
     """The default config in a folder, for `steps` running steps a run."""
+    (root / ".ares").mkdir(mode=0o700, exist_ok=True)  # else a folder above that has one would be the project
     return load_config(None, start=root, env={"RUNNER_CONCURRENCY__STEPS": str(steps)})
 
 

@@ -32,7 +32,8 @@ class Basis:
 def priced(plan: Plan, graph: StepGraph, inputs: Mapping[str, Json], basis: Basis) -> Plan:
     """The plan with prices, of its steps and in all."""
     values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
-    found = {step.id: _step(step, graph.by_id[step.id], values, basis) for step in plan.steps if step.action in SPENDS}
+    steps = graph.by_id
+    found = {step.id: _step(step, steps[step.id], values, basis) for step in plan.steps if step.action in SPENDS}
     known = [price for price in found.values() if price is not None]
     if not known:
         return plan

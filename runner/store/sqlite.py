@@ -150,6 +150,8 @@ class SqliteStore:
                 told(error)
             else:
                 good.append((partial(Record.add, packed=packed), told))
+        if not good:
+            return
         try:
             self._write().record(good)
         except StoreError as error:
