@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field, fields
-from functools import cache
+from functools import cache, cached_property
 from operator import attrgetter
 from typing import Any, Literal
 
@@ -130,7 +130,7 @@ class InputSpec:
     description: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class StepGraph:
     """A manifest after `extends`, `file:`, defaults and every check. `digest` changes when anything that apply compares changes:
     the manifest after `extends`, the contents of `file:`, and its callees (`callees`: manifest name → digest of its graph)."""
@@ -150,8 +150,8 @@ class StepGraph:
     triggers: Mapping[str, Json] = field(default_factory=dict)
     callees: Mapping[str, str] = field(default_factory=dict)
 
-    @property
-    def by_id(self) -> dict[str, GraphStep]:
+    @cached_property
+    def by_id(self) -> Mapping[str, GraphStep]:
         return {step.id: step for step in self.steps}
 
 

@@ -253,6 +253,7 @@ def test_ten_thousand_steps_compile() -> None:
     assert problems == []
     assert graph is not None
     assert len(graph.steps) == 10_000
+    assert graph.by_id is graph.by_id, "made once: it is asked for every step"
 
 
 def test_a_stored_graph_names_shared_policies_once() -> None:
