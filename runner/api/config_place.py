@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+import stat
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from runner.errors import UsageError
@@ -38,19 +39,32 @@ def project_root(start: Path) -> Path:
     return _nearest(start, ".ares") or (above.parent if above else None) or _repository(start) or start
 
 
+def _up(start: Path) -> Iterator[Path]:
+    """`start` and the folders above it, but those that are there for everybody's files, such as /tmp: a stranger's config.yaml there
+    would name the commands that we run."""
+    yield start
+    for folder in start.parents:
+        try:
+            mode = folder.stat().st_mode
+        except OSError:
+            continue
+        if not (mode & stat.S_ISVTX and mode & stat.S_IWOTH):
+            yield folder
+
+
 def _nearest(start: Path, name: str) -> Path | None:
-    return next((folder for folder in (start, *start.parents) if (folder / name).exists()), None)
+    return next((folder for folder in _up(start) if (folder / name).exists()), None)
 
 
 def _repository(start: Path) -> Path | None:
     """The nearest git repository or worktree. An empty `.git` is none: sandboxes leave such folders behind, even in /tmp."""
-    places = ((folder, folder / ".git") for folder in (start, *start.parents))
+    places = ((folder, folder / ".git") for folder in _up(start))
     return next((folder for folder, git in places if git.is_file() or (git / "HEAD").is_file()), None)
 
 
 def _above(start: Path) -> Path | None:
     """The nearest config.yaml. Above `start` only one that looks like ours counts: other programs have a config.yaml too."""
-    for folder in (start, *start.parents):
+    for folder in _up(start):
         file = folder / NAME
         if file.is_file() and (folder == start or _looks_ours(file)):
             return file

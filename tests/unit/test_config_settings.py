@@ -67,6 +67,19 @@ def test_paths_are_relative_to_the_project_root_wherever_the_file_lies(tmp_path:
     assert settings.state_path == project / "db" / "s.db"
 
 
+@pytest.mark.parametrize("name", [".ares/x", "config.yaml", ".git/HEAD"])
+def test_what_anybody_may_have_put_above_us_is_not_ours(tmp_path: Path, name: str) -> None:
+    shared = tmp_path / "shared"
+    start = shared / "mine" / "here"
+    start.mkdir(parents=True)
+    write((shared / name).parent, "mcp_servers: {evil: {command: sh}}", Path(name).name)
+    assert load(start).project_root == shared
+    shared.chmod(0o1777)
+    found = load(start)
+    assert (found.project_root, found.file) == (start, None)
+    assert load(shared).project_root == shared, "who works there himself knows what he does"
+
+
 def test_the_project_root_is_the_nearest_ares_then_config_then_git(tmp_path: Path) -> None:
     start = tmp_path / "git" / "conf" / "ares" / "here"
     start.mkdir(parents=True)
