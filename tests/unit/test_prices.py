@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 
-from runner.api.prices import Basis, priced
-from runner.core.graph import Body, GraphStep, StepGraph
-from runner.core.plan import Plan, PlannedStep
 from runner.core.prices import NOTHING, Price, of_entry, one_of, together
 from runner.core.roster import Entry
 
@@ -60,19 +55,3 @@ def test_items_multiply_and_a_cap_closes_what_is_open() -> None:
     assert Price(200, 500).at_most(100) == Price(100, 100)
     assert Price(2, 5).at_most(100) == Price(2, 5)
     assert Price(2, None).at_most(None) == Price(2, None)
-
-
-def test_what_prices_look_up_in_a_graph_does_not_grow_with_its_square(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Every reading of `by_id` makes the map anew."""
-    read, made = 0, StepGraph.by_id.fget
-
-    def counted(graph: StepGraph) -> Any:
-        nonlocal read
-        read += 1
-        return made(graph)
-
-    graph = StepGraph("m", "d", "m.yaml", tuple(GraphStep(f"s{i}", (Body("run", {"argv": ["x"]}),)) for i in range(50)))
-    steps = tuple(PlannedStep(f"s{i}", "run", "run", "new") for i in range(50))
-    monkeypatch.setattr(StepGraph, "by_id", property(counted))
-    priced(Plan("m", "m.yaml", "create", "new", steps), graph, {}, Basis({}, lambda entry: None, None, {}))
-    assert read <= 2
