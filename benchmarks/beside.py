@@ -34,7 +34,7 @@ def model(client: str) -> Callable[[Path], Figures]:
     def cell(root: Path) -> Figures:
         with upstream() as port:
             (root / "config.yaml").write_text(_config(port, client))
-            return asyncio.run(_model(root, port))
+            return asyncio.run(_model(root, port, client))
 
     return cell
 
@@ -45,7 +45,7 @@ def _config(port: int, client: str) -> str:
     return f"models: {{endpoints: {{up: {endpoint}}}, catalog: {{echo: {entry}}}}}\n"
 
 
-async def _model(root: Path, port: int) -> Figures:
+async def _model(root: Path, port: int, client: str) -> Figures:
     import httpx
 
     from runner.api.settings import load_config
@@ -57,12 +57,18 @@ async def _model(root: Path, port: int) -> Figures:
     url, key = f"http://127.0.0.1:{port}/v1/chat/completions", {"BENCH_KEY": "no-secret-at-all"}
     bare: list[tuple[float, float]] = []
     ours: list[tuple[float, float]] = []
+    library: list[tuple[float, float]] = []
     async with httpx.AsyncClient() as http, open_app(settings, sinks=(), clock=SystemClock(), env=key) as app:
         for _ in range(TIMES + 1):  # the first ones open connections, and import the client
             bare.append(await _timed(lambda: _calls(http, url)))
             ours.append(await _timed(lambda: _run(app, graph)))
-    (bare_cpu, bare_ms), (cpu, ms) = (map(median, zip(*found[1:], strict=True)) for found in (bare, ours))
+            if client == "litellm":
+                library.append(await _timed(lambda: _library_calls(url)))
+    (bare_cpu, bare_ms), (cpu, ms), (library_cpu, _) = (
+        map(median, zip(*found[1:], strict=True)) for found in (bare, ours, library or bare)
+    )
     return {
+        "over_library_ms": cpu - library_cpu, "library_cpu": library_cpu,
         "cpu_ms": cpu - bare_cpu, "wall_ms": ms - bare_ms, "bare_cpu": bare_cpu, "bare_ms": bare_ms, "ours_cpu": cpu, "ours_ms": ms,
         "rss": peak_mib(),
     }  # fmt: skip
@@ -80,6 +86,16 @@ async def _calls(http: Any, url: str) -> None:
         messages = [{"role": "user", "content": f"say {number}"}]
         answer = await http.post(url, json={"model": "echo", "messages": messages})
         assert answer.json()["choices"][0]["message"]["content"]
+
+
+async def _library_calls(url: str) -> None:
+    """With LiteLLM alone, which is imported by then and has its connection."""
+    litellm: Any = sys.modules["litellm"]
+    for number in range(STEPS):
+        messages = [{"role": "user", "content": f"say {number}"}]
+        base = url.removesuffix("/chat/completions")
+        answer = await litellm.acompletion(model="openai/echo", messages=messages, api_base=base, api_key="none")
+        assert answer.choices[0].message.content
 
 
 async def _run(app: Any, graph: Any) -> None:

@@ -253,6 +253,8 @@ ROWS = (
         figure("watched", "run_s", "{least_s:.2f} to {most_s:.2f} s")),
     Row("model", "model step over bare httpx, same upstream: CPU", "ms CPU", "", "≤", 2.5, figure("model-http", "cpu_ms", MODEL)),
     Row("model-litellm", "the same through LiteLLM", "ms CPU", "", "≤", 6, figure("model-litellm", "cpu_ms", MODEL)),
+    Row("model-over-litellm", "the same over a bare call of LiteLLM", "ms CPU", "", "≤", None,
+        figure("model-litellm", "over_library_ms", "{ours_cpu:.2f} over {library_cpu:.2f} ms CPU")),
     Row("status", "`status` on a database of 1 GiB, inside", "ms", "", "≤", 50, status_of_large),
     Row("memory", "memory without mcp and litellm (three local commands)", "MiB", "", "≤", 60, imports_of_running),
     Row("growth", "steps/s of a chain of 10,000 over those of 100", "×", "", "≥", 0.8,
