@@ -1,4 +1,4 @@
-"""Executors that hardly any run asks: loaded with the first call. A part of `app`."""
+"""Executors that hardly any run asks: loaded with the first call. A part of `wiring`."""
 
 from __future__ import annotations
 

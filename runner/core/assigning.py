@@ -168,7 +168,7 @@ class Assigner:
         )
         if isinstance(free, NotNow):
             return free
-        refused = self.judges(way.run, way.node, way.spec, now)
+        refused = self.judges(way.run, way.node, way.values, way.spec, now)
         if refused is not None:
             return refused
         inputs = way.inputs if routed.model is None else {**way.inputs, "model": routed.model}
@@ -224,7 +224,9 @@ class Assigner:
             day=dispatch.today(now),
         )
 
-    def judges(self, run: RunView, node: NodeView, spec: Mapping[str, Any], now: int) -> Hidden | NoCandidate | None:
+    def judges(
+        self, run: RunView, node: NodeView, values: Mapping[str, Any], spec: Mapping[str, Any], now: int
+    ) -> Hidden | NoCandidate | None:
         """Put into the checks of `spec` which models may judge; else why none may, before anything is done that they would judge."""
         dispatch = self._dispatch
         for said in spec.get("checks", ()):
@@ -232,7 +234,8 @@ class Assigner:
                 if dispatch is None:
                     return NoCandidate("invalid", f"nobody can judge it: {NEEDS['model']}")
                 hints = dict(said["judge"]["route"] or {})
-                want = Want("model", hints, node.step.labels, free_only=node.free_only)
+                denied = caps(run.graph, node.step, values, dispatch.unpriced).unpriced == "deny"
+                want = Want("model", hints, node.step.labels, free_only=node.free_only, deny_unpriced=denied)
                 picked = route(want, dispatch.roster, dispatch.outlook(run.mode, now)).pick()
                 if not isinstance(picked, tuple):
                     return picked
@@ -310,13 +313,8 @@ def judgement(dispatch: Dispatch, judge: Mapping[str, Any]) -> Estimate:
     """Of one question to the first model that may judge; how long the result is that it reads, nobody knows yet."""
     entry = dispatch.roster.models[judge["models"][0]]
     tokens_in = estimate_tokens(str(judge["prompt"])) + ANSWER_TOKENS
-    usd = entry.cost(tokens_in, JUDGEMENT_TOKENS)
-    known = usd is not None
-    return Estimate(
-        usd if usd is not None else (tokens_in + JUDGEMENT_TOKENS) * UNKNOWN_PRICE,
-        tokens_in + JUDGEMENT_TOKENS,
-        known=known,
-    )
+    usd, tokens = entry.cost(tokens_in, JUDGEMENT_TOKENS), tokens_in + JUDGEMENT_TOKENS
+    return Estimate(tokens * UNKNOWN_PRICE if usd is None else usd, tokens)
 
 
 def _agent(entry: Entry, own: Caps, run: RunView, node: NodeView, typical: int | None) -> Estimate:

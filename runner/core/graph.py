@@ -154,6 +154,11 @@ class StepGraph:
     def by_id(self) -> Mapping[str, GraphStep]:
         return {step.id: step for step in self.steps}
 
+    @cached_property
+    def text(self) -> str:
+        """As the record keeps it (`dump`), made once: many runs of one graph may start in a row."""
+        return dump(self)
+
 
 def dump(graph: StepGraph) -> str:
     """The graph as JSON text. Fields that hold their default are left out, and policies that steps share are written once: a

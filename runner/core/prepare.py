@@ -262,7 +262,7 @@ class Preparer:
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
     ) -> Prepared:
         spec = self._spec(step, body, context, {})
-        if (refused := self._assigner.judges(run, node, spec, now)) is not None:
+        if (refused := self._assigner.judges(run, node, self._values(run, node), spec, now)) is not None:
             return refused
         inputs = render_tree(dict(body.call["with"]), context, tolerant=step.final)
         name = str(body.call["manifest"])
@@ -293,9 +293,9 @@ class Preparer:
         lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
         if not node.approved and (asks := self._policy.asks(step, body)):
             return Ask(asks, (canonical_json(inputs),), None, "reject", gate=True)
-        if (refused := self._assigner.judges(run, node, spec, now) or self._lane_blocked(lane)) is not None:
-            return refused
         values = self._values(run, node)
+        if (refused := self._assigner.judges(run, node, values, spec, now) or self._lane_blocked(lane)) is not None:
+            return refused
         go = Go(
             label=label,
             lane=lane,

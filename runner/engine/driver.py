@@ -18,7 +18,7 @@ from typing import Any
 
 from runner.clock import Alarm, Clock, VirtualClock
 from runner.core.events import Event, Recorded
-from runner.core.graph import StepGraph, dump
+from runner.core.graph import StepGraph
 from runner.core.messages import Cancel, Command, Finish, Note, Outcome, Start, StepTask, Wake
 from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
@@ -538,12 +538,5 @@ def _settles(event: Event) -> bool:
 
 
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
-    """A graph as the record keeps it. Many runs of one graph that start in a row write it out once."""
-    global _dumped
-    if _dumped is None or _dumped[0] is not graph:
-        _dumped = (graph, dump(graph))
-    return NewManifest(graph.digest, graph.name, _dumped[1], source)
-
-
-_dumped: tuple[StepGraph, str] | None = None
-"""The graph that was written out last, and its text."""
+    """A graph as the record keeps it."""
+    return NewManifest(graph.digest, graph.name, graph.text, source)

@@ -113,19 +113,19 @@ class HealthKeeper:
         if verdict.stand != "trial" or entry is None:
             return
         lasts = min(lasts_ms or TRIAL_MS, TRIAL_MS)
-        self._circuits[entry.place] = begin_trial(self._circuits.get(entry.place, Circuit()), now, lasts)
-        self._spawn(self._change({entry.place: lambda c: begin_trial(c, now, lasts)}, force=True))
+        self._at_once(entry.place, lambda c: begin_trial(c, now, lasts))
 
     def lost(self, place: str) -> None:
         """The runner died with a call to this subject under way: if that was its trial, the place is free again."""
-        now = self._clock.now()
-
-        def drop(circuit: Circuit) -> Circuit:
-            return feed(circuit, Sign("dropped", now), self._terms.limits)
-
+        sign = Sign("dropped", self._clock.now())
+        drop: Change = lambda c: feed(c, sign, self._terms.limits)  # noqa: E731
         if self._would_change(place, drop):
-            self._circuits = {**self._circuits, place: drop(self._circuits[place])}
-            self._spawn(self._change({place: drop}, force=True))
+            self._at_once(place, drop)
+
+    def _at_once(self, place: str, change: Change) -> None:
+        """It holds here from now on; the record follows."""
+        self._circuits = {**self._circuits, place: change(self._circuits.get(place, Circuit()))}
+        self._spawn(self._change({place: change}, force=True))
 
     async def ended(self, end: CallEnd) -> None:
         """A real call has ended. Returns when what it means is known: a dead endpoint within a second."""

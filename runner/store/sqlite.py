@@ -296,7 +296,7 @@ class SqliteStore:
     def _query(self, statement: str, values: Sequence[Any]) -> list[tuple[Any, ...]]:
         try:
             return self._readers.get().execute(statement, tuple(values)).fetchall()
-        except Exception:
+        except (apsw.Error, OSError, UnicodeDecodeError):
             with self._reading():
                 raise  # named there: asked for every step, and a context manager costs as much as the query
 

@@ -308,6 +308,16 @@ async def test_an_unknown_price_is_assumed_or_denied_never_nothing(stage: Stage)
     assert "its price is unknown" in denied.steps["a"].error["message"]
 
 
+async def test_who_denies_unknown_prices_denies_them_to_judges_too(stage: Stage) -> None:
+    text = stage.project.read("config.yaml").replace(", price: {in: 1000, out: 2000}", "")
+    stage.project.write("config.yaml", text)
+    stage.project.manifest(f"budget: {{unpriced: deny}}\nsteps: {{a: {{run: [touch, done], {JUDGED}}}}}")
+    run = await stage.run()
+    assert run.steps["a"].error is not None
+    assert "its price is unknown" in run.steps["a"].error["message"]
+    assert not (stage.project.folder / "done").exists()
+
+
 BAD = {
     "server500": "server", "overloaded529": "server", "html": "page", "empty": "empty", "late408": "late", "midbody": "reset",
     "reset": "reset", "badjson": "not-json", "missing404": "missing", "overflow400": "overflow",

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 
 from runner.api.schema_keys import keys, matching, parts
@@ -54,6 +57,10 @@ def test_a_key_is_found_by_its_path_or_a_part_of_it_or_as_a_diagnostic_names_it(
 
 def test_templates_and_every_filter_are_explained() -> None:
     assert FILTERS.keys() == FILTER_TEXTS.keys()
+    reference = (Path(__file__).parents[2] / "docs" / "manifest-reference.md").read_text(encoding="utf-8")
+    [listed] = re.findall(r"^Filters, a closed list: (.*?)\. Tests", reference, re.MULTILINE)
+    assert listed == ", ".join(f"`{name}`" for name in sorted(FILTERS))
+    assert f"Filters are a closed list: {', '.join(FILTERS)}." in RULES["unknown-filter"].explanation
     assert names("filters") == [("templates", "language")]
     assert names("split(sep)") == [("split(sep?)", "filter")]
     assert [name for name, _ in names("replace")] == ["replace(old, new, count?)"]
