@@ -29,7 +29,7 @@ def main() -> None:
 
 def collect_seldom() -> None:
     """Search for garbage more seldom than Python would: imports and steps make many objects and hardly any cycles."""
-    gc.set_threshold(50_000, 20, 50)
+    gc.set_threshold(100_000, 20, 50)
 
 
 class _NoPlugins(ModuleType):

@@ -1,7 +1,7 @@
 """Templates: `{{ expr }}` in strings, and bare expressions. What a template names, and what it gives, over plain JSON data.
 
-Pure: no I/O, no clock. Jinja is imported when the first template needs more than plain paths. Which name may stand where is for the
-compiler of manifests to check; secrets are found here, never rendered.
+Pure: no I/O, no clock. Jinja is imported with the first template of an unusual form, or when one of more than plain paths is computed.
+Which name may stand where is for the compiler of manifests to check; secrets are found here, never rendered.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from runner.templating import plain
+from runner.templating import plain, usual
 from runner.templating.model import (
     RESULT_LIMIT,
     ROOTS,
@@ -33,10 +33,12 @@ def _read(text: str, blocks: bool) -> Parsed | plain.Plain:
         return Parsed(text, literal=True, whole=False)
     if exceeds(text, SOURCE_LIMIT):
         raise TemplateError(f"a template is {SOURCE_LIMIT // 1024} KiB long at most")
-    found = None if "{%" in text else plain.read(text)
+    found: Parsed | plain.Plain | None = None if "{%" in text else plain.read(text)
+    if found is None and "{%" not in text:
+        found = usual.template(text)
     if found is not None:
         return found
-    from runner.templating import compiled  # imports Jinja: 100 ms that plain templates need not wait for
+    from runner.templating import compiled  # imports Jinja: what most manifests need not wait for
 
     return compiled.template(text, blocks=blocks).parsed
 
@@ -52,6 +54,9 @@ def parse_expression(text: str) -> Parsed:
     """What the bare expression of a `when` or `expr` names. Raises TemplateError."""
     if exceeds(text, SOURCE_LIMIT):
         raise TemplateError(f"an expression is {SOURCE_LIMIT // 1024} KiB long at most")
+    found = usual.expression(text)
+    if found is not None:
+        return found
     from runner.templating import compiled  # imports Jinja
 
     return compiled.expression(text).parsed
@@ -67,7 +72,7 @@ def render(text: str, context: Context, *, blocks: bool = False, tolerant: bool 
         return plain.render_text(found, context, tolerant=tolerant)
     if found.literal:
         return text
-    from runner.templating import compiled  # loaded by `_read` already
+    from runner.templating import compiled  # imports Jinja
 
     if found.whole and not blocks:
         return compiled.whole(text, context, bare=False, tolerant=tolerant)
@@ -81,7 +86,7 @@ def render_text(text: str, context: Context, *, tolerant: bool = False) -> str:
         return plain.render_text(found, context, tolerant=tolerant)
     if found.literal:
         return text
-    from runner.templating import compiled  # loaded by `_read` already
+    from runner.templating import compiled  # imports Jinja
 
     return compiled.in_text(text, context, blocks=False, tolerant=tolerant)
 
@@ -89,7 +94,7 @@ def render_text(text: str, context: Context, *, tolerant: bool = False) -> str:
 def evaluate(expression: str, context: Context, *, tolerant: bool = False) -> Json:
     """The value of a bare expression. `tolerant`: absent is none. Raises TemplateError."""
     parse_expression(expression)
-    from runner.templating import compiled  # loaded by `parse_expression` already
+    from runner.templating import compiled  # imports Jinja
 
     return compiled.whole(expression, context, bare=True, tolerant=tolerant)
 

@@ -22,7 +22,7 @@ from runner.templating.constants import always
 from runner.templating.environments import STRICT
 from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, brief, did_you_mean
 from runner.templating.sandbox import checked_number
-from runner.templating.scan import Token, scan, scan_expression
+from runner.templating.scan import Token, is_whole, scan, scan_expression
 from runner.templating.words import FILTERS, KEYWORD_ONLY, LOOP_NAMES, REQUIRED, TEST_POSITION, TESTS
 
 DEPTH_LIMIT: Final = 40
@@ -52,7 +52,7 @@ def read_template(text: str, *, blocks: bool) -> Tree:
     tokens = scan(text, blocks=blocks)
     node = _parse(tokens, lambda parser: parser.parse())
     walk = _checked(text, node)
-    whole = _is_whole(tokens)
+    whole = is_whole(tokens)
     return Tree(walk.parsed(whole=whole), node, _spans(text, tokens))
 
 
@@ -80,13 +80,6 @@ def _spans(text: str, tokens: Sequence[Token]) -> tuple[tuple[int, int], ...]:
     starts = [tokens[at + 1].offset for at, token in enumerate(tokens) if token.kind == "variable_begin"]
     ends = [token.offset for token in tokens if token.kind == "variable_end"]
     return tuple((start, len(text[start:end].rstrip())) for start, end in zip(starts, ends, strict=True))
-
-
-def _is_whole(tokens: Sequence[Token]) -> bool:
-    outer = [token for token in tokens if token.kind != "data"]
-    data = [token for token in tokens if token.kind == "data"]
-    begins = sum(token.kind.endswith("_begin") for token in outer)
-    return begins == 1 and outer[0].kind == "variable_begin" and not any(token.value.strip() for token in data)
 
 
 def _parse(tokens: Sequence[Token], read: Callable[[Parser], Any]) -> Any:

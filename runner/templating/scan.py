@@ -4,7 +4,7 @@ which statements a prompt may hold; knows nothing of what an expression means.""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
 from runner.templating.model import TemplateError, brief, did_you_mean
@@ -71,6 +71,14 @@ def scan_expression(text: str) -> list[Token]:
     if len(tokens) > TOKEN_LIMIT:
         raise TemplateError(f"an expression may have at most {TOKEN_LIMIT} words and signs")
     return tokens
+
+
+def is_whole(tokens: Sequence[Token]) -> bool:
+    """Whether the tokens of a template are one `{{ }}` apart from white space."""
+    outer = [token for token in tokens if token.kind != "data"]
+    data = [token for token in tokens if token.kind == "data"]
+    begins = sum(token.kind.endswith("_begin") for token in outer)
+    return begins == 1 and outer[0].kind == "variable_begin" and not any(token.value.strip() for token in data)
 
 
 def _next_opening(text: str, at: int) -> tuple[int, str] | None:
