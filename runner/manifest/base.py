@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
-from typing import Annotated, Any, TypeVar, get_args
+from typing import Annotated, Any, Self, TypeVar, get_args
 
 from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, GetJsonSchemaHandler, ValidationError
 from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
@@ -18,6 +19,9 @@ BOUND = "bound"
 TEMPLATE_SCHEMA: dict[str, Any] = {"type": "string", "pattern": r"\{\{"}
 """JSON Schema of a string that holds a template."""
 
+_WITHIN: ContextVar[bool] = ContextVar("_WITHIN", default=False)
+"""Whether the schema of a model is being made, so that another one is a part of it."""
+
 
 class Frozen(BaseModel):
     """A value whose keys are all known and whose field docstrings are its documentation (`documentation.field_docs`)."""
@@ -26,6 +30,22 @@ class Frozen(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=False, defer_build=True
     )
+
+    # For the same reason a model inside another is a call of its own validator: what no manifest holds is never built.
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        if _WITHIN.get():
+            ref = f"{cls.__module__}.{cls.__qualname__}:{id(cls)}"  # as Pydantic's own, which JSON Schemas are named by
+            return cs.no_info_plain_validator_function(cls._read, ref=ref)
+        token = _WITHIN.set(True)
+        try:
+            return handler(source)
+        finally:
+            _WITHIN.reset(token)
+
+    @classmethod
+    def _read(cls, value: Any) -> Self:
+        return cls.__pydantic_validator__.validate_python(value)
 
 
 def is_template(value: object) -> bool:

@@ -13,6 +13,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema as cs
 
+from runner.manifest.base import Frozen
 from runner.manifest.config import Config
 from runner.manifest.contracts import ApplyDocument, EventLine, PlanDocument, StatusDocument, ValidateDocument
 from runner.manifest.contracts_models import CostDocument, ModeDocument, ModeHistoryDocument, RouteDocument
@@ -49,6 +50,12 @@ class Draft07(GenerateJsonSchema):
             if key in made.get("properties", ()):
                 made["properties"][key]["description"] = text
         return made
+
+    def function_plain_schema(self, schema: cs.PlainValidatorFunctionSchema) -> JsonSchemaValue:
+        model = getattr(schema["function"]["function"], "__self__", None)
+        if isinstance(model, type) and issubclass(model, Frozen):
+            return self.generate_inner(model.__pydantic_core_schema__)
+        return super().function_plain_schema(schema)
 
     def default_schema(self, schema: cs.WithDefaultSchema) -> JsonSchemaValue:
         made = super().default_schema(schema)

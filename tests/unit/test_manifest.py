@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -144,3 +146,16 @@ def test_validating_a_manifest_of_sixty_lines_is_little_work() -> None:
     data = documents[0].data
     Manifest.model_validate(data)
     assert 100 < calls(lambda: Manifest.model_validate(data), 1_000_000) < 2_500
+
+
+def test_a_manifest_builds_the_validators_of_what_it_holds_only() -> None:
+    code = (
+        "from runner.manifest import model\n"
+        "data = {'ares': 'v1', 'name': 'one', 'steps': {'a': {'run': ['true'], 'timeout': '5m'}}}\n"
+        "model.Manifest.model_validate(data)\n"
+        "print(*(kind.__pydantic_complete__ for kind in (model.RunStep, model.Timeout, model.AgentStep, model.Faults)))"
+    )
+
+    told = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+
+    assert told.stdout == "True True False False\n", told.stderr
