@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import gc
+import os
 import sys
+from contextlib import suppress
 from types import ModuleType
-from typing import Any
+from typing import Any, NoReturn
 
 
 def main() -> None:
@@ -20,9 +22,7 @@ def main() -> None:
     try:
         from runner.cli.main import run
 
-        code = run(sys.argv[1:])
-        gc.freeze()  # else the interpreter searches all of it for cycles before it ends: 35 ms after Pydantic
-        sys.exit(code)
+        leave(run(sys.argv[1:]))
     except KeyboardInterrupt:  # while libraries were being imported, or on the way out
         sys.exit(130)
 
@@ -30,6 +30,21 @@ def main() -> None:
 def collect_seldom() -> None:
     """Search for garbage more seldom than Python would: imports and steps make many objects and hardly any cycles."""
     gc.set_threshold(100_000, 20, 50)
+
+
+def leave(code: int) -> NoReturn:
+    """End the process as `sys.exit` would, but without taking its memory apart object by object: 5 to 40 ms after Pydantic. Threads that
+    are no daemons, and output that cannot be written, are left to Python."""
+    import atexit
+    import threading
+
+    if all(thread.daemon for thread in threading.enumerate() if thread is not threading.main_thread()):
+        atexit._run_exitfuncs()
+        with suppress(OSError, ValueError):
+            for stream in (sys.stdout, sys.stderr):
+                stream.flush()
+            os._exit(code)
+    sys.exit(code)
 
 
 class _NoPlugins(ModuleType):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import secrets as randomness
+import os
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -57,7 +57,7 @@ class App:
 
     def new_run_id(self) -> str:
         """Ten hex digits that no run of this database has."""
-        while self.store.knows(run := randomness.token_hex(5)):
+        while self.store.knows(run := os.urandom(5).hex()):
             continue
         return run
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import getpass
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
@@ -138,6 +137,8 @@ async def go_on(
     assert row is not None
     todo: list[tuple[Any, ...]] = list(messages)
     if request.add_usd is not None:
+        import getpass
+
         todo.append(("raise", micro(request.add_usd), getpass.getuser()))
     if row.state in ("failed", "cancelled", "suspended"):
         todo.append(("retry", row.state != "suspended"))

@@ -95,6 +95,7 @@ class Memory:
     def __init__(self, paths: Sequence[str], config: str | None, start: Path, env: Mapping[str, str]) -> None:
         self._paths, self._config, self._start, self._env = paths, config, start, env
         self._folder = open_cache(env)
+        self._code: list[Any] | None = None
         self._name = self._named() if self._folder else None
 
     def recall(self) -> Checked | None:
@@ -121,8 +122,9 @@ class Memory:
         """The digest of the question; None when it is about something that is no file, or too large."""
         try:
             found = locate_config(Path(self._config) if self._config else None, self._start, self._env)
+            self._code = self._code or _code()  # of this process: what is installed meanwhile is not what answers
             question = [
-                _code(),
+                self._code,
                 str(self._start),
                 list(map(str, self._paths)),
                 found and [str(found[0]), found[1], _digest_of(found[0])],

@@ -10,7 +10,6 @@ import asyncio
 import json
 import os
 import re
-import shutil
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -349,6 +348,8 @@ def kept_worktrees(folder: Path, run: str) -> dict[str, list[str]]:
 
 def _copy(source: Path, target: Path) -> None:
     """Copy an index, with its time: git looks into files that are not older than it, because it tells files apart by whole seconds."""
+    import shutil  # here, as below: it loads four compressions, and hardly a run has worktrees
+
     with suppress(FileNotFoundError):  # a repository without any file has no index
         shutil.copy2(source, target)
         target.chmod(0o600)
@@ -356,6 +357,7 @@ def _copy(source: Path, target: Path) -> None:
 
 def _remove_folder(path: Path) -> None:
     """Folders that a step made read-only included. Raises OSError."""
+    import shutil
 
     def retry(function: Callable[[str], Any], name: str, _error: Any) -> None:
         with suppress(FileNotFoundError):

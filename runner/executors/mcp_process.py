@@ -7,7 +7,6 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
 import signal
 import sys
 from collections import deque
@@ -301,6 +300,8 @@ async def start(spec: ServerSpec, on_stderr: Callable[[str], None]) -> ServerPro
     cwd = Path(spec.cwd) if spec.cwd else Path.cwd()
     if not cwd.is_dir():
         raise CannotStart(f"its working directory {cwd} does not exist")
+    import shutil  # it loads four compressions
+
     program = str(cwd / spec.command) if "/" in spec.command else spec.command
     if shutil.which(program, path=env.get("PATH")) is None:
         raise CannotStart(f"command not found: {spec.command}")

@@ -11,7 +11,6 @@ import codecs
 import os
 import signal
 import subprocess
-import tempfile
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -204,6 +203,8 @@ def _spawn(spec: Spec) -> subprocess.Popen[bytes]:
     # `text` on stdin comes from an unlinked file: no writer to drive, and a command that does not read it breaks nothing.
     if spec.stdin is None:
         return _popen(spec, subprocess.DEVNULL)
+    import tempfile  # loads shutil and its compressions: for the few commands that are given a text
+
     with tempfile.TemporaryFile() as file:
         file.write(spec.stdin.encode("utf-8", "replace"))
         file.seek(0)

@@ -45,7 +45,8 @@ class Frozen(BaseModel):
 
     @classmethod
     def _read(cls, value: Any) -> Self:
-        return cls.__pydantic_validator__.validate_python(value)
+        made: Self = cls.__pydantic_validator__.validate_python(value)
+        return made
 
 
 def is_template(value: object) -> bool:

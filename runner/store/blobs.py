@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import secrets
 from collections.abc import Container
 from pathlib import Path
 
@@ -68,7 +67,7 @@ class Blobs:
         if target.exists():
             return  # content has one name: it is the same
         self._folder.mkdir(mode=0o700, exist_ok=True)
-        draft = self._folder / f".{digest}.{secrets.token_hex(4)}"
+        draft = self._folder / f".{digest}.{os.urandom(4).hex()}"
         try:
             with os.fdopen(os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
                 file.write(data)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import secrets
 import socket
 from functools import cache
 from pathlib import Path
@@ -18,7 +17,7 @@ LEASE_TTL_MS = 30_000
 def this_process() -> OwnerId:
     """An owner for this process; each call makes another one."""
     pid = os.getpid()
-    return OwnerId(secrets.token_hex(8), _host(), pid, start_of(pid) or 0)
+    return OwnerId(os.urandom(8).hex(), _host(), pid, start_of(pid) or 0)
 
 
 @cache

@@ -615,6 +615,25 @@ def test_what_pydantic_looks_for_beside_plugins_comes_from_its_own_module() -> N
     assert ended.stdout == "() pydantic\n", ended.stderr
 
 
+LEAVE = """
+import atexit, sys, threading
+from runner.__main__ import leave
+atexit.register(print, "registered")
+if sys.argv[1:] == ["thread"]:
+    threading.Thread(target=lambda: (threading.main_thread().join(), print("thread"))).start()
+print("said")
+leave(3)
+"""
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"), [([], ["said", "registered"]), (["thread"], ["said", "thread", "registered"])]
+)
+def test_the_program_ends_at_once_but_not_before_what_was_left_for_the_end(argv: list[str], said: list[str]) -> None:
+    ended = subprocess.run([sys.executable, "-c", LEAVE, *argv], capture_output=True, text=True, timeout=60)
+    assert (ended.returncode, ended.stdout.split(), ended.stderr) == (3, said, "")
+
+
 def test_version_needs_no_library_at_all(project: Project) -> None:
     script = "import sys; sys.argv = ['runner', '--version']; from runner.__main__ import main; main(); print('click' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
