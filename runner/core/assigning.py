@@ -199,7 +199,8 @@ class Assigner:
 
     def judged(self, run: RunView, node: NodeView, values: Mapping[str, Any], go: Go, now: int) -> Prepared:
         """An attempt that costs nothing itself; its judges (see `judges`) may."""
-        if self._dispatch is None or not any(said["kind"] == "judge" for said in go.spec.get("checks", ())):
+        checks = go.spec.get("checks")
+        if not checks or self._dispatch is None or not any(said["kind"] == "judge" for said in checks):
             return go
         return self._funded(self._dispatch, run, node, values, go, now)
 

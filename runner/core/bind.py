@@ -66,6 +66,7 @@ class _Memory:
 
 _policies = _Memory()
 _routes = _Memory()
+_checked = _Memory()
 _DEFAULT_POLICY = Policy()
 
 
@@ -82,6 +83,16 @@ def policy(step: GraphStep, mode: Mode, values: Values, item: Item | None = None
     if item is not None and "matrix" not in values:
         values = {**values, "matrix": item.value}
     return _policy(_rendered_faults(faults, values))
+
+
+def check_policies(step: GraphStep, values: Values) -> None:
+    """Can the policy of the step be told in every mode? Raises BindError, TemplateError."""
+    faults = step.faults
+    if _checked.get(faults) is None:
+        for mode in faults:
+            policy(step, mode, values)
+        if not has_template(faults):
+            _checked.keep(faults, True)
 
 
 def _rendered_faults(faults: Mapping[str, Json], values: Values) -> Mapping[str, Json]:
@@ -185,6 +196,8 @@ def effects(body: Body, values: Values) -> Effects | None:
     """What the author declared; None = the verb's default."""
     if body.effects is None:
         return None
+    if body.effects in _EFFECTS:
+        return body.effects
     value = render(body.effects, values) if has_template(body.effects) else body.effects
     word: Effects = one_of("effects", value, _EFFECTS)
     return word

@@ -40,7 +40,7 @@ def apply(k: RunState, event: Event) -> None:
 
 def fit(data: Data) -> Data:
     """`data` without what says nothing (None, "", empty): readers take absence for it."""
-    return {key: value for key, value in data.items() if value not in (None, "", (), [], {})}
+    return {key: value for key, value in data.items() if value or isinstance(value, int | float)}
 
 
 # ---------------------------------------------------------------- the run

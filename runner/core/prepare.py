@@ -171,10 +171,12 @@ class Preparer:
 
     def context(self, run: RunView, node: NodeView) -> dict[str, Json]:
         """All names that the templates of `node` may use."""
-        step = _step(node)
+        return self._context(run, node, _step(node), self._values(run, node))
+
+    def _context(self, run: RunView, node: NodeView, step: GraphStep, values: Mapping[str, Json]) -> dict[str, Json]:
         ended = step.final or step.verb == "approve"
         return {
-            **self._values(run, node),
+            **values,
             "steps": {e.to: step_view(run, e.to, self._world.fetch) for e in step.edges if e.kind != "order"},
             "run": run_view(run, self._world.run_dir(run.run), ended=ended),
             **item_view(node, matrix=step.fan is not None and step.fan.kind == "matrix"),
@@ -189,9 +191,10 @@ class Preparer:
         return values
 
     def _vars_of(self, run: RunView) -> dict[str, Json]:
-        if run.run not in self._vars:
-            self._vars[run.run] = bind.bind_vars(run.graph, run.inputs)
-        return self._vars[run.run]
+        bound = self._vars.get(run.run)
+        if bound is None:
+            bound = self._vars[run.run] = bind.bind_vars(run.graph, run.inputs)
+        return bound
 
     # ------------------------------------------------------------ deciding
 
@@ -200,18 +203,17 @@ class Preparer:
         if skip := _skipped_by_mode(run, step, values):
             return skip
         fans = step.fan is not None and node.item is None
-        context = self.context(run, node)
+        context = self._context(run, node, step, values)
         if step.when is not None and _judged_here(step, node) and not truth(step.when, context, tolerant=step.final):
             return Skip(f"when: {step.when} is false")
         if fans:
             return self._expand(run, node, step, context)
-        for mode in step.faults:  # whatever mode holds when it ends, its policy can be told
-            bind.policy(step, mode, values)
+        bind.check_policies(step, values)  # whatever mode holds when it ends, its policy can be told
         body = step.bodies[node.level]
         if refusal := self._policy.refusal(body):
             return Broken("denied", refusal)
         if body.verb in ("run", "tool"):
-            return self._attempt(run, node, step, body, context, now)
+            return self._attempt(run, node, step, body, values, context, now)
         if body.verb in ROUTED:
             return self._assign(run, node, step, body, context, now)
         if body.verb == "call":
@@ -276,13 +278,15 @@ class Preparer:
         return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout})
 
     def _attempt(
-        self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
-    ) -> Prepared:
+        self, run: RunView, node: NodeView, step: GraphStep, body: Body, values: Mapping[str, Json],
+        context: dict[str, Json], now: int,
+    ) -> Prepared:  # fmt: skip
         inputs, secrets = _render_inputs(body, context, tolerant=step.final)
         env, env_secrets = render_leaves(step.env if body.verb == "run" else {}, context, tolerant=step.final)
-        secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
-            f"env/{path}": parts for path, parts in env_secrets.items()
-        }
+        if secrets or env_secrets:
+            secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
+                f"env/{path}": parts for path, parts in env_secrets.items()
+            }
         for name in _secret_names(secrets):
             if not self._world.has_secret(name):
                 return Broken("invalid", f"needs secret {name}, which is not configured")
@@ -293,7 +297,6 @@ class Preparer:
         lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
         if not node.approved and (asks := self._policy.asks(step, body)):
             return Ask(asks, (canonical_json(inputs),), None, "reject", gate=True)
-        values = self._values(run, node)
         if (refused := self._assigner.judges(run, node, values, spec, now) or self._lane_blocked(lane)) is not None:
             return refused
         go = Go(

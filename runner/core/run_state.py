@@ -265,6 +265,8 @@ class RunState:
     @property
     def next_wake(self) -> int | None:
         """When `("timer",)` is wanted next (Unix milliseconds), or None."""
+        if not self.timers and self.timeout_ms is None:
+            return None
         self.prune()
         first = self.timers[0][0] if self.timers else None
         limit = self.deadline

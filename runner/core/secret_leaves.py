@@ -6,8 +6,7 @@ Secrets travel beside the inputs, never inside them, so nothing that a step retu
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.graph import Json
 from runner.templating import SecretRef, has_template, render, render_text, segments
@@ -21,12 +20,13 @@ def render_leaves(
     """`value` with every template rendered, and {path: [text | {"secret": NAME}, …]} for leaves that name secrets.
 
     Path parts are joined by "/"; list indexes are decimal numbers. Raises TemplateError."""
+    if not value:
+        return {}, {}
     leaves = _Leaves(context, tolerant, {})
     return {key: leaves.walk(child, str(key)) for key, child in value.items()}, leaves.secrets
 
 
-@dataclass(frozen=True, slots=True)
-class _Leaves:
+class _Leaves(NamedTuple):
     context: Mapping[str, Json]
     tolerant: bool
     secrets: Secrets

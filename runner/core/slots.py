@@ -53,7 +53,9 @@ class Slots:
 
     def free(self, lane: str = PROCESS, claim: Claim = "") -> bool:
         """May one more attempt start in `lane`, as far as counts go?"""
-        return not self.closed and self._used[PROCESS] < self._limits[PROCESS] and self._has_room(lane, claim)
+        if self.closed or self._used[PROCESS] >= self._limits[PROCESS]:
+            return False
+        return lane == PROCESS or self._has_room(lane, claim)
 
     def _has_room(self, lane: str, claim: Claim) -> bool:
         if lane == WORKSPACE:
@@ -63,7 +65,7 @@ class Slots:
 
     def may(self, lane: str, run: str, claim: Claim = "") -> bool:
         """Is there room in `lane`, and is nobody else before `run`?"""
-        return self.free(lane, claim) and self._is_first(lane, run)
+        return self.free(lane, claim) and (not self._waiting.get(lane) or self._is_first(lane, run))
 
     def may_claim(self, claim: Claim, run: str) -> bool:
         """May an attempt of `run` that claims this start, as far as the workspace goes? Whoever shares it never overtakes one
@@ -117,8 +119,9 @@ class Slots:
 
     def poke(self, lane: str) -> None:
         """Something changed for `lane` (a slot was given back, its session opened): whoever waits is asked again."""
-        for run, claim in self._aside.pop(lane, {}).items():
-            self._waiting.setdefault(lane, OrderedDict()).setdefault(run, claim)
+        if aside := self._aside.pop(lane, None):
+            for run, claim in aside.items():
+                self._waiting.setdefault(lane, OrderedDict()).setdefault(run, claim)
         if self._waiting.get(lane):
             self._freed[lane] = None
 

@@ -147,7 +147,7 @@ class Tree:
     def _feed_one(self, run: str, kernel: RunKernel, message: tuple[Any, ...], now: int) -> None:
         before = kernel.state
         events, commands = kernel.feed(message, now)
-        self._turn.events.extend((run, event) for event in events)
+        self._turn.events.extend([(run, event) for event in events])
         if message[0] == "raise":
             self._todo.extend((other, ("funds",)) for other in self.kernels if other != run)
         parent = self.parents.get(run)

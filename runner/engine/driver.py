@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -39,6 +39,8 @@ REST_TURNS = 3
 """Turns of the loop in which nothing of a run works, before a virtual clock goes on."""
 HALF_LEASE_MS = 15_000
 """Past this without a heartbeat we ask whether the run is still ours before we start anything."""
+SETTLING = frozenset({"attempt_succeeded", "attempt_failed", "attempt_lost"})
+"""Events that say what an attempt has cost."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,11 +187,13 @@ class Engine:
             else:
                 driven.inbox.append((flight.run, ("lost", flight.node, flight.attempt), None))
         driven.inbox.extend((root, message, None) for message in messages)
-        with self._turning(driven):
-            self._process(driven, driven.tree.resume(self._clock.now()))
+        self._guarded(driven, self._resumed, driven)
         self._record()
         self._call()
         return driven.done
+
+    def _resumed(self, driven: Driven) -> None:
+        self._process(driven, driven.tree.resume(self._clock.now()))
 
     def _take(self, root: str, epoch: int, tree: Tree, seqs: dict[str, int]) -> Driven:
         driven = Driven(root, epoch, tree, asyncio.get_running_loop().create_future(), seqs=seqs)
@@ -224,10 +228,12 @@ class Engine:
     def mode_changed(self, mode: Mode) -> None:
         """The mode, or what is known of an endpoint or executor, is another: every run looks again at what was hidden."""
         for driven in list(self._driven.values()):
-            with self._turning(driven):
-                self._process(driven, driven.tree.broadcast(("mode", mode), self._clock.now()))
+            self._guarded(driven, self._broadcast, driven, mode)
         self._record()
         self._call()
+
+    def _broadcast(self, driven: Driven, mode: Mode) -> None:
+        self._process(driven, driven.tree.broadcast(("mode", mode), self._clock.now()))
 
     def _turn(self) -> None:
         self._called = False
@@ -235,16 +241,14 @@ class Engine:
         for driven in due:
             driven.scheduled = False
             if driven.root in self._driven:
-                with self._turning(driven):
-                    self._process(driven)
+                self._guarded(driven, self._process, driven)
         self._wake_waiting()
         self._record()
 
-    @contextlib.contextmanager
-    def _turning(self, driven: Driven) -> Iterator[None]:
+    def _guarded(self, driven: Driven, work: Callable[..., None], *given: Any) -> None:
         """A defect in a turn, or a decision that the record cannot hold, ends this drive: nothing hangs, the record stands."""
         try:
-            yield
+            work(*given)
         except Exception as error:  # noqa: BLE001  the loop would log it and nobody would ever wake the run again
             self._give_up(driven, error)
 
@@ -254,8 +258,7 @@ class Engine:
             driven = self._driven.get(self._root_of.get(run, ""))
             if driven is not None:
                 driven.inbox.append((run, ("slots",), None))
-                with self._turning(driven):
-                    self._process(driven)
+                self._guarded(driven, self._process, driven)
 
     def _process(self, driven: Driven, first: Turn | None = None) -> None:
         now = self._clock.now()
@@ -284,7 +287,7 @@ class Engine:
         taken: Sequence[int],
         now: int,
     ) -> None:
-        recorded = [self._number(driven, run, event, now) for run, event in events]
+        recorded = _numbered(events, driven.seqs, now)
         refs = [ref for _, event in events if (ref := (event.data.get("result") or {}).get("ref"))]
         unit = Unit(
             root=driven.root,
@@ -304,25 +307,23 @@ class Engine:
             if error is not None:
                 self._give_up(driven, error)
                 return
-            with self._turning(driven):
-                self._report(driven, recorded)
-                if any(_settles(each.event) for each in recorded):
-                    self._on_settled()
-                self._act(driven, commands)
-                self._check_over(driven)
+            self._guarded(driven, self._committed, driven, recorded, commands)
 
         self._decided.append((unit, told))
+
+    def _committed(self, driven: Driven, recorded: Sequence[Recorded], commands: Sequence[Command]) -> None:
+        """It is on record: now it may be told and done."""
+        self._report(driven, recorded)
+        if any("day" in each.event.data and each.event.kind in SETTLING for each in recorded):
+            self._on_settled()
+        self._act(driven, commands)
+        self._check_over(driven)
 
     def _record(self) -> None:
         """One transaction for all that was decided. Its consequences may follow before this returns."""
         if decided := self._decided:
             self._decided = []
             self._store.record(decided)
-
-    def _number(self, driven: Driven, run: str, event: Event, now: int) -> Recorded:
-        seq = driven.seqs.get(run, 0) + 1
-        driven.seqs[run] = seq
-        return Recorded(run, seq, now, event)
 
     def _child_row(self, driven: Driven, child: ChildRun, now: int) -> NewRun:
         self._root_of[child.run] = driven.root
@@ -533,8 +534,13 @@ class Engine:
                 self._beat = self._clock.now()
 
 
-def _settles(event: Event) -> bool:
-    return event.kind in ("attempt_succeeded", "attempt_failed", "attempt_lost") and "day" in event.data
+def _numbered(events: Sequence[tuple[str, Event]], seqs: dict[str, int], now: int) -> list[Recorded]:
+    """Each event in the next place of its run. `seqs`: the last one of each, kept up to date."""
+    recorded = []
+    for run, event in events:
+        seqs[run] = seq = seqs.get(run, 0) + 1
+        recorded.append(Recorded(run, seq, now, event))
+    return recorded
 
 
 def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:

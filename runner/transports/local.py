@@ -23,7 +23,9 @@ class LocalTransport:
 
     def __init__(self, step: Step) -> None:
         self._step = step
-        self._tasks: dict[str, asyncio.Task[Outcome]] = {}
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+        self._unbegun: set[str] = set()
+        """Keys of tasks that had no turn yet: one that is cancelled before never runs, so it cannot tell its outcome."""
         self._heard: Callable[[str, Note | Outcome], None] = lambda key, happened: None
         self._delivered: OrderedDict[str, None] = OrderedDict()
         self._closed = False
@@ -37,14 +39,15 @@ class LocalTransport:
         key = task.key
         if key in self._tasks or key in self._delivered or self._closed:
             return
-        running = asyncio.get_running_loop().create_task(self._step(task, partial(self._noted, key)))
-        self._tasks[key] = running
-        running.add_done_callback(partial(self._done, key))
+        self._unbegun.add(key)
+        self._tasks[key] = asyncio.get_running_loop().create_task(self._run(task))
 
     async def cancel(self, key: str) -> None:
         """Ask the attempt to end; its outcome follows. An unknown key is no error: it may have ended."""
         if key in self._tasks:
             self._tasks[key].cancel()
+            if key in self._unbegun:
+                self._tell(key, CANCELLED)
 
     async def recover(self, keys: Sequence[str]) -> Mapping[str, Literal["attached", "lost"]]:
         """`attached`: its outcome is still to come."""
@@ -55,31 +58,38 @@ class LocalTransport:
         if self._closed:
             return
         self._closed = True
-        running = list(self._tasks.values())
-        for task in running:
-            task.cancel()
+        running = dict(self._tasks)
+        for key in running:
+            await self.cancel(key)
         if running:
-            await asyncio.wait(running, timeout=CLOSE_S)
-            await asyncio.sleep(0)  # the callbacks of those that have just ended
+            await asyncio.wait(running.values(), timeout=CLOSE_S)
 
     def _noted(self, key: str, note: Note) -> None:
         self._heard(key, note)
 
-    def _done(self, key: str, task: asyncio.Task[Outcome]) -> None:
+    async def _run(self, task: StepTask) -> None:
+        """The outcome is told from within: a callback of the task would cost another turn of the loop."""
+        key = task.key
+        self._unbegun.discard(key)
+        try:
+            outcome = await self._step(task, partial(self._noted, key))
+        except asyncio.CancelledError:
+            outcome = CANCELLED
+        except Exception as error:  # noqa: BLE001  the border of one attempt: a defect of ours is a failure of its step
+            outcome = CRASHED._replace(message=_where(error))
+        self._tell(key, outcome)
+
+    def _tell(self, key: str, outcome: Outcome) -> None:
         del self._tasks[key]
+        self._unbegun.discard(key)
         self._delivered[key] = None
         if len(self._delivered) > REMEMBERED:
             self._delivered.popitem(last=False)
-        self._heard(key, _outcome(task))
+        self._heard(key, outcome)
 
 
-def _outcome(task: asyncio.Task[Outcome]) -> Outcome:
-    if task.cancelled():
-        return Outcome(state="cancelled", error_class="cancelled", message="cancelled", effect="maybe", cost=None)
-    error = task.exception()
-    if error is None:
-        return task.result()
-    return Outcome(state="failed", error_class="crash", message=_where(error), effect="maybe", cost=None)
+CANCELLED = Outcome(state="cancelled", error_class="cancelled", message="cancelled", effect="maybe", cost=None)
+CRASHED = Outcome(state="failed", error_class="crash", effect="maybe", cost=None)
 
 
 def _where(error: BaseException) -> str:
