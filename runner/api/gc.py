@@ -18,7 +18,7 @@ from runner.api.wiring import open_store
 from runner.clock import Clock, Millis, SystemClock
 from runner.core.plan import UNFINISHED
 from runner.engine.attempt import GIT_S
-from runner.engine.logs import log_path
+from runner.engine.logs import run_folder
 from runner.engine.worktree import GitFailed, Worktrees
 from runner.executors.local import LocalCommands
 from runner.ports import CallResult, Request, RunRow, Store
@@ -28,7 +28,7 @@ BATCH = 20
 
 ESCAPED = ("logs", "worktrees", "touched")
 PLAIN = "runs"
-"""Folders with one folder for each run; of ESCAPED its name is as `log_path` writes it."""
+"""Folders with one folder for each run; of ESCAPED its name is as `run_folder` writes it."""
 
 _EVERYTHING = 1 << 31
 _OUR_RUN = re.compile(r"[0-9a-f]{10}(\..*)?")
@@ -169,7 +169,7 @@ def _settled(each: Candidate, gone: frozenset[str]) -> Candidate:
 
 def folders(state: Path, run: str) -> list[Path]:
     """What a run has beside the database: its logs, worktrees that were kept, notes on what it touched, its own folder (`run.dir`)."""
-    return [*(log_path(state / kind, run, "x", 1).parent for kind in ESCAPED), state / PLAIN / run]
+    return [*(run_folder(state / kind, run) for kind in ESCAPED), state / PLAIN / run]
 
 
 def forsaken(state: Path, store: Store) -> Iterator[Path]:

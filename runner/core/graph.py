@@ -7,7 +7,7 @@ integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import cache, cached_property
 from operator import attrgetter
@@ -193,21 +193,22 @@ def _step_json(step: GraphStep, policy: int) -> dict[str, Json]:
     return _given(step, without=("faults", "origins")) | {"bodies": bodies} | ({"policy": policy} if policy else {})
 
 
-def _given(value: Any, without: Container[str] = ()) -> dict[str, Json]:
+def _given(value: Any, without: tuple[str, ...] = ()) -> dict[str, Json]:
     """The fields of a value that do not hold their default."""
-    names, get, defaults = _fields(value.__class__)
+    names, get, defaults = _fields(value.__class__, without)
     return {
         name: found
         for name, found, default in zip(names, get(value), defaults, strict=True)
-        if found != default and name not in without
+        if found is not default and found != default
     }
 
 
 @cache
-def _fields(kind: Any) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Any]]:
+def _fields(kind: Any, without: tuple[str, ...]) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Any]]:
     """Names, a getter of them all, defaults."""
-    names = [f.name for f in fields(kind)]
-    return names, attrgetter(*names), [{} if f.default_factory is dict else f.default for f in fields(kind)]
+    given = [f for f in fields(kind) if f.name not in without]
+    names = [f.name for f in given]
+    return names, attrgetter(*names), [{} if f.default_factory is dict else f.default for f in given]
 
 
 def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json, Json]]) -> GraphStep:

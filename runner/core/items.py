@@ -92,7 +92,9 @@ def foreach_items(
 
 def key_text(value: Json) -> str:
     """A value as (part of) an item's key."""
-    return value if isinstance(value, str) else canonical_json(value)
+    if isinstance(value, str):
+        return value
+    return str(value) if type(value) is int else canonical_json(value)
 
 
 def _unique(items: Iterable[Item]) -> list[Item]:

@@ -287,9 +287,9 @@ class Preparer:
             secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
                 f"env/{path}": parts for path, parts in env_secrets.items()
             }
-        for name in _secret_names(secrets):
-            if not self._world.has_secret(name):
-                return Broken("invalid", f"needs secret {name}, which is not configured")
+            for name in _secret_names(secrets):
+                if not self._world.has_secret(name):
+                    return Broken("invalid", f"needs secret {name}, which is not configured")
         spec = self._spec(step, body, context, env)
         key = node.key or self._key(run, node, step, inputs, spec)
         if reused := self._reused(run, node, step, key):

@@ -288,7 +288,7 @@ class Engine:
         now: int,
     ) -> None:
         recorded = _numbered(events, driven.seqs, now)
-        refs = [ref for _, event in events if (ref := (event.data.get("result") or {}).get("ref"))]
+        refs = [ref for _, event in events if (result := event.data.get("result")) and (ref := result.get("ref"))]
         unit = Unit(
             root=driven.root,
             epoch=driven.epoch,

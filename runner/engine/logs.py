@@ -18,7 +18,12 @@ _UNSAFE: Final = re.compile(r"[^A-Za-z0-9_\[\]-]")
 
 def log_path(logs: Path, run: str, node: str, attempt: int) -> Path:
     """Where the log of an attempt is (if it wrote anything)."""
-    return logs / _safe(run) / f"{_safe(node)}.{attempt}.log"
+    return run_folder(logs, run) / f"{_safe(node)}.{attempt}.log"
+
+
+def run_folder(logs: Path, run: str) -> Path:
+    """The folder of a run below that of all logs, notes or worktrees (it may not be there)."""
+    return logs / _safe(run)
 
 
 def _safe(name: str) -> str:

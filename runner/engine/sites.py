@@ -14,7 +14,7 @@ from typing import Any
 
 from runner.core.messages import StepTask
 from runner.engine import begun, changes
-from runner.engine.logs import log_path, private_folder
+from runner.engine.logs import log_path, private_folder, run_folder
 from runner.engine.secrets import Unready
 from runner.engine.worktree import Conflict, Diff, Git, GitFailed, State, Worktree, Worktrees
 from runner.paths import write_atomic
@@ -197,7 +197,8 @@ class Sites:
         with suppress(OSError, GitFailed):
             await self._trees.forget(run)
         with suppress(OSError):
-            for left in log_path(self._notes, run, "", 0).parent.glob("*.begun"):
+            folder = run_folder(self._notes, run)
+            for left in folder.glob("*.begun") if folder.exists() else ():
                 left.unlink(missing_ok=True)
 
     def _note(self, task: StepTask) -> Path:

@@ -17,7 +17,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from runner.engine.logs import log_path, private_folder
+from runner.engine.logs import log_path, private_folder, run_folder
 from runner.ports import CallResult
 
 State = Literal["running", "failed", "conflict", "done"]
@@ -246,7 +246,7 @@ class Worktrees:
 
     async def forget(self, run: str) -> None:
         """The run has ended: remove what was only kept for a next attempt, or was left by one that was killed or cancelled."""
-        folder = log_path(self._folder, run, "", 0).parent
+        folder = run_folder(self._folder, run)
         if not folder.exists():  # a run without worktrees, as most are: no thread need look
             return
         async with self._one:
@@ -337,7 +337,7 @@ def _recorded(folder: Path) -> list[Worktree]:
 
 def kept_worktrees(folder: Path, run: str) -> dict[str, list[str]]:
     """Node → the worktrees that its attempts left, oldest first. Asks the files beside them, and nobody else."""
-    own = log_path(folder.resolve(), run, "", 0).parent
+    own = run_folder(folder.resolve(), run)
     found: dict[str, list[str]] = {}
     for tree in sorted(_recorded(own), key=lambda tree: int(tree.path.rpartition(".")[2])):
         if Path(tree.path).is_dir():

@@ -9,7 +9,7 @@ from runner.ports import NewManifest, NewRun, OwnerId
 from runner.store import leases
 from runner.store.leases import Lease, Rival
 from runner.store.queries import SQL
-from runner.store.record import Record
+from runner.store.record import Record, live_of
 
 
 def begin(
@@ -25,8 +25,10 @@ def begin(
     for older in supersede:
         _end_tree(record, older, run.run, now)
     record.add_manifest(manifest)
-    record.add_run(run, inputs)
-    return _take(record, run.root, owner, now)
+    number = record.add_run(run, inputs)
+    epoch = _take(record, run.root, owner, now)
+    record.keep(live_of(run, number))
+    return epoch
 
 
 def acquire(record: Record, root: str, owner: OwnerId) -> int:

@@ -206,14 +206,17 @@ where r.run = ? and a.node = ? order by a.id
 -- A compiled manifest.
 select digest, name, graph, source from manifests where digest = ?
 
+-- name: reuse_slot
+-- The step whose success is the newest of a key. Asked for every step; most have none, and each table of a join costs as much again.
+select step from reuse where slot = ?
+
 -- name: reusable
--- The newest success of a key: its step, with the event that holds the result.
+-- A success: the step, with the event that holds the result.
 select r.run, s.node, s.state, s.attempt, s.key, s.producer, e.data, e.at
-from reuse u
-join steps s on s.id = u.step and s.result_seq is not null
+from steps s
 join runs r on r.n = s.id >> 32
 join events e on e.id = (r.n << 32) + s.result_seq
-where u.slot = ?
+where s.id = ? and s.result_seq is not null
 
 -- name: has_reusable
 -- Whether anything of this manifest can be reused.

@@ -87,7 +87,7 @@ class Record:
         for run, inputs in zip(unit.runs, packed.inputs, strict=True):
             new[run.run].row.n = self.add_run(run, inputs)
         for live in new.values():
-            self._keep(live)
+            self.keep(live)
         if unit.taken:
             now = self.clock.now()
             self._taken += [(now, id) for id in unit.taken]
@@ -140,10 +140,11 @@ class Record:
         live = self._lives.get(run)
         if live is None:
             self.flush()  # its rows may still be on their way
-            live = self._keep(self._read(run))
+            live = self.keep(self._read(run))
         return live
 
-    def _keep(self, live: Live) -> Live:
+    def keep(self, live: Live) -> Live:
+        """Have the rows of a run at hand: whoever holds its root alone changes them."""
         self._lives[live.run] = live
         self._runs_of.setdefault(live.root, []).append(live.run)
         return live
@@ -173,19 +174,26 @@ class Record:
         db, changes = self.db, self._changes
         if self._lines:
             db.executemany(_INSERT_EVENT, self._lines)
+            self._lines.clear()
         if changes.steps:
             db.executemany(_PUT_STEP, map(step_values, changes.steps))
+            changes.steps.clear()
         if changes.attempts:
             db.executemany(_PUT_ATTEMPT, map(attempt_values, changes.attempts))
+            changes.attempts.clear()
         if changes.runs:
             db.executemany(_UPDATE_RUN, map(run_values, changes.runs))
+            changes.runs.clear()
         if changes.reuse:
             db.executemany(_PUT_REUSE, [(slot_of(name, step.key or ""), step.id) for name, step in changes.reuse])
-        for line in changes.money:
-            booking.book(db, line)
+            changes.reuse.clear()
+        if changes.money:
+            for line in changes.money:
+                booking.book(db, line)
+            changes.money.clear()
         if self._taken:
             db.executemany(_TAKE_INBOX, self._taken)
-        self._start_anew()
+            self._taken.clear()
 
     def begin(self) -> None:
         """A transaction starts: if another process wrote since the last one, nobody knows who holds what."""
@@ -206,9 +214,6 @@ class Record:
         self._lives.clear()
         self._runs_of.clear()
         self._epochs.clear()
-        self._start_anew()
-
-    def _start_anew(self) -> None:
         self._lines, self._changes, self._taken = [], Changes(), []
 
     def query(self, sql: str, values: Sequence[Any] = ()) -> list[tuple[Any, ...]]:

@@ -277,7 +277,8 @@ class SqliteStore:
         return rows.written(found[0][0]) if found else []
 
     def reusable(self, name: str, key: str) -> Reusable | None:
-        found = self._read("reusable", (slot_of(name, key),))
+        step = self._read("reuse_slot", (slot_of(name, key),))
+        found = self._read("reusable", step[0]) if step else ()
         if not found:
             return None
         with self._reading():

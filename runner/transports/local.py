@@ -47,6 +47,7 @@ class LocalTransport:
         if key in self._tasks:
             self._tasks[key].cancel()
             if key in self._unbegun:
+                self._unbegun.remove(key)
                 self._tell(key, CANCELLED)
 
     async def recover(self, keys: Sequence[str]) -> Mapping[str, Literal["attached", "lost"]]:
@@ -70,7 +71,7 @@ class LocalTransport:
     async def _run(self, task: StepTask) -> None:
         """The outcome is told from within: a callback of the task would cost another turn of the loop."""
         key = task.key
-        self._unbegun.discard(key)
+        self._unbegun.remove(key)
         try:
             outcome = await self._step(task, partial(self._noted, key))
         except asyncio.CancelledError:
@@ -81,7 +82,6 @@ class LocalTransport:
 
     def _tell(self, key: str, outcome: Outcome) -> None:
         del self._tasks[key]
-        self._unbegun.discard(key)
         self._delivered[key] = None
         if len(self._delivered) > REMEMBERED:
             self._delivered.popitem(last=False)
