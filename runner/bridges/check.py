@@ -67,5 +67,5 @@ def parsed(said: Said) -> Any:
     """The JSON that a program printed; None for anything else."""
     try:
         return json.loads(said.out)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None

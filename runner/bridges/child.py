@@ -13,6 +13,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 GUARD = Path(__file__).parents[1] / "executors" / "mcp_guard.py"
@@ -91,7 +92,8 @@ class Child:
 
     def _kill(self) -> None:
         if self._popen.poll() is None:
-            os.killpg(self._popen.pid, signal.SIGKILL)
+            with suppress(ProcessLookupError):  # it has just ended
+                os.killpg(self._popen.pid, signal.SIGKILL)
 
     def _listen(self) -> None:
         assert self._popen.stderr is not None

@@ -51,6 +51,8 @@ _TYPES = {
 }
 """`error.type` of a JSON error: says more than the HTTP status, and is all there is in a stream that has begun. OpenClaw's own
 failures all have `api_error`: their words must do."""
+_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_VALUE = re.compile(r"[\t\x20-\x7e\xa0-\xff]*")
 _HTTP = re.compile(r"\bHTTP (\d{3})\b|^(\d{3})[: ]")
 _COOLS = re.compile(r"temporarily disabled after a provider auth/billing failure.*?(\d+) minute", re.DOTALL)
 """For a minute after a provider refused a key, OpenClaw does not use it."""
@@ -117,8 +119,6 @@ class Exchange:
             return self._answer(failed.problem)
         except (OSError, http.client.HTTPException) as error:
             return self._answer(self._broken(error))
-        except ValueError as error:  # a model or a key that no header can carry
-            return self._answer(Problem("invalid", f"it cannot be asked for: {error}"))
         finally:
             if timer is not None:
                 timer.cancel()
@@ -278,6 +278,7 @@ class Exchange:
 
     def _request(self, method: str, path: str, body: Json | None, silence_s: float) -> http.client.HTTPResponse:
         """Send it and read the head of the answer. Raises OSError, HTTPException, and Failed when it is no longer wanted."""
+        headers = self._headers(body is not None)
         parts = urlsplit(self._gateway.url)
         kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
         connection = kind(parts.hostname or "", parts.port, timeout=min(CONNECT_S, self._gateway.start_s))
@@ -287,21 +288,26 @@ class Exchange:
         if self._stopped.is_set():
             raise Failed(Problem("timeout", "no time was left"))
         connection.sock.settimeout(silence_s)
-        headers = {
-            "accept": "application/json, text/event-stream",
-            "content-type": "application/json",
-            **self._gateway.headers,
-        }
-        if self._gateway.token:
-            headers["authorization"] = f"Bearer {self._gateway.token}"
-        if body is not None and self._task.model:
-            headers["x-openclaw-model"] = self._task.model
-        if body is not None and self._task.idempotency_key:
-            headers["idempotency-key"] = self._task.idempotency_key
         if body is not None:
             self._begun = None
         connection.request(method, parts.path.rstrip("/") + path, None if body is None else json.dumps(body), headers)
         return connection.getresponse()
+
+    def _headers(self, is_task: bool) -> dict[str, str]:
+        """Raises Failed for what no header can carry, without its value: that may be a secret, and `http.client` would show it."""
+        gateway, task = self._gateway, self._task
+        headers = {
+            "accept": "application/json, text/event-stream",
+            "content-type": "application/json",
+            **gateway.headers,
+            **({"authorization": f"Bearer {gateway.token}"} if gateway.token else {}),
+            **({"x-openclaw-model": task.model} if is_task and task.model else {}),
+            **({"idempotency-key": task.idempotency_key} if is_task and task.idempotency_key else {}),
+        }
+        for name, value in headers.items():
+            if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
+                raise Failed(Problem("invalid", f"no HTTP header can carry what `{name}` is to hold: a line break in it?"))
+        return headers
 
     def _hang_up(self) -> None:
         with self._lock:

@@ -26,7 +26,13 @@ def looked_at(gateway: Gateway) -> Check:
             )
         status, _ = exchange.get(MODELS)
     except Failed as failed:
-        return Check(reachable=True, logged_in=False, detail=failed.problem.message, fix="check its token and headers")
+        unasked = failed.problem.kind == "invalid"
+        return Check(
+            reachable=None if unasked else True,
+            logged_in=False,
+            detail=failed.problem.message,
+            fix="check its token and headers",
+        )
     except (OSError, http.client.HTTPException) as error:
         fix = "is the url right?" if gateway.probe else "start it with `openclaw gateway`, or correct the url"
         return Check(reachable=False, detail=f"cannot reach {gateway.url}: {error}", fix=fix)

@@ -44,6 +44,13 @@ def speaks_of_limit(message: str) -> bool:
 def resets_at(text: str, now: datetime) -> int | None:
     """When the limit ends, in Unix seconds; None when the text does not say. `now` has a time zone, which is meant where
     the text names none."""
+    try:
+        return _told(text, now)
+    except (ValueError, OverflowError):  # a number that no calendar holds
+        return None
+
+
+def _told(text: str, now: datetime) -> int | None:
     if found := _EPOCH.search(text):
         return int(found[1])
     if found := _ISO.search(text):
@@ -55,11 +62,8 @@ def resets_at(text: str, now: datetime) -> int | None:
     return _clock(found, now) if found else None
 
 
-def _iso(text: str, now: datetime) -> int | None:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError:
-        return None
+def _iso(text: str, now: datetime) -> int:
+    moment = datetime.fromisoformat(text)
     return int((moment if moment.tzinfo else moment.replace(tzinfo=now.tzinfo)).timestamp())
 
 
@@ -72,15 +76,12 @@ def _clock(found: re.Match[str], now: datetime) -> int | None:
     if found["half"]:
         hour = hour % 12 + (12 if found["half"].lower() == "pm" else 0)
     local = now.astimezone(zone)
-    try:
-        moment = local.replace(hour=hour, minute=int(found["minute"] or 0), second=0, microsecond=0)
-        if found["month"]:
-            moment = moment.replace(month=_MONTHS.index(found["month"].lower()) + 1, day=int(found["day"]))
-            later = moment.replace(year=moment.year + 1)
-        else:
-            later = moment + timedelta(days=1)
-    except ValueError:
-        return None
+    moment = local.replace(hour=hour, minute=int(found["minute"] or 0), second=0, microsecond=0)
+    if found["month"]:
+        moment = moment.replace(month=_MONTHS.index(found["month"].lower()) + 1, day=int(found["day"]))
+        later = moment.replace(year=moment.year + 1)
+    else:
+        later = moment + timedelta(days=1)
     return int((moment if moment > local else later).timestamp())
 
 
@@ -89,5 +90,5 @@ def _zone(name: str | None, now: datetime) -> tzinfo | None:
         return now.tzinfo
     try:
         return UTC if name.upper() in ("UTC", "GMT") else ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError):
+    except (ZoneInfoNotFoundError, ValueError, OSError):  # OSError: a name that is a folder, or too long for a file
         return None

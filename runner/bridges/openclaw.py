@@ -20,7 +20,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from runner.bridges.check import LOGIN_S, Check, ask, installed, parsed
-from runner.bridges.child import CANNOT_RUN, Child
+from runner.bridges.child import CANNOT_RUN, LINE_BYTES, Child
 from runner.bridges.gateway import Exchange, Gateway, kind_of, worded
 from runner.bridges.gateway_check import looked_at
 from runner.bridges.stdio import Call, Json, serve_stdio
@@ -82,14 +82,27 @@ def _exec(options: Options, task: Task, call: Call) -> Answer:
     call.on_cancel(child.stop)
     call.progress("started")
     try:
-        said = b"".join(child.lines())
+        said = _kept(child)
     finally:
         code = child.code()
     if call.cancelled:
         return Answer(problem=Problem("cancelled", "the call was cancelled"))
     if child.late:
         return Answer(problem=Problem("timeout", f"no result within {task.timeout_s:g} s"))
+    if len(said) > LINE_BYTES:
+        return Answer(problem=Problem("bad_output", f"its answer is longer than {LINE_BYTES} bytes"))
     return envelope(said, options.command, code, child.tail())
+
+
+def _kept(child: Child) -> bytes:
+    """What it prints; one that prints more than anybody may say is ended."""
+    said = bytearray()
+    for line in child.lines():
+        if len(said) > LINE_BYTES:
+            child.stop()
+        else:
+            said += line
+    return bytes(said)
 
 
 def envelope(said: bytes, command: str, code: int, tail: str) -> Answer:
@@ -169,8 +182,7 @@ def parse(argv: list[str], env: Mapping[str, str]) -> Options:
         if given.moltworker:
             parser.error("--moltworker needs --url")
         return Options(None, given.command, given.config, given.check)
-    parts = urlsplit(given.url)
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.username is not None:
+    if not _is_plain(given.url):
         parser.error("--url must be http(s)://host[:port][/path]; the token belongs into the environment")
     try:
         headers = json.loads(env.get(HEADERS) or "{}")
@@ -180,7 +192,7 @@ def parse(argv: list[str], env: Mapping[str, str]) -> Options:
         parser.error(f"{HEADERS} must be a JSON object of texts")
     gateway = Gateway(
         given.url,
-        env.get(TOKEN) or None,
+        env.get(TOKEN, "").strip() or None,  # a file that it was read from ends in a line break
         headers,
         given.agent,
         PROBE if given.moltworker else None,
@@ -188,6 +200,15 @@ def parse(argv: list[str], env: Mapping[str, str]) -> Options:
         given.start_s,
     )
     return Options(gateway, given.command, given.config, given.check)
+
+
+def _is_plain(url: str) -> bool:
+    """A URL of HTTP, without a name and a password in it."""
+    try:
+        parts = urlsplit(url)
+        return parts.scheme in ("http", "https") and bool(parts.hostname) and parts.username is None and parts.port != 0
+    except ValueError:  # a port that is none
+        return False
 
 
 def check(options: Options, env: Mapping[str, str]) -> Check:

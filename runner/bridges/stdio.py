@@ -54,10 +54,7 @@ class Call:
             return
         with self._lock:
             self._told += 1
-            whole = message.encode(
-                "utf-8", "replace"
-            ).decode()  # half a surrogate pair would cost the client the message
-            params: Json = {"progressToken": self._token, "progress": self._told, "message": whole}
+            params: Json = {"progressToken": self._token, "progress": self._told, "message": message}
         if session is not None:
             params["_meta"] = {SESSION_IN_META: session}
         self._send({"jsonrpc": "2.0", "method": "notifications/progress", "params": params})
@@ -134,10 +131,10 @@ class Peer:
                 thread.join()
 
     def send(self, message: Json) -> None:
-        data = json.dumps(message, ensure_ascii=True).encode() + b"\n"
+        line = written(message)
         with self._writing:
             try:
-                self._sink.write(data)
+                self._sink.write(line)
                 self._sink.flush()
             except (BrokenPipeError, ValueError):  # nobody reads any more: the end of stdin will tell us, too
                 return
@@ -219,6 +216,16 @@ def _parse(line: bytes) -> Json:
     if not isinstance(message, dict):
         raise Fault(-32600, "a message must be an object")
     return message
+
+
+def written(message: Json) -> bytes:
+    """The line of a message, with a question mark for each half of a surrogate pair (a file's name may hold one): no client could read
+    a line with one in it."""
+    line = json.dumps(message, ensure_ascii=True).encode()
+    if b"\\ud" in line:  # or of a whole pair
+        whole = json.loads(json.dumps(message, ensure_ascii=False).encode("utf-8", "replace"))
+        line = json.dumps(whole, ensure_ascii=True).encode()
+    return line + b"\n"
 
 
 def lines(source: BinaryIO) -> Iterator[bytes]:

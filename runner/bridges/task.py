@@ -265,6 +265,8 @@ def _mismatch(value: Any, schema: Json) -> str:
         error = best_match(kind(schema, registry=Registry()).iter_errors(value))  # no `$ref` may open a socket
     except (SchemaError, Unresolvable) as wrong:
         return f"`output_schema` cannot be used: {str(wrong)[:200]}"
+    except RecursionError:
+        return "`output_schema` cannot be used: it refers to itself without end"
     return "" if error is None else f"{error.json_path}: {error.message[:500]}"
 
 
@@ -347,28 +349,20 @@ def result(answer: Answer) -> Json:
             "session_unknown": problem.session_unknown,
             "begun": problem.begun,
         }
-    structured = _encodable(
-        {
-            "status": answer.status,
-            "text": answer.text,
-            "structured": answer.structured,
-            "session_id": answer.session_id,
-            "turns": answer.turns,
-            "usage": dict(answer.usage),
-            "cost_usd": answer.cost_usd,
-            "denials": list(answer.denials),
-            "tool_calls": answer.tool_calls,
-            "error": error,
-        }
-    )
-    text = structured["text"]
-    if structured["error"] is None:
+    text = answer.text
+    structured = {
+        "status": answer.status,
+        "text": text,
+        "structured": answer.structured,
+        "session_id": answer.session_id,
+        "turns": answer.turns,
+        "usage": dict(answer.usage),
+        "cost_usd": answer.cost_usd,
+        "denials": list(answer.denials),
+        "tool_calls": answer.tool_calls,
+        "error": error,
+    }
+    if error is None:
         return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
-    said = f"{structured['error']['kind']}: {structured['error']['message']}"
+    said = f"{error['kind']}: {error['message']}"
     return {**failed(f"{said}\n\n{text}" if text else said), "structuredContent": structured}
-
-
-def _encodable(value: Json) -> Json:
-    """`value` with a question mark for each half of a surrogate pair: a client could not read a message that holds one."""
-    cleaned: Json = json.loads(json.dumps(value, ensure_ascii=False).encode("utf-8", "replace"))
-    return cleaned

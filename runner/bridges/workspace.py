@@ -230,7 +230,7 @@ def call(root: Path, name: str, given: Mapping[str, Any]) -> Json:
     except OSError as error:
         return failed(f"{given.get('path', name)}: {error.strerror or error}")
     except UnicodeEncodeError:
-        return failed("`content` holds half a surrogate pair, which no file can")
+        return failed("an argument holds half a surrogate pair, which no file can")
     return {"content": [{"type": "text", "text": text}], "structuredContent": structured}
 
 

@@ -298,7 +298,7 @@ def test_end_of_input_ends_an_exec_and_what_it_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--moltworker"], ["--url=ftp://x"], ["--url=http://user:pw@x"], ["--url=http://x", "--moltworker=1"]]
+    "arguments", [["--moltworker"], ["--url=ftp://x"], ["--url=http://user:pw@x"], ["--url=http://x", "--moltworker=1"], ["--url=http://x:y"]]
 )
 def test_options_that_make_no_sense_end_it_with_status_2(arguments: list[str]) -> None:
     with Bridge("openclaw", *arguments) as claw:
@@ -315,6 +315,42 @@ def test_a_model_that_no_header_can_carry_is_invalid_and_half_a_character_costs_
         assert claw.run(model="a\r\nx-admin: 1")["error"]["kind"] == "invalid"
         assert claw.run()["text"] == "half ? of it"
     assert len(gateway.asked) == 1
+
+
+@pytest.mark.parametrize(
+    ("env", "header"),
+    [
+        ({"OPENCLAW_GATEWAY_TOKEN": "sesame\n-open-up"}, "authorization"),
+        ({"OPENCLAW_GATEWAY_HEADERS": '{"x-key": "sesame-open-up\\r\\n"}'}, "x-key"),
+        ({"OPENCLAW_GATEWAY_HEADERS": '{"x-key": "sesame-αβγ"}'}, "x-key"),
+    ],
+)
+def test_a_secret_that_no_header_can_carry_is_named_by_its_header_and_never_shown(
+    env: dict[str, str], header: str
+) -> None:
+    with FakeOpenClaw([HELLO]) as gateway:
+        with Bridge("openclaw", f"--url={gateway.url}", env=env) as claw:
+            told = claw.run()
+        with Bridge("openclaw", f"--url={gateway.url}", "--check", env=env) as claw:
+            said = claw.read()
+    assert told["error"]["kind"] == "invalid"
+    assert f"`{header}`" in told["error"]["message"] and f"`{header}`" in said["detail"]
+    assert "sesame" not in json.dumps([told, said])
+    assert gateway.asked == []
+
+
+def test_a_line_break_behind_the_token_is_not_part_of_it() -> None:
+    with FakeOpenClaw([HELLO]) as gateway, bridge(gateway, token="tok\n") as claw:
+        assert claw.run()["text"] == "hello"
+    assert gateway.asked[0].headers["authorization"] == "Bearer tok"
+
+
+def test_an_exec_that_never_stops_talking_is_ended_and_its_answer_not_kept(tmp_path: Path) -> None:
+    script = Script(tmp_path)
+    script.command.write_text("#!/bin/sh\nexec yes\n")
+    with exec_bridge(script) as claw:
+        error = claw.run()["error"]
+    assert (error["kind"], "longer than" in error["message"]) == ("bad_output", True)
 
 
 def test_a_number_that_json_cannot_hold_is_bad_output() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -51,6 +52,14 @@ async def test_files_are_listed_sorted_without_hidden_folders_and_links_that_lea
     assert result.text == "\n".join(files)
     some = await call(servers, "list_files", arguments={"pattern": "**/*.py", "limit": 1})
     assert some.output == {"files": ["a/deep/two.py"], "truncated": True}
+
+
+async def test_a_name_that_is_no_text_costs_nobody_the_answer(servers: McpServers, root: Path) -> None:
+    Path(os.fsdecode(os.fsencode(root) + b"/odd-\xff.txt")).write_text("needle")
+    listed = await call(servers, "list_files", arguments={"pattern": "odd*"})
+    found = await call(servers, "search", arguments={"pattern": "needle"})
+    assert listed.output == {"files": ["odd-?.txt"], "truncated": False}
+    assert found.output["matches"] == [{"path": "odd-?.txt", "line": 1, "text": "needle"}]
 
 
 async def test_a_file_is_read_whole_or_in_part_never_splitting_a_character(servers: McpServers) -> None:
@@ -188,7 +197,7 @@ def test_every_malformed_line_is_answered_and_the_server_goes_on(root: Path) -> 
         "read_file: `path` must be string",
         "read_file: unknown argument `mode`: it takes path, offset, limit",
         "`limit` must be from 1 to 10000",
-        "`content` holds half a surrogate pair, which no file can",
+        "an argument holds half a surrogate pair, which no file can",
     ]
     assert answers[-1] == {"jsonrpc": "2.0", "id": "p", "result": {}}
 

@@ -86,3 +86,15 @@ def test_the_end_of_a_limit_is_read_in_every_form_that_agents_use(text: str, exp
 )
 def test_what_is_no_moment_is_not_guessed(text: str) -> None:
     assert resets_at(text, NOW) is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "limit reached, resets in 99999999999 days",
+        "limit reached, resets in " + "9" * 5_000 + " days",
+        "limit reached, resets 3pm (" + "Europe/" * 200 + ")",
+    ],
+)
+def test_a_moment_that_no_calendar_holds_is_as_if_none_were_told(text: str) -> None:
+    assert resets_at(text, NOW) is None

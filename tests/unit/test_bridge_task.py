@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,12 @@ def test_a_limit_tells_when_it_ends() -> None:
     told = judged(Answer(text="Weekly limit reached · resets 9pm", turns=1), TASK, NOW)
     assert told.problem is not None
     assert told.problem.resets_at == int(datetime(2026, 11, 22, 21, 0, tzinfo=UTC).timestamp())
+
+
+def test_a_schema_that_never_ends_is_told_and_not_fallen_over() -> None:
+    told = judged(Answer(text="{}", turns=1), replace(TASK, output_schema={"$ref": "#"}), NOW)
+    assert told.problem is not None
+    assert told.problem.message == "`output_schema` cannot be used: it refers to itself without end"
 
 
 def line(**changes: Any) -> dict[str, Any]:
