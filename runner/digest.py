@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from io import BufferedReader
 from typing import Any
 
 _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode
@@ -17,6 +18,11 @@ def canonical_json(value: Any) -> str:
 def digest_bytes(data: bytes) -> str:
     """32 hex digits (BLAKE2b, 128 bits) that name `data`."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()
+
+
+def digest_file(file: BufferedReader) -> str:
+    """`digest_bytes` of what is left of `file`, without holding it in memory. Raises OSError."""
+    return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +22,12 @@ class Look(NamedTuple):
 
 
 def find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
-    """Every file, and whether it was given itself. Raises UsageError when a path does not exist."""
+    """Every file, and whether it was given itself. Raises UsageError when a path does not exist, or a folder cannot be looked into."""
     for given in paths:
         path = Path(given)
-        if path.is_dir():
-            yield from ((found, False) for found in _walk(path))
-        elif path.exists():
+        if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where nobody may look
+            yield from ((found, False) for found in _walk(path, _refused))
+        elif os.path.exists(path):  # noqa: PTH110
             yield path, True
         else:
             raise UsageError(f"no file or folder {str(path)!r}", hint="give manifests, or folders that hold some")
@@ -34,22 +35,32 @@ def find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
 
 def find_now(folder: Path) -> Iterator[Path]:
     """The manifest files below a folder that others are changing: what goes away meanwhile, or cannot be looked into, holds none."""
-    return _walk(folder, _tolerant)
+    return _walk(folder, lambda folder, error: None)
 
 
-def _tolerant(folder: Path) -> list[Path]:
+def _refused(folder: Path, error: OSError) -> None:
+    raise UsageError(
+        f"{folder}: {error.strerror or error}",
+        hint="let the user who runs this look into it, or name the manifests themselves",
+    ) from error
+
+
+def _walk(folder: Path, refused: Callable[[Path, OSError], None]) -> Iterator[Path]:
+    """Manifest files below `folder` by path, without hidden ones and symlinks. `refused` is told of a folder that cannot be looked into."""
     try:
-        return list(folder.iterdir())
-    except OSError:
-        return []
-
-
-def _walk(folder: Path, inside: Callable[[Path], Iterable[Path]] = Path.iterdir) -> Iterator[Path]:
-    """Manifest files below `folder` by path, without hidden ones and symlinks."""
-    for entry in sorted(inside(folder)):
-        if entry.name.startswith(".") or entry.is_symlink():
+        with os.scandir(folder) as entries:
+            listed = sorted(
+                (entry.name, entry.is_dir(follow_symlinks=False), entry.is_file(follow_symlinks=False))
+                for entry in entries
+            )
+    except OSError as error:
+        refused(folder, error)
+        return
+    for name, is_folder, is_file in listed:
+        path = folder / name
+        if name.startswith("."):
             continue
-        if entry.is_dir():
-            yield from _walk(entry, inside)
-        elif entry.suffix in SUFFIXES and entry.is_file():  # reading a pipe would never end
-            yield entry
+        if is_folder:
+            yield from _walk(path, refused)
+        elif is_file and path.suffix in SUFFIXES:  # reading a pipe would never end
+            yield path

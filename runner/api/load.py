@@ -146,9 +146,15 @@ def _read_file(reading: _Reading, path: Path, named: bool) -> None:
     file = str(path)
     limits = _limits(reading.settings)
     data = reading.contents.get(path)
-    if data is None:
-        data = _bytes(path, limits.file_bytes + 1)  # one more than allowed: enough to say that it is too large
     reading.files += 1
+    if data is None:
+        try:
+            data = _bytes(path, limits.file_bytes + 1)  # one more than allowed: enough to say that it is too large
+        except OSError as error:
+            if named:
+                raise UsageError(f"{path}: {error.strerror or error}") from error
+            reading.diagnostics.append(_unreadable(file, error))
+            return
     reading.sources[file] = data.decode("utf-8", "replace")
     documents, diagnostics = read(data, file, limits)
     reading.diagnostics += _softened(diagnostics, data, named)
@@ -157,11 +163,13 @@ def _read_file(reading: _Reading, path: Path, named: bool) -> None:
 
 
 def _bytes(path: Path, most: int) -> bytes:
-    try:
-        with path.open("rb") as handle:
-            return handle.read(most)
-    except OSError as error:
-        raise UsageError(f"{path}: {error.strerror or error}") from error
+    with path.open("rb") as handle:
+        return handle.read(most)
+
+
+def _unreadable(file: str, error: OSError) -> Diagnostic:
+    message, fix = f"cannot be read: {error.strerror or error}", "let the user who runs this read it"
+    return Diagnostic(file, None, "error", "unreadable-file", "", message, fix)
 
 
 def _limits(settings: Settings) -> Limits:

@@ -89,6 +89,17 @@ class Lanes:
     def lane(self, name: str) -> Lane:
         return self.by_name.setdefault(name, Lane(name))
 
+    def leave(self, name: str) -> None:
+        """Its manifest is gone, or only others call it now: nothing begins it, and what it waits for is waited for no more. A run that
+        goes on is not stopped."""
+        lane = self.by_name[name]
+        lane.known, lane.want = None, NOTHING
+        if lane.wait is not None:
+            run, lane.wait = lane.wait.run, None
+            self.audience.say(f"run {run} waits no more (`runner resume {run}` goes on with it)", manifest=name)
+        if lane.task is None:
+            del self.by_name[name]
+
     def ask(self, lane: Lane, want: Want) -> None:
         """Something asks for a run: now, or when the present one has ended."""
         if lane.run and not lane.want:
@@ -242,7 +253,8 @@ class Lanes:
         now = self.app.clock.now()
         result = ended(self.app, end, action)
         before, lane.refused = lane.wait, ""
-        lane.wait = self._waiting(lane, result, now) if result.state == "suspended" else None
+        waits = result.state == "suspended" and lane.known is not None
+        lane.wait = self._waiting(lane, result, now) if waits else None
         if result.state != "interrupted":
             self.triggers.ended(lane.name, self.store, end.run, began, now)
             self.remember()

@@ -55,6 +55,8 @@ class Reading:
     _settler: Settler = field(init=False)
     _texts: dict[str, bytes] = field(default_factory=dict)
     """Manifest file → its content when it had settled."""
+    _closed: set[str] = field(default_factory=set)
+    """Manifest files that may not be read."""
     _parts: dict[str, str] = field(default_factory=dict)
     """File that a manifest names → its digest when it was read; "?" while it may still be being written."""
     _plain_parts: frozenset[Path] = frozenset()
@@ -107,15 +109,20 @@ class Reading:
         """Read the manifest files that moved."""
         changed, removed = set(), False
         for name in moved:
+            was_closed = name in self._closed
+            self._closed.discard(name)
             if name not in manifests:
-                removed |= self._texts.pop(name, None) is not None
+                removed |= self._texts.pop(name, None) is not None or was_closed
                 continue
             try:
                 text = read_still(name, self.settings.config.limits.file_bytes)
             except Moved:
                 self._settler.doubt(name, now)
                 continue
-            except OSError:  # nobody may read it: what is in force stays, since it cannot be said to have changed
+            except OSError:  # the reading says why; what is in force stays
+                self._texts.pop(name, None)
+                self._closed.add(name)
+                changed.add(name)
                 continue
             if text is not None and text != self._texts.get(name):
                 self._texts[name] = text
@@ -142,13 +149,14 @@ class Reading:
     async def _load(self, some: Set[str] | None, restless: Set[str], wall: Millis) -> News:
         """Read `some` of the manifest files, or all."""
         contents = {Path(name): text for name, text in self._texts.items()}
-        files = [(path, False) for path in sorted(contents) if some is None or str(path) in some]
+        there = self._texts.keys() | self._closed
+        files = [(path, False) for path in sorted(map(Path, there)) if some is None or str(path) in some]
         loaded = await asyncio.to_thread(load_files, files, self.settings, contents)
         fresh = self._take_parts(loaded, wall, keep=some is not None)
         doubtful = restless | fresh
         if some is None:
-            news = take_in(self.folder, loaded, self._texts.keys(), doubtful)
-        elif (part := take_in_part(self.folder, loaded, some, self._texts.keys(), doubtful)) is None:
+            news = take_in(self.folder, loaded, there, doubtful)
+        elif (part := take_in_part(self.folder, loaded, some, there, doubtful)) is None:
             return await self._load(None, restless, wall)
         else:
             news = part
@@ -162,7 +170,7 @@ class Reading:
         the next look begins to, and they are read once more when they have settled."""
         named = {part for entry in loaded.manifests for part in entry.parts}
         named |= {str(Path(look.base, look.file)) for look in loaded.looks}
-        named -= self._texts.keys()
+        named -= self._texts.keys() | self._closed
         kept = {name: content for name, content in self._parts.items() if keep and name not in named}
         new = stamps_of(named - self._parts.keys())
         old = {name: stamp for name, stamp in new.items() if self._is_old(stamp, wall)}

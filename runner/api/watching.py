@@ -212,11 +212,10 @@ class _Watch:
         first, self._read = not self._read, True
         now = self.app.clock.now()
         top = news.folder.top_level()
-        for name, lane in self.lanes.by_name.items():
-            if name not in top:
-                lane.known = None
-                self.triggers.forget(name) if name not in news.folder.manifests else None
         self.audience.found(news)
+        for name in [name for name in self.lanes.by_name if name not in top]:
+            self.lanes.leave(name)
+            self.triggers.forget(name) if name not in news.folder.manifests else None
         for name, known in top.items():
             lane = self.lanes.lane(name)
             changed = lane.known is None or lane.known.graph.digest != known.graph.digest

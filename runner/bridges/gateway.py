@@ -306,7 +306,9 @@ class Exchange:
         }
         for name, value in headers.items():
             if not (_NAME.fullmatch(name) and _VALUE.fullmatch(value)):
-                raise Failed(Problem("invalid", f"no HTTP header can carry what `{name}` is to hold: a line break in it?"))
+                raise Failed(
+                    Problem("invalid", f"no HTTP header can carry what `{name}` is to hold: a line break in it?")
+                )
         return headers
 
     def _hang_up(self) -> None:

@@ -119,6 +119,15 @@ YAML_RULES: tuple[Rule, ...] = (
         "(the same file saved as UTF-8)",
     ),
     Rule(
+        "unreadable-file",
+        "error",
+        "the file cannot be read",
+        "A manifest file in a folder that was given cannot be opened, mostly because the user who runs this may not. What is named "
+        "`.yaml` or `.yml` there has to be readable, or to lie elsewhere.",
+        "(a file with the mode 0600 that belongs to somebody else)",
+        "(the same file with the mode 0644)",
+    ),
+    Rule(
         "limit",
         "error",
         "a limit was hit",

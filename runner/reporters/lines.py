@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from typing import BinaryIO, TextIO
+from typing import Any, BinaryIO, TextIO
 
 import click
 
@@ -41,6 +41,16 @@ class PlainLines:
         if event.kind == "run_started":
             text = f"run {recorded.run}"
         self._write(place_of(recorded.run, event.node, self._names), state, text)
+        if event.kind == "run_finished":
+            self._forget(recorded.run)
+
+    def _forget(self, ended: str) -> None:
+        """A watch lives for months: nothing is kept of a run that is over."""
+        self._names.pop(ended, None)
+        known: dict[tuple[str, str], Any]
+        for known in (self._started, self._progressed):
+            for key in [key for key in known if f"{key[0]}.".startswith(f"{ended}.")]:
+                del known[key]
 
     def progress(self, run: str, node: str, text: str) -> None:
         """At most a line a second for each step: it is there to be seen, not to be kept."""

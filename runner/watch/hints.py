@@ -38,11 +38,15 @@ def places(deep: Iterable[Path], flat: Iterable[Path]) -> frozenset[Place]:
         if wanted:
             found.setdefault(_nearest(path.parent), False)
     tops = [path for path, is_deep in found.items() if is_deep]
-    return frozenset(
-        Place(str(path), is_deep, path.stat().st_ino)
-        for path, is_deep in found.items()
-        if not any(path != top and path.is_relative_to(top) for top in tops)
-    )
+    outside = {path for path in found if not any(path != top and path.is_relative_to(top) for top in tops)}
+    return frozenset(place for path in outside if (place := _place(path, found[path])) is not None)
+
+
+def _place(path: Path, is_deep: bool) -> Place | None:
+    try:
+        return Place(str(path), is_deep, path.stat().st_ino)
+    except OSError:  # removed just now: the next look finds where to listen instead
+        return None
 
 
 def _nearest(path: Path) -> Path:
@@ -109,5 +113,5 @@ class Hints:
                 self.on_hint()
         except FileNotFoundError:  # removed just now: the next look finds where to listen instead
             self.on_hint()
-        except OSError as error:
+        except (OSError, RuntimeError) as error:  # RuntimeError: what watchfiles has no better name for
             self.on_trouble(str(error))

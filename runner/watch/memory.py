@@ -100,13 +100,13 @@ def claimed(file: Path, folder: Path) -> Iterator[None]:
     with own.open("a+", encoding="utf-8") as lock:
         if not _lock(lock.fileno()):
             raise _watched(folder, own)
+        lock.truncate(0)
+        lock.write(json.dumps({"folder": str(folder), "pid": os.getpid()}))
+        lock.flush()  # before looking at others: of two that begin at once, one at least has to see the other
         for other in sorted(file.parent.glob("*.lock")):
             place = _told(other)
             if other != own and place is not None and _overlap(place, folder) and _is_locked(other):
                 raise _watched(place, other)
-        lock.truncate(0)
-        lock.write(json.dumps({"folder": str(folder), "pid": os.getpid()}))
-        lock.flush()
         yield
 
 

@@ -6,8 +6,9 @@ import os
 import stat
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from io import BufferedReader
 
-from runner.digest import digest_bytes
+from runner.digest import digest_file
 from runner.watch.settle import Stamp
 
 GONE = ""
@@ -40,18 +41,22 @@ class Moved(Exception):
 def read_still(path: str, limit: int) -> bytes | None:
     """The content of a regular file, up to `limit` bytes and one more; None when it is gone. Raises Moved, OSError."""
     try:
-        # O_NONBLOCK: opening a pipe must not wait for a writer
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        opened = _open(path)
     except FileNotFoundError:
         return None
-    with os.fdopen(descriptor, "rb") as file:
-        before = _stamp(os.fstat(descriptor))
+    with opened as file:
+        before = _stamp(os.fstat(file.fileno()))
         if before is None:
             return None
         data = file.read(limit + 1)
-        if _stamp(os.fstat(descriptor)) != before or stamp_of(path) != before:
+        if _stamp(os.fstat(file.fileno())) != before or stamp_of(path) != before:
             raise Moved(path)
     return data
+
+
+def _open(path: str) -> BufferedReader:
+    # O_NONBLOCK: opening a pipe must not wait for a writer
+    return os.fdopen(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb")
 
 
 @dataclass(slots=True)
@@ -70,8 +75,8 @@ class Digests:
         if known is not None and known[0] == stamp:
             return known[1]
         try:
-            with open(path, "rb") as file:  # noqa: PTH123  see stamp_of
-                found = digest_bytes(file.read())
+            with _open(path) as file:
+                found = digest_file(file)
         except OSError:
             return GONE
         self._known[path] = (stamp, found)

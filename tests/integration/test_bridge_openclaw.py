@@ -298,7 +298,14 @@ def test_end_of_input_ends_an_exec_and_what_it_started(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--moltworker"], ["--url=ftp://x"], ["--url=http://user:pw@x"], ["--url=http://x", "--moltworker=1"], ["--url=http://x:y"]]
+    "arguments",
+    [
+        ["--moltworker"],
+        ["--url=ftp://x"],
+        ["--url=http://user:pw@x"],
+        ["--url=http://x", "--moltworker=1"],
+        ["--url=http://x:y"],
+    ],
 )
 def test_options_that_make_no_sense_end_it_with_status_2(arguments: list[str]) -> None:
     with Bridge("openclaw", *arguments) as claw:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from runner.api.load import Loaded, load
 from runner.api.settings import load_config
+from runner.errors import UsageError
 
 
 def loaded(folder: Path, **files: str) -> Loaded:
@@ -60,3 +65,41 @@ def test_two_manifests_of_one_name_are_an_error_that_names_the_other_file(tmp_pa
     text = "ares: v1\nname: x\nsteps:\n  a: {set: {v: 1}}\n"
     found = loaded(tmp_path, one=text, two=text)
     assert [d.rule for d in found.diagnostics] == ["duplicate-name"] and "one.yaml" in found.diagnostics[0].message
+
+
+# ---------------------------------------------------------------- what nobody lets us read
+
+GOOD = "ares: v1\nname: good\nsteps:\n  a: {set: {v: 1}}\n"
+
+
+def test_a_file_that_may_not_be_read_is_a_mistake_among_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opens = Path.open
+
+    def denied(path: Path, *args: Any, **named: Any) -> Any:
+        if path.name == "closed.yaml" and args == ("rb",):
+            raise PermissionError(13, "Permission denied", str(path))
+        return opens(path, *args, **named)
+
+    monkeypatch.setattr(Path, "open", denied)
+    found = loaded(tmp_path, closed=GOOD, x="ares: v1\nname: x\nsteps: {a: {foo: 1}}\n", good=GOOD)
+    assert [(Path(d.file).name, d.rule, d.message) for d in found.diagnostics] == [
+        ("closed.yaml", "unreadable-file", "cannot be read: Permission denied"),
+        ("x.yaml", "verb-missing", found.diagnostics[1].message),
+    ]
+    assert [entry.graph.name for entry in found.manifests] == ["good"]
+
+
+def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scandir = os.scandir
+
+    def denied(path: Any) -> Any:
+        if Path(path).name == "closed":
+            raise PermissionError(13, "Permission denied", str(path))
+        return scandir(path)
+
+    (tmp_path / "closed").mkdir()
+    monkeypatch.setattr(os, "scandir", denied)
+    with pytest.raises(UsageError, match="closed: Permission denied"):
+        loaded(tmp_path, good=GOOD)

@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from apply_project import Gate, Project
@@ -248,6 +250,33 @@ async def test_a_broken_manifest_stops_neither_the_others_nor_its_own_repair(pro
     assert sorted(project.ledger()) == ["a1", "a3", "b2", "c1"]
 
 
+async def test_a_file_that_nobody_may_read_is_told_and_stops_nobody(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def denying(opens: Callable[..., Any]) -> Callable[..., Any]:
+        def denied(path: Any, *args: Any, **named: Any) -> Any:
+            if closed and str(path).endswith("closed.yaml") and "mode" not in named:  # writing says `mode="w"`
+                raise PermissionError(13, "Permission denied", str(path))
+            return opens(path, *args, **named)
+
+        return denied
+
+    closed = True
+    monkeypatch.setattr(os, "open", denying(os.open))
+    monkeypatch.setattr(Path, "open", denying(Path.open))
+    async with watching(project) as stage:
+        path = stage.write("closed.yaml", manifest("closed"))
+        stage.write("caller.yaml", manifest("caller", step="one: {call: closed}"))
+        stage.write("other.yaml", manifest("other"))
+        await stage.runs("other", 1)
+        told = [d.message for news in stage.news for d in news.diagnostics if d.rule == "unreadable-file"]
+        assert told == ["cannot be read: Permission denied"]
+        closed = False
+        path.chmod(0o600)
+        await stage.runs("caller", 1)
+    assert sorted(project.ledger()) == ["closed", "other"]
+
+
 async def test_a_mistake_that_is_taken_back_runs_nothing(project: Project) -> None:
     async with watching(project) as stage:
         stage.write("a.yaml", manifest("a"))
@@ -450,6 +479,22 @@ async def test_a_waiting_run_gives_way_to_what_has_changed(project: Project) -> 
     store = project.record()
     assert [row.state for row in store.runs(name="a")] == ["succeeded", "superseded"]
     store.close()
+
+
+async def test_what_a_manifest_that_is_gone_waits_for_is_not_waited_for_any_more(project: Project) -> None:
+    async with watching(project) as stage:
+        path = stage.write("a.yaml", manifest("a", step=ASK_FIRST))
+        await stage.until(lambda: stage.results)
+        path.unlink()
+        await stage.said("a: is gone")
+        await stage.said("waits no more")
+        await answer("a", project.settings, "ask", approve=True, by="me")
+        await stage.settled()
+        await stage.settled()
+        assert project.ledger() == []
+        path.write_text(manifest("a", step=ASK_FIRST))  # as it was: its run is taken up again
+        await stage.runs("a", 1)
+    assert project.ledger() == ["did"]
 
 
 # ---------------------------------------------------------------- triggers: files

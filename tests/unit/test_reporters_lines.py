@@ -111,3 +111,13 @@ def test_a_step_of_a_sub_run_is_told_with_the_way_to_it() -> None:
 def test_a_step_that_failed_before_any_attempt_says_why() -> None:
     event = Event("step_failed", "a", {"class": "invalid", "message": "needs MCP server x", "reason": "prepare"})
     assert told(event) == ("failed", "invalid: needs MCP server x")
+
+
+def test_a_run_that_has_ended_leaves_nothing_behind() -> None:
+    lines = PlainLines(io.StringIO())
+    lines.event(recorded("run_started", "", inputs={}), "demo")
+    lines.event(recorded("attempt_started", n=1, label="local", reason="ready"), "demo")
+    lines.progress("r1", "fetch", "half way")
+    lines.progress("r1.sub", "fetch", "half way")
+    lines.event(recorded("run_finished", "", state="failed", reason="", outputs=None), "demo")
+    assert not any(held for held in vars(lines).values() if isinstance(held, dict))

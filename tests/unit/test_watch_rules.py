@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import json
+import tracemalloc
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 import pytest
+import watchfiles
 from hypothesis import given
 from hypothesis import strategies as st
 
 from runner.clock import Millis
+from runner.engine.changes import content_digest
 from runner.errors import StoreBusy
-from runner.watch import memory
+from runner.watch import hints, memory
 from runner.watch.cron import MOST_COUNTED, due, next_time
 from runner.watch.memory import Memory, Served
 from runner.watch.mounts import is_silent, kind_of
 from runner.watch.names import is_temporary
+from runner.watch.scan import Digests
 from runner.watch.settle import PATIENCE, Settler, Stamp
 from runner.watch.waits import FIRST, LONGEST, LOOK, Wait, next_try, starts_over
 
@@ -327,3 +333,53 @@ def test_folders_beside_each_other_are_watched_by_two(tmp_path: Path) -> None:
         memory.claimed(memory.place_of(tmp_path, two), two),
     ):
         pass
+
+
+def test_a_watch_says_which_folder_it_takes_before_it_looks_at_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, other = memory.place_of(tmp_path, tmp_path / "a"), memory.place_of(tmp_path, tmp_path)
+    with memory.claimed(other, tmp_path):
+        pass
+    said: list[str] = []
+    monkeypatch.setattr(memory, "_is_locked", lambda file: said.append(own.with_suffix(".lock").read_text()))
+    with memory.claimed(own, tmp_path / "a"):
+        pass
+    assert [json.loads(text)["folder"] for text in said] == [str(tmp_path / "a")]
+
+
+# ---------------------------------------------------------------- word from the operating system
+
+
+def test_a_folder_that_goes_away_while_it_is_looked_for_is_not_listened_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Path, "is_dir", lambda path: True)  # as it was a moment ago
+    assert {place.path for place in hints.places([tmp_path / "gone"], [])} == {str(tmp_path)}
+
+
+@pytest.mark.parametrize("error", [OSError("OS file watch limit reached"), RuntimeError("error in underlying watcher")])
+async def test_when_nobody_tells_of_changes_any_more_that_is_said(
+    error: Exception, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def breaks(*paths: str, **options: object) -> AsyncIterator[set[tuple[int, str]]]:
+        raise error
+        yield set()
+
+    monkeypatch.setattr(watchfiles, "awatch", breaks)
+    troubles: list[str] = []
+    listening = hints.Hints(lambda: None, lambda path: True, troubles.append)
+    await listening.arm(hints.places([tmp_path], []))
+    await listening.close()
+    assert set(troubles) == {str(error)}
+
+
+def test_a_file_is_digested_without_being_held_in_memory(tmp_path: Path) -> None:
+    with (tmp_path / "big").open("wb") as file:
+        file.truncate(64 << 20)
+    tracemalloc.start()
+    found = Digests().of(str(tmp_path / "big"))
+    _, most = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found == content_digest(tmp_path, "big")
+    assert most < 8 << 20
