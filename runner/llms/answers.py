@@ -23,6 +23,15 @@ def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
     return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
 
 
+def read(body: bytes, usd: float | None = None) -> Answer | Fault:
+    """The body of a success, as `completion`."""
+    try:
+        decoded = json.loads(body)
+    except (ValueError, RecursionError):
+        return no_json(body.decode("utf-8", "replace"))
+    return completion(decoded, usd)
+
+
 def completion(data: Any, usd: float | None, guess: float | None = None) -> Answer | Fault:
     """A decoded chat completion. `usd`: the price that the endpoint named beside it; `guess`: the client's own idea of it."""
     if not isinstance(data, Mapping):

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import httpx2
 
-from runner.llms.answers import COST_HEADER, completion, no_json, price, refusal
+from runner.llms.answers import COST_HEADER, price, read, refusal
 from runner.llms.exchange import ANSWER_BYTES, CONNECT_S, KEEP_ALIVE_S, Answer, Ask, Fault, response_format
 from runner.llms.signs import kinds_of, reason, sign_of
 from runner.llms.spec import EndpointSpec, ModelSpec
@@ -54,11 +54,7 @@ class HttpClient:
             data = await _read(response, self._cap)
         if data is None:
             return Fault(f"the answer is over {self._cap} bytes", sign="too_large")
-        try:
-            decoded = json.loads(data)
-        except (ValueError, RecursionError):
-            return no_json(data.decode("utf-8", "replace"))
-        return completion(decoded, price(response.headers.get(COST_HEADER)))
+        return read(data, price(response.headers.get(COST_HEADER)))
 
     async def _refused(self, response: httpx2.Response) -> Fault:
         text = (await _read(response, ERROR_BYTES) or b"").decode("utf-8", "replace")

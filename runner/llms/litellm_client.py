@@ -9,19 +9,22 @@ from __future__ import annotations
 import asyncio
 import importlib
 import os
-import re
 from typing import Any, Final
 
-from runner.llms.answers import COST_HEADER, completion, no_json, price, refusal, shown
+from runner.llms.answers import COST_HEADER, completion, price, read, refusal, shown
 from runner.llms.exchange import ANSWER_BYTES, Answer, Ask, Fault, response_format
 from runner.llms.signs import chain, kinds_of, names_of, reason, sign_of
 from runner.llms.spec import ModelSpec
 
-_ENVIRONMENT: Final = {"LITELLM_LOCAL_MODEL_COST_MAP": "True", "LITELLM_MODE": "PRODUCTION"}
+_ENVIRONMENT: Final = {
+    "LITELLM_LOCAL_MODEL_COST_MAP": "True",
+    "LITELLM_MODE": "PRODUCTION",
+    "EXPERIMENTAL_OPENAI_BASE_LLM_HTTP_HANDLER": "True",
+}
+"""The last: endpoints that speak OpenAI's API are asked by the handler that asks all others, not by OpenAI's SDK, which takes a third of
+LiteLLM's time and does nothing for us."""
 _PREFIXES: Final = {"litellm_proxy": "litellm_proxy", "openai": "openai", "ollama": "ollama_chat"}
 _COST: Final = f"llm_provider-{COST_HEADER}"
-_RECEIVED: Final = re.compile(r"Received: '(.*)", re.DOTALL)
-"""How LiteLLM quotes an answer that is no completion."""
 
 
 def load() -> tuple[Any, Any]:
@@ -54,20 +57,30 @@ class LiteLlmClient:
         litellm, parts = self._loaded
         if self._pool is None:
             self._pool = parts.Pool(self._cap)
-        try:
-            async with asyncio.timeout(ask.deadline_s):
-                reply = await litellm.acompletion(**self._arguments(model, ask))
-        except TimeoutError:
-            return Fault(f"no answer within {ask.deadline_s:g} s", sign="deadline")
-        except parts.FAILURES as error:
-            return _fault(error)
-        return _answer(reply)
+        with parts.listening() as heard:
+            try:
+                async with asyncio.timeout(ask.deadline_s):
+                    reply = await litellm.acompletion(**self._arguments(model, ask))
+            except TimeoutError:
+                return Fault(f"no answer within {ask.deadline_s:g} s", sign="deadline")
+            except parts.FAILURES as error:
+                return _failed(error, bytes(heard))
+        return self._answer(reply, _name(model))
+
+    def _answer(self, reply: Any, name: str) -> Answer | Fault:
+        assert self._loaded is not None
+        hidden: dict[str, Any] = getattr(reply, "_hidden_params", None) or {}
+        named, guess = price((hidden.get("additional_headers") or {}).get(_COST)), price(hidden.get("response_cost"))
+        answer = completion(reply.model_dump(), named, guess if named is None else None)
+        if guess is None and answer.bill.tokens:
+            _tell(self._loaded[0], name)
+        return answer
 
     def _arguments(self, model: ModelSpec, ask: Ask) -> dict[str, Any]:
         assert self._loaded is not None
         litellm, parts = self._loaded
         endpoint = model.endpoint
-        name = f"{_PREFIXES[endpoint.kind]}/{model.model}"
+        name = _name(model)
         if endpoint.kind == "ollama":
             _know(litellm, name)
         optional = {
@@ -81,10 +94,8 @@ class LiteLlmClient:
             "messages": [dict(message) for message in ask.messages],
             "api_base": endpoint.url,
             "api_key": endpoint.api_key or parts.NO_KEY,
-            "client": self._pool.client(endpoint),
+            "client": self._pool.client,
             "timeout": ask.deadline_s,
-            "num_retries": 0,
-            "max_retries": 0,
             **{key: value for key, value in optional.items() if value is not None},
         }
 
@@ -93,22 +104,26 @@ class LiteLlmClient:
             await self._pool.close()
 
 
+def _name(model: ModelSpec) -> str:
+    return f"{_PREFIXES[model.endpoint.kind]}/{model.model}"
+
+
 def _know(litellm: Any, name: str) -> None:
     """A model that is not in its list LiteLLM asks Ollama about, after the answer and with a request that blocks the event loop."""
     costs = {"input_cost_per_token": 0.0, "output_cost_per_token": 0.0}
     litellm.model_cost.setdefault(name, {"litellm_provider": "ollama_chat", "mode": "chat", **costs})
 
 
-def _answer(reply: Any) -> Answer | Fault:
-    hidden: dict[str, Any] = getattr(reply, "_hidden_params", None) or {}
-    named = price((hidden.get("additional_headers") or {}).get(_COST))
-    guess = price(hidden.get("response_cost")) if named is None else None
-    return completion(reply.model_dump(), named, guess)
+def _tell(litellm: Any, name: str) -> None:
+    """The price of a model that LiteLLM has looked for in vain, as 0, which counts as unknown: else it looks for it again with each
+    answer, ten times over."""
+    costs = dict.fromkeys(("input_cost_per_token", "output_cost_per_token", "cache_read_input_token_cost"), 0.0)
+    litellm.register_model({name: {"litellm_provider": name.partition("/")[0], "mode": "chat", **costs}})
 
 
-def _fault(error: Exception) -> Fault:
+def _failed(error: Exception, body: bytes) -> Answer | Fault:
     """LiteLLM's exception as what happened on the wire: the refusal that is somewhere in its chain, else how far the call came, else
-    LiteLLM's own words."""
+    what the `body` of a success is worth, else LiteLLM's own words."""
     kinds = kinds_of(error)
     for one in chain(error):
         names = names_of(one)
@@ -117,9 +132,9 @@ def _fault(error: Exception) -> Fault:
         if "HTTPStatusError" in names:
             response: Any = getattr(one, "response", None)
             return refusal(response.status_code, dict(response.headers), _text(response), kinds)
-    if received := _RECEIVED.search(str(error)):
-        return no_json(received[1])
     sign = sign_of(error)
+    if sign == "not_json" or (sign is None and body):
+        return read(body)
     if sign is not None:
         return Fault(reason(error), sign=sign, kinds=kinds)
     said = str(error)

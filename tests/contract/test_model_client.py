@@ -69,6 +69,8 @@ ANSWERS = [
     ("badjson", {"not-json"}),
     ("blank", {"empty", "not-json"}),
     ("scalar", {"not-json"}),
+    ("nothing", {"not-json"}),
+    ("hollow", {"empty"}),
     ("empty", {"empty"}),
     ("silent", {"empty"}),
     ("spent", {"empty"}),
@@ -132,10 +134,14 @@ async def test_one_question_is_one_request_with_what_was_asked(client: Client, u
         assert seen.body["response_format"]["json_schema"]["schema"] == SCHEMA
 
 
-async def test_what_is_not_asked_is_not_sent(client: Client, upstream: FakeLlm) -> None:
-    await client.ask(model(upstream.url, "ok"), HELLO)
-    assert {"temperature", "max_tokens", "response_format"}.isdisjoint(upstream.seen[0].body)
-    assert "idempotency-key" not in upstream.seen[0].headers
+@pytest.mark.parametrize("kind", KINDS)
+async def test_what_is_not_asked_is_not_sent(client: Client, upstream: FakeLlm, kind: str) -> None:
+    await client.ask(model(upstream.url, "ok", kind), HELLO)
+    (seen,) = upstream.seen
+    ollama = {"options", "stream"} if seen.path == "/api/chat" else set()
+    assert seen.body.keys() - ollama == {"model", "messages"}
+    assert not seen.body.get("options")
+    assert "idempotency-key" not in seen.headers
 
 
 async def test_a_key_of_the_environment_is_never_sent(
@@ -205,6 +211,15 @@ async def test_a_success_without_an_answer_is_bad_output(
     verdict = classify(await fault(client, model(upstream.url, name)), NOW)
     assert (verdict.error_class, verdict.effect) == ("bad_output", "none")
     assert verdict.row in rows
+
+
+async def test_an_error_with_the_status_of_a_success_is_the_error_that_it_names(
+    client: Client, upstream: FakeLlm
+) -> None:
+    found = await fault(client, model(upstream.url, "sorry500"))
+    verdict = classify(found, NOW)
+    assert (verdict.row, verdict.error_class, verdict.effect, found.status) == ("server", "unavailable", "maybe", 500)
+    assert found.message == "boom"
 
 
 async def test_what_the_provider_withheld_is_denied(client: Client, upstream: FakeLlm) -> None:
@@ -318,4 +333,15 @@ async def test_the_executor_asks_through_litellm_where_it_is_told_to(
     assert answer.cost
     refused = await calls.call(Request("rate429", "model", {"prompt": "hi"}, {}, "/", "k", PATIENCE))
     assert (refused.error_class, refused.retry_after_ms, refused.cost) == ("rate_limit", 7_000, 0)
+    await calls.close()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+async def test_a_price_that_litellm_looked_for_in_vain_stays_unknown(upstream: FakeLlm, kind: str) -> None:
+    mine = model(upstream.url, "my/own", kind)
+    calls = ModelCalls({"mine": replace(mine, endpoint=replace(mine.endpoint, client="litellm"))})
+    answers = [await calls.call(Request("mine", "model", {"prompt": "hi"}, {}, "/", "k", PATIENCE)) for _ in range(3)]
+    assert [(answer.text, answer.cost, answer.cost_source) for answer in answers] == [("hello from own", None, "")] * 3
+    assert upstream.asked() == ["my/own"] * 3
     await calls.close()

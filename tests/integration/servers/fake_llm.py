@@ -53,6 +53,9 @@ ROWS: Mapping[str, Reply] = {
     "badjson": (200, {}, '{"id": "x", "choi'),
     "blank": (200, {}, ""),
     "scalar": (200, {}, '"hello"'),
+    "nothing": (200, {}, "null"),
+    "hollow": (200, {}, '{"choices": [{}]}'),
+    "sorry500": (200, {}, error("boom", "server_error", "500")),
 }  # fmt: skip
 """model name → (status, headers, body)."""
 
