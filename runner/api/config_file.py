@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.api.config_place import locate_config
 from runner.diagnostics.model import Diagnostic
@@ -14,8 +13,7 @@ from runner.manifest.config import is_foreign
 from runner.syntax import Document, Limits, read
 
 
-@dataclass(frozen=True, slots=True)
-class ConfigFile:
+class ConfigFile(NamedTuple):
     """A config file. `name` is how messages call it; `unusable`: it has no data that could be checked."""
 
     path: Path

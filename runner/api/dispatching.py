@@ -7,9 +7,9 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
 from datetime import UTC, tzinfo
 from importlib import import_module
+from typing import NamedTuple
 from zoneinfo import ZoneInfo
 
 from runner.api import routing
@@ -32,8 +32,7 @@ SLACK = 1.5
 """Times `probe_timeout`: how long whoever wants to go on waits for probes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Hooks:
+class Hooks(NamedTuple):
     """Where word of changes goes: `on_lane(lane)`, `on_mode(mode)` are the engine's; `warn` is for people."""
 
     on_lane: Callable[[str], None]
@@ -41,8 +40,7 @@ class Hooks:
     warn: Callable[[str], None]
 
 
-@dataclass(frozen=True, slots=True)
-class Routing:
+class Routing(NamedTuple):
     """What was wired."""
 
     roster: Roster

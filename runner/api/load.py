@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.api.facts import facts_of
 from runner.api.finding import Look, find
@@ -25,8 +25,7 @@ from runner.paths import PathEscape, TooLarge, read_inside
 from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
 
 
-@dataclass(frozen=True, slots=True)
-class LoadedManifest:
+class LoadedManifest(NamedTuple):
     """One compiled manifest. `named`: its file was given itself, not found in a folder. `source`: the file's text. `parts`: the partials
     and other files that it is made of besides, as diagnostics name them."""
 
@@ -37,8 +36,7 @@ class LoadedManifest:
     parts: tuple[str, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Loaded:
+class Loaded(NamedTuple):
     """All that was found. `graphs` are the good manifests by name; `called` are the names that a `call` uses."""
 
     manifests: tuple[LoadedManifest, ...]

@@ -137,11 +137,11 @@ def _plan_one(
     earlier = _earlier(row, store, workspace) if row and store else None
     chosen = select.action(graph, files, part, earlier, force=request.force)
     if view and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
-        chosen = replace(
-            chosen, reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
+        chosen = chosen._replace(
+            reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
         )
     if view and chosen.action != "unchanged":
-        chosen = replace(chosen, steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
+        chosen = chosen._replace(steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
     mode = view.mode if view else "normal"
     return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, mode, part)
 

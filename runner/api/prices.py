@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.api.routes import Way, is_routed
 from runner.core import bind, prices
@@ -18,8 +17,7 @@ SPENDS = frozenset({"run", "resume", "unknown"})
 MICRO = 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Basis:
+class Basis(NamedTuple):
     """What prices are computed from. `ways`: of the steps that a model or agent does or judges, by id. `per_run`: config's cap,
     micro-USD. `graphs`: what may be called, by name."""
 
@@ -40,7 +38,7 @@ def priced(plan: Plan, graph: StepGraph, inputs: Mapping[str, Json], basis: Basi
     own = bind.budget(graph.budget, values).get("usd")
     caps = [cap for cap in (own, basis.per_run) if cap is not None]
     total = prices.together(known).at_most(min(caps, default=None))
-    return replace(plan, steps=tuple(replace(step, price=found.get(step.id)) for step in plan.steps), price=total)
+    return plan._replace(steps=tuple(step._replace(price=found.get(step.id)) for step in plan.steps), price=total)
 
 
 def _step(planned: PlannedStep, step: GraphStep, values: Mapping[str, Any], basis: Basis) -> Price | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 MICRO = 1_000_000
 
@@ -79,8 +79,7 @@ class RunResult:
         return data | ({"error": self.error} if self.error else {})
 
 
-@dataclass(frozen=True, slots=True)
-class ApplyResult:
+class ApplyResult(NamedTuple):
     """All runs of an apply, and the exit code that says it all."""
 
     runs: tuple[RunResult, ...]

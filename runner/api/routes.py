@@ -7,9 +7,8 @@ yet, and what depends on it is said to be so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
 from difflib import get_close_matches
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
@@ -26,8 +25,7 @@ _KNOWN = frozenset({"inputs", "vars", "matrix"})
 """What templates may name that is known before any step has run."""
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """One way to do a step. `name`: "step", "fallback 1", "judge of check 2". `prompt`: why the prompt is not known yet; "" = it is.
     `target`, `trouble`: of a way that nobody routes, who does it, and why nobody may."""
 
@@ -73,8 +71,7 @@ def shown_reason(verdict: Verdict, first: str | None) -> str:
     return verdict.reason if verdict.label == first else f"{verdict.reason}: asked when those before it fail"
 
 
-@dataclass(frozen=True, slots=True)
-class Router:
+class Router(NamedTuple):
     """The router with all that it needs but the step."""
 
     roster: Roster
@@ -104,7 +101,7 @@ class Router:
                 asked = Body("model", {"prompt": ""}, dict.fromkeys(MODES, judge.get("route") or {}))
                 whose = f"judge of check {number}" if name == "step" else f"judge of check {number} of {name}"
                 found = self._way(graph, step, asked, whose, values)
-                yield replace(found, prompt="it holds the result that is judged", sent=None)
+                yield found._replace(prompt="it holds the result that is judged", sent=None)
 
     def _way(self, graph: StepGraph, step: GraphStep, body: Body, name: str, values: Mapping[str, Json]) -> Way:
         kind = ROUTED.get(body.verb)

@@ -7,8 +7,8 @@ Not here: the choice itself (core/router), and how circuits and the mode move (c
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import cached_property
+from typing import NamedTuple
 
 from runner.api.facts import operator_policy
 from runner.api.settings import Settings
@@ -79,8 +79,7 @@ def limits(fault_handler: FaultHandler) -> Limits:
 # ---------------------------------------------------------------- what is missing, whose credential it is
 
 
-@dataclass(frozen=True, slots=True)
-class Variable:
+class Variable(NamedTuple):
     """A variable that an entry of the config refers to. `secret`: it must be long enough to be masked."""
 
     name: str

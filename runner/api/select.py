@@ -11,8 +11,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.core.graph import GraphStep, StepGraph
 from runner.core.plan import UNFINISHED, Earlier, Plan, choose_action
@@ -29,8 +28,7 @@ _NAME = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_-]*)(?:/(?P<step>[A-Za-z_][
 _HINT = "such as NAME, MANIFEST/STEP, STEP+, label:KEY, label:KEY=VALUE, state:failed or changed (docs/selectors.md)"
 
 
-@dataclass(frozen=True, slots=True)
-class Term:
+class Term(NamedTuple):
     """One term. `text` is the name, label key or state; `more` the step or the label's value. `after`: with what comes after."""
 
     kind: Literal["name", "label", "state", "changed"]
@@ -39,8 +37,7 @@ class Term:
     after: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a manifest stands: the state of its task's latest run, and whether apply would begin a new one."""
 
     state: str
@@ -59,7 +56,7 @@ def _term(text: str) -> Term:
     bare = bare.removesuffix("+")
     kind, colon, rest = bare.partition(":")
     if colon:
-        return replace(_qualified(text, kind, rest), after=after)
+        return _qualified(text, kind, rest)._replace(after=after)
     if bare == "changed":
         return Term("changed", "", after=after)
     match = _NAME.fullmatch(bare)
@@ -236,7 +233,7 @@ def _told(plan: Plan, part: Part) -> Plan:
     """A new run says what it is about."""
     if part is None or plan.action not in ("create", "update"):
         return plan
-    return replace(plan, reason=f"{plan.reason}; {_only(part)}")
+    return plan._replace(reason=f"{plan.reason}; {_only(part)}")
 
 
 def _only(part: frozenset[str]) -> str:

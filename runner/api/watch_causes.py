@@ -123,7 +123,7 @@ def _whole(rows: Sequence[RunRow], digest: str) -> RunRow | None:
 
 def _begin(planned: PlannedManifest, reason: str, latest: RunRow | None, *, afresh: bool = False) -> Decision:
     stale = (latest.run,) if latest is not None and latest.state in UNFINISHED else ()
-    chosen = replace(planned.plan, action="update" if latest else "create", reason=reason, supersedes=stale, run=None)
+    chosen = planned.plan._replace(action="update" if latest else "create", reason=reason, supersedes=stale, run=None)
     return Decision("begin", reason, planned=replace(planned, plan=chosen), afresh=afresh)
 
 

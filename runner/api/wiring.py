@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.api.app import App
 from runner.api.dispatching import Hooks, Routing, enter_routing
@@ -81,8 +81,7 @@ async def open_app(
         )
 
 
-@dataclass(frozen=True, slots=True)
-class Wishes:
+class Wishes(NamedTuple):
     """What the caller of `open_app` wants."""
 
     sinks: Sequence[Sink]

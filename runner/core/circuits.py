@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.core.recover import CLASSES
 from runner.digest import digest_bytes
@@ -36,8 +36,7 @@ AUTH_MS = 600_000
 """How long a refused credential stays disabled, unless another one takes its place: what refused it may have been repaired."""
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """The numbers of `fault_handler`; milliseconds."""
 
     failure_threshold: int = 3
@@ -77,8 +76,7 @@ class Circuit:
     """Of the last change, for people."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sign:
+class Sign(NamedTuple):
     """Something that was learned of a subject. failed: a real call failed in a way that counts. answered: the other side gave any
     answer, a refusal included. dropped: a real call ended and nobody knows how. probe_failed, probe_passed. asked: a person wants
     to know now. `began`: when the call started. `unreached`: no connection could be made, or it was reset."""
@@ -202,8 +200,7 @@ def _stale(c: Circuit, sign: Sign) -> bool:
 # ---------------------------------------------------------------- may it be asked?
 
 
-@dataclass(frozen=True, slots=True)
-class Admission:
+class Admission(NamedTuple):
     """`trial`: yes, once; say so with `begin_trial` before the call. `until`: when a no may become a yes by time alone.
     `cause`: why it cools, if it does; after `auth` waiting is no use."""
 
@@ -270,8 +267,7 @@ def warm(circuit: Circuit) -> Circuit:
 # ---------------------------------------------------------------- what an attempt tells
 
 
-@dataclass(frozen=True, slots=True)
-class CallEnd:
+class CallEnd(NamedTuple):
     """How a real call ended, as far as circuits care. `error_class` "" = succeeded. `hollow`: the answer was empty, or a page of
     HTML. `answered`: somebody was there and said no, whatever the class (a redirect, an unknown model). `lost`: the runner died. `target`: the model or executor; `endpoint`: the model's ("" for an executor)."""
 

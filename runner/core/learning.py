@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum
+from typing import NamedTuple
 
 from runner.core.roster import Kind
 
@@ -21,8 +22,7 @@ SAYS_NOTHING = frozenset({"invalid", "cancelled", "denied", "context_overflow", 
 """Failures that tell of the task, a person or the operator, not of who was asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Sample:
+class Sample(NamedTuple):
     """A recorded attempt that has ended. Milliseconds, micro-USD. `lost` ones are not recorded as samples."""
 
     executor: str
@@ -45,8 +45,7 @@ class Score:
     cost: int | None
 
 
-@dataclass(frozen=True, slots=True)
-class Rank:
+class Rank(NamedTuple):
     """What was learned of an entry: the lower the value, the earlier its turn."""
 
     value: float

@@ -6,7 +6,7 @@ Nothing here probes, stores or reads a clock. Executors have circuits of their o
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from runner.core.circuits import Circuit
 from runner.manifest.vocabulary import MODES, Mode
@@ -31,16 +31,14 @@ FOREVER = (1 << 53) - 1
 """`pinned_until` of a pin without an end."""
 
 
-@dataclass(frozen=True, slots=True)
-class CloudEndpoint:
+class CloudEndpoint(NamedTuple):
     """A model endpoint that is not local. `lead`: while one of these is well, the mode is normal (see `leads`)."""
 
     name: str
     lead: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ModeState:
+class ModeState(NamedTuple):
     """The mode that holds. `since`: when it was entered, Unix milliseconds. `pinned_until`: a person's choice holds until then."""
 
     mode: Mode = "normal"
@@ -85,7 +83,7 @@ def advance(state: ModeState, want: Mode, reason: str, now: int, min_dwell: int)
     if state.is_pinned(now):
         return state
     if state.mode == want:
-        return state if state.pinned_until is None else replace(state, pinned_until=None)
+        return state if state.pinned_until is None else state._replace(pinned_until=None)
     if is_worse(want, state.mode) or now >= state.since + min_dwell:
         return ModeState(want, now, None, reason)
     return state
@@ -108,7 +106,7 @@ def pin(state: ModeState, mode: Mode, now: int, until: int | None, by: str = "")
 def unpin(state: ModeState) -> ModeState:
     """The circuits decide again, from the next `advance` on."""
     return (
-        state if state.pinned_until is None else replace(state, pinned_until=None, reason="no longer set by a person")
+        state if state.pinned_until is None else state._replace(pinned_until=None, reason="no longer set by a person")
     )
 
 

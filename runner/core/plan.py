@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal
+from dataclasses import dataclass, field
+from typing import Any, Literal, NamedTuple
 
 from runner.core.graph import GraphStep, Json, StepGraph
 from runner.core.messages import Broken, Computed, Expand, Hidden, Item, NoCandidate, Prepared, Reuse, Skip, Stored
@@ -22,8 +22,7 @@ Route = Callable[[], "tuple[RouteChoice, ...]"]
 StepAction = Literal["run", "reuse", "resume", "skip", "unknown"]
 
 
-@dataclass(frozen=True, slots=True)
-class RouteChoice:
+class RouteChoice(NamedTuple):
     """One candidate: taken, or why not."""
 
     target: str
@@ -31,8 +30,7 @@ class RouteChoice:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedStep:
+class PlannedStep(NamedTuple):
     """What would happen to one step."""
 
     id: str
@@ -46,8 +44,7 @@ class PlannedStep:
     """What that may cost; None = it can cost nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
+class Plan(NamedTuple):
     """What apply would do with one manifest. `run` is the run that would go on, or that stands as unchanged."""
 
     name: str
@@ -61,8 +58,7 @@ class Plan:
     """What it may cost; None = nothing in it can."""
 
 
-@dataclass(frozen=True, slots=True)
-class Earlier:
+class Earlier(NamedTuple):
     """The newest run of the same task, and what has changed since."""
 
     run: str
@@ -85,18 +81,18 @@ def choose_action(graph: StepGraph, fingerprint: str, earlier: Earlier | None, *
         return plan
     stale = (earlier.run,) if earlier.state in UNFINISHED else ()
     if force:
-        return replace(plan, action="update", reason="--force: nothing is reused", supersedes=stale)
+        return plan._replace(action="update", reason="--force: nothing is reused", supersedes=stale)
     if change := _change(graph, fingerprint, earlier):
-        return replace(plan, action="update", reason=change, supersedes=stale)
+        return plan._replace(action="update", reason=change, supersedes=stale)
     if earlier.state == "succeeded":
         if earlier.changed_product is not None:
-            return replace(plan, action="update", reason=f"{earlier.changed_product} is gone or was changed")
-        return replace(plan, action="unchanged", reason=f"run {earlier.run} succeeded", run=earlier.run)
+            return plan._replace(action="update", reason=f"{earlier.changed_product} is gone or was changed")
+        return plan._replace(action="unchanged", reason=f"run {earlier.run} succeeded", run=earlier.run)
     if earlier.state == "pending":  # its runner died before anything was recorded of it
-        return replace(plan, reason=f"run {earlier.run} never began", supersedes=stale)
+        return plan._replace(reason=f"run {earlier.run} never began", supersedes=stale)
     if earlier.state in RESUMABLE:
-        return replace(plan, action="resume", reason=_resume_reason(earlier), run=earlier.run)
-    return replace(plan, action="update", reason=f"run {earlier.run} was {earlier.state}")
+        return plan._replace(action="resume", reason=_resume_reason(earlier), run=earlier.run)
+    return plan._replace(action="update", reason=f"run {earlier.run} was {earlier.state}")
 
 
 def _change(graph: StepGraph, fingerprint: str, earlier: Earlier) -> str | None:

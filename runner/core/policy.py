@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from typing import NamedTuple
 
 from runner.core.graph import Body, GraphStep
 
 
-@dataclass(frozen=True, slots=True)
-class OperatorPolicy:
+class OperatorPolicy(NamedTuple):
     """`allow` and `deny` are globs over `server.tool`; deny wins."""
 
     allow: tuple[str, ...] = ("*",)

@@ -6,7 +6,7 @@ One try of each step is priced; retries, repair rounds and fallbacks come on top
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from runner.core.assigning import ANSWER_TOKENS
 from runner.core.roster import Entry
@@ -15,8 +15,7 @@ Typical = Callable[[Entry], int | None]
 """Micro-USD that a success has cost so far; None = not enough is known."""
 
 
-@dataclass(frozen=True, slots=True)
-class Price:
+class Price(NamedTuple):
     """A range in micro-USD. `high` None = nobody knows how much it may be, and `unknown` says why."""
 
     low: int = 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from runner.core.modes import CloudEndpoint, leads
 from runner.manifest.presets import PRESETS
@@ -20,8 +20,7 @@ RUN_TASK = "run_task"
 """The tool that takes an agent's prompt, unless a mapping names another one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A model or an agent executor under the name that manifests use. Prices: US dollars for a million tokens, which is micro-USD
     a token; None = unknown, never free. `backup`: a candidate only in degraded mode. `lead`: its endpoint decides whether the mode
     is normal. `tool`: what an agent is called by."""

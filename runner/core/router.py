@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.core.circuits import Admission, Cause, Circuit, admit
 from runner.core.graph import Body, Json
@@ -214,8 +214,7 @@ def route_in(want: Want, usual: Mapping[str, Json], roster: Roster, outlook: Out
     return replace(found, verdicts=(*rest, *hidden), trouble="", source=found.source or normal.source)
 
 
-@dataclass(frozen=True, slots=True)
-class _Chain:
+class _Chain(NamedTuple):
     names: tuple[str, ...]
     source: str
     given: bool = True

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from runner.source import Span
 
@@ -12,8 +11,7 @@ Loc = tuple[str | int, ...]
 """Where in the data: keys and indexes from the document's root, such as ("steps", "fetch", "with", "number")."""
 
 
-@dataclass(frozen=True, slots=True)
-class Problem:
+class Problem(NamedTuple):
     """A mistake found in parsed data. `on` says whether the key or the value is to be underlined; `within` is (offset, length) inside
     the text of a scalar value (a template's expression)."""
 
@@ -25,8 +23,7 @@ class Problem:
     within: tuple[int, int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Diagnostic:
+class Diagnostic(NamedTuple):
     """A mistake in its place in a file. `path` is `loc` as text (`steps.fetch.with.number`, `steps.a.checks[0]`)."""
 
     file: str

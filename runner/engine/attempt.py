@@ -9,10 +9,10 @@ import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from runner.core.graph import Json
 from runner.core.messages import EffectDoubt, Note, Outcome, StepTask
@@ -43,8 +43,7 @@ UNTOUCHED: Final = frozenset({"auth", "unavailable", "rate_limit", "quota", "inv
 FEEDBACK_CHARS: Final = 20_000
 
 
-@dataclass(frozen=True, slots=True)
-class Places:
+class Places(NamedTuple):
     """Folders: the root of `cwd` and `save`; of the runs' own folders; of the logs."""
 
     workspace: Path
@@ -52,8 +51,7 @@ class Places:
     logs: Path
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """Bytes: of a RESULT that rides in its event; of an output; of a log."""
 
     inline: int = INLINE_BYTES

@@ -12,7 +12,6 @@ import stat
 import time
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -61,8 +60,7 @@ Snapshot = dict[str, Entry]
 """Path (relative, with `/`) → entry."""
 
 
-@dataclass(frozen=True, slots=True)
-class Area:
+class Area(NamedTuple):
     """What is watched: the files below `root`, but none in folders of the names `ignored`, nor below `skipped` (relative paths)."""
 
     root: Path

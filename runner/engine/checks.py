@@ -6,7 +6,7 @@ A verdict is {"kind", "passed", "message"}; the messages of failed checks are th
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from runner.core.graph import Json
@@ -107,8 +107,7 @@ async def _command(check: Mapping[str, Any], number: int, judged: Judged, run: C
         inputs = _inputs(check["run"], judged.context)
     except TemplateError as error:
         return _said("run", False, f"the command cannot be rendered: {error.message}")
-    request = replace(
-        judged.base,
+    request = judged.base._replace(
         label="local",
         verb="run",
         inputs=inputs,

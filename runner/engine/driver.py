@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.clock import Alarm, Clock, VirtualClock
 from runner.core.events import Event, Recorded
@@ -43,8 +43,7 @@ SETTLING = frozenset({"attempt_succeeded", "attempt_failed", "attempt_lost"})
 """Events that say what an attempt has cost."""
 
 
-@dataclass(frozen=True, slots=True)
-class RunEnd:
+class RunEnd(NamedTuple):
     """How driving a run ended for this process: its state, or `interrupted` when we were told to stop."""
 
     run: str

@@ -129,7 +129,7 @@ class HealthKeeper:
 
     async def ended(self, end: CallEnd) -> None:
         """A real call has ended. Returns when what it means is known: a dead endpoint within a second."""
-        end = replace(end, credential=self._base.credentials.get(end.endpoint or end.target, ""))
+        end = end._replace(credential=self._base.credentials.get(end.endpoint or end.target, ""))
         changed = await self._change(consequences(end, self._terms.limits, self._clock.now()))
         if not changed and self._circuits.get(end.place, Circuit()).state == "closed":
             return

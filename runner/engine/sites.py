@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.messages import StepTask
 from runner.engine import begun, changes
@@ -22,8 +22,7 @@ from runner.paths import write_atomic
 __all__ = ["Conflict", "Git", "GitFailed", "Site", "Sites", "Touched"]
 
 
-@dataclass(frozen=True, slots=True)
-class Touched:
+class Touched(NamedTuple):
     """What an attempt did: the files that it touched, relative to the workspace, and the diff of its worktree. `error_class` and
     `problem`: why neither may count."""
 

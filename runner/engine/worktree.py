@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from runner.engine.logs import log_path, private_folder, run_folder
 from runner.ports import CallResult
@@ -87,8 +87,7 @@ class Worktree:
         return Path(f"{self.path}.{suffix}")
 
 
-@dataclass(frozen=True, slots=True)
-class Diff:
+class Diff(NamedTuple):
     """What a step did in its worktree. `paths` are relative to the workspace; those of `outside` to the repository's top."""
 
     paths: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any, Final
 
 from runner.clock import Clock, SystemClock
@@ -56,7 +55,7 @@ class AgentCalls:
             _write(request, f"{spec.name} does not know the conversation {request.session} any more: a new one begins")
             spent = asyncio.get_running_loop().time() - began
             left = None if request.deadline_s is None else max(0.001, request.deadline_s - spent)
-            done = await self._once(spec, replace(request, session=None, deadline_s=left))
+            done = await self._once(spec, request._replace(session=None, deadline_s=left))
         _write(request, _line(done.result))
         return done.result
 

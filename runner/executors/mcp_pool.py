@@ -9,8 +9,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runner.executors.mcp_link import CannotOpen
 from runner.executors.mcp_process import ProcessId
@@ -30,8 +29,7 @@ OnTools = Callable[[str, Mapping[str, ToolInfo]], None]
 """Told of each listing of tools: (server, {name: tool})."""
 
 
-@dataclass(frozen=True, slots=True)
-class Surroundings:
+class Surroundings(NamedTuple):
     """What sessions tell, and the most bytes of an output."""
 
     on_process: OnProcess = lambda server, process: None

@@ -11,9 +11,8 @@ import signal
 import sys
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import NamedTuple, cast
 
 from runner.executors import mcp_guard
 from runner.executors.mcp_spec import ServerSpec
@@ -33,16 +32,14 @@ class CannotStart(Exception):
     """The process could not be started; nothing has happened."""
 
 
-@dataclass(frozen=True, slots=True)
-class ProcessId:
+class ProcessId(NamedTuple):
     """A process group of ours. `start` (clock ticks since boot) tells a pid from its reuse."""
 
     pid: int
     start: int
 
 
-@dataclass(frozen=True, slots=True)
-class Overlong:
+class Overlong(NamedTuple):
     """A line over the cap. `tail` is None while its end has not been seen; the rest of it is thrown away."""
 
     head: bytes

@@ -14,9 +14,8 @@ import subprocess
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO, Literal, NamedTuple
 
 from runner.ports import LogSink
 
@@ -31,8 +30,7 @@ CHUNK = 65_536
 TAIL_BYTES = 16_384
 
 
-@dataclass(frozen=True, slots=True)
-class Spec:
+class Spec(NamedTuple):
     """What to start. `cap`: bytes of stdout after which the child is killed."""
 
     argv: Sequence[str]

@@ -11,9 +11,8 @@ import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from runner.paths import PathEscape, TooLarge, read_inside, write_atomic
 from runner.ports import ToolInfo
@@ -27,8 +26,7 @@ Pins = Mapping[str, Mapping[str, str]]
 """{server: {tool: digest}}."""
 
 
-@dataclass(frozen=True, slots=True)
-class Judged:
+class Judged(NamedTuple):
     """What a listing of tools means: `pins` is what is known from now on, `changed` the tools that are not what they were."""
 
     pins: Pins

@@ -7,7 +7,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any, Final
 
 from runner.core.recover import passes_on
@@ -42,16 +41,16 @@ class ModelJudge:
         for model in models:
             request = _request(base, model, requirement, result)
             for round_ in range(ROUNDS):
-                request = replace(request, idempotency_key=f"{base.idempotency_key}/judge/{model}/{round_}")
+                request = request._replace(idempotency_key=f"{base.idempotency_key}/judge/{model}/{round_}")
                 answer = await self._calls.call(request)
                 made.append(answer)
                 found = _why(answer) if answer.error_class else read(answer.text or "")
                 if not isinstance(found, str):
-                    return replace(found, calls=tuple(made))
+                    return found._replace(calls=tuple(made))
                 why = f"{model}: {found}"
                 if answer.error_class and answer.error_class != "bad_output":
                     break
-                request = replace(request, session=answer.session, feedback=found)
+                request = request._replace(session=answer.session, feedback=found)
             if not _goes_on(made[-1]):
                 break
         return Judgement(None, why, tuple(made))
@@ -61,8 +60,7 @@ def _request(base: Request, model: str, requirement: str, result: str) -> Reques
     if len(result) > JUDGED_CHARS:
         result = f"{result[:JUDGED_CHARS]}\n[cut: {len(result) - JUDGED_CHARS} characters more]"
     prompt = f"Requirement:\n{requirement}\n\nResult, between the marks:\n<<<RESULT\n{result}\nRESULT>>>"
-    return replace(
-        base,
+    return base._replace(
         label=model,
         verb="model",
         inputs={"prompt": prompt, "system": SYSTEM},

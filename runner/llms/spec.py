@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
@@ -34,16 +34,14 @@ class EndpointSpec:
     unusable: str = ""
 
 
-@dataclass(frozen=True, slots=True)
-class PriceSpec:
+class PriceSpec(NamedTuple):
     """US dollars for a million tokens, which is micro-USD for one."""
 
     prompt: float
     answer: float
 
 
-@dataclass(frozen=True, slots=True)
-class ModelSpec:
+class ModelSpec(NamedTuple):
     """A model of the catalog. `name` is what manifests call it, `model` its name at the endpoint. `context`: tokens of prompt and
     answer together; None = not declared. `price` None = what the endpoint says, else unknown."""
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class InputDecl:
+class InputDecl(NamedTuple):
     """One input. `schema` has neither `default` nor `description`; an optional input also takes null. `default` is None when not given."""
 
     schema: Mapping[str, Any]

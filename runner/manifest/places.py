@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import types
-from dataclasses import dataclass
-from typing import Annotated, Any, Union, get_args, get_origin
+from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 
 from pydantic import BaseModel, Tag
 
 from runner.diagnostics.model import Loc
 
 
-@dataclass(frozen=True, slots=True)
-class Place:
+class Place(NamedTuple):
     """`loc` in the data as it was written; `owner` is the model that the last key belongs to; `key` means the key itself is refused."""
 
     loc: Loc

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core.events import Recorded
 from runner.core.messages import Note, Outcome, StepTask
@@ -31,8 +31,7 @@ class Transport(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """One call of an executor. `inputs` are rendered, secrets filled in. `deadline_s` counts on the monotonic clock."""
 
     label: str
@@ -101,8 +100,7 @@ class Executor(Protocol):
     async def close(self) -> None: ...
 
 
-@dataclass(frozen=True, slots=True)
-class Judgement:
+class Judgement(NamedTuple):
     """`score` None: nobody could judge, and `reason` says why. `calls`: every call made, for the ledger."""
 
     score: float | None
@@ -118,8 +116,7 @@ class Judge(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class ToolInfo:
+class ToolInfo(NamedTuple):
     """What a server says of a tool."""
 
     name: str

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.events import Event, Recorded
 from runner.reporters.words import place_of, told
@@ -51,8 +51,7 @@ class RunView:
         return sum(self.states[state] for state in ENDED)
 
 
-@dataclass(frozen=True, slots=True)
-class Standing:
+class Standing(NamedTuple):
     """How a run stands: how many steps it has, and the states of those steps and items that events have named."""
 
     total: int

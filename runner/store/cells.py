@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import count
 from operator import attrgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.states import SETTLED
 from runner.ports import Scope
@@ -91,8 +91,7 @@ run_values: Callable[[RunCells], tuple[Any, ...]] = attrgetter(
 )
 
 
-@dataclass(frozen=True, slots=True)
-class MoneyLine:
+class MoneyLine(NamedTuple):
     """What an attempt's event says of money (micro-USD): it holds `amount`, or, with a `source`, has cost it."""
 
     attempt: str

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import apsw
 
@@ -72,8 +72,7 @@ def _remove(record: Record, root: str, runs: Sequence[tuple[int, str, str]]) -> 
 # ---------------------------------------------------------------- what nobody names
 
 
-@dataclass(frozen=True, slots=True)
-class Survey:
+class Survey(NamedTuple):
     """Results that no event named when a reader looked, and how far the record of each run went then."""
 
     unnamed: frozenset[str]

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from hashlib import blake2b
-from typing import Any
+from typing import Any, NamedTuple
 
 import apsw
 
@@ -36,8 +35,7 @@ _INSERT_EVENT, _PUT_STEP, _PUT_ATTEMPT = SQL["insert_event"], SQL["put_step"], S
 _UPDATE_RUN, _PUT_REUSE, _TAKE_INBOX = SQL["update_run"], SQL["put_reuse"], SQL["take_inbox"]
 
 
-@dataclass(frozen=True, slots=True)
-class Packed:
+class Packed(NamedTuple):
     """A unit whose values have been checked and encoded by its caller. `inputs` belong to `unit.runs`, in order."""
 
     unit: Unit

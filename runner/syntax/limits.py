@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
+class Limits(NamedTuple):
     """`file_bytes` a file; `depth` nested lists and maps; `aliases` a document; `nodes` values a file after aliases are expanded."""
 
     file_bytes: int = 1024 * 1024

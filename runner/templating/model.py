@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
@@ -37,8 +37,7 @@ class TemplateError(Exception):
         self.fix = fix
 
 
-@dataclass(frozen=True, slots=True)
-class Ref:
+class Ref(NamedTuple):
     """A name that a template reads: `steps.a.output.items[0]` is root "steps", path ("a", "output", "items", 0).
 
     `tolerant`: it stands left of `| default(…)` or under `is defined`, so its absence is no error. A subscript that is
@@ -64,8 +63,7 @@ class SecretRef:
     name: str
 
 
-@dataclass(frozen=True, slots=True)
-class Parsed:
+class Parsed(NamedTuple):
     """What is known of a template without any data.
 
     `literal`: it has no expression at all. `whole`: it is one `{{ expr }}` apart from outer white space, so it keeps the type

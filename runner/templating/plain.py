@@ -6,8 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from runner.templating.model import ROOTS, Context, Json, Parsed, Ref
 from runner.templating.text import absent_error, bounded, none_error, to_text
@@ -22,8 +21,7 @@ _OPTION: Final = re.compile(rf"\|\s*default\(\s*(?:({_PATH})|({_LITERAL}))\s*\)"
 _WORDS: Final = {"none": None, "true": True, "false": False}
 
 
-@dataclass(frozen=True, slots=True)
-class Value:
+class Value(NamedTuple):
     """`{{ a | default(b) | default(literal) }}`: the first path that is there, else the literal (a one-tuple), else absent.
     `source` is the expression, `offset` its place in the template."""
 
@@ -33,8 +31,7 @@ class Value:
     otherwise: tuple[Json, ...] = ()
 
 
-@dataclass(frozen=True, slots=True)
-class Plain:
+class Plain(NamedTuple):
     """A template of text and values, in order; empty pieces of text are left out."""
 
     parsed: Parsed

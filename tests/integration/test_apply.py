@@ -7,7 +7,6 @@ import base64
 import hashlib
 import json
 import signal
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -696,7 +695,7 @@ def test_a_full_disk_ends_the_apply_with_a_named_error_and_the_run_goes_on_later
 def test_on_pause_ok_turns_waiting_into_success(project: Project) -> None:
     project.manifest(UNKNOWN)
     assert project.apply(on_pause="ok").exit_code == 0
-    assert replace(project.apply(), runs=()).exit_code == 3
+    assert project.apply()._replace(runs=()).exit_code == 3
 
 
 async def test_the_operator_says_how_many_attempts_a_step_may_have(tmp_path: Path) -> None:

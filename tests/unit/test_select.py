@@ -143,7 +143,7 @@ def test_finally_steps_are_no_part_of_a_selection(graphs: dict[str, StepGraph]) 
 
 
 def earlier(graph: StepGraph, state: str, part: Part = None, files: str = "f", **changes: object) -> Earlier:
-    return replace(Earlier("r1", state, graph.digest, fingerprint(files, part)), **changes)  # type: ignore[arg-type]
+    return Earlier("r1", state, graph.digest, fingerprint(files, part))._replace(**changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

@@ -7,8 +7,7 @@ layer is flat: {mode: {"retry.max": (value, origin)}}. Steps without `faults` an
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.compile.state import Compiling
 from runner.core.graph import Json
@@ -33,8 +32,7 @@ UNTRIED: Mapping[str, Json] = {"retry.max": 0, "retry.errors": [], "fallback": T
 """Verbs that make no attempt have nothing to retry; of the policies only `skip` concerns them."""
 
 
-@dataclass(frozen=True, slots=True)
-class Merged:
+class Merged(NamedTuple):
     """What a step has in the end: `faults` and `route` per mode, and the layer of each of their values."""
 
     faults: Mapping[Mode, Mapping[str, Json]]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from runner.core.compile.facts import Callees, Facts
 from runner.core.graph import EdgeKind, Json
@@ -15,8 +15,7 @@ from runner.manifest.model import Manifest
 from runner.manifest.vocabulary import VERBS, Verb
 
 
-@dataclass(frozen=True, slots=True)
-class Where:
+class Where(NamedTuple):
     """A place in the manifest's data; `within` is (offset, length) in the text there. `file`, `line`: in a file that it names."""
 
     loc: Loc
