@@ -109,8 +109,10 @@ def read_since(text: str, now: int, zone: tzinfo) -> int:
     except ValueError:
         pass
     try:
-        return round(datetime.combine(date.fromisoformat(text), datetime.min.time(), zone).timestamp() * 1000)
-    except ValueError as error:
+        start = round(datetime.combine(date.fromisoformat(text), datetime.min.time(), zone).timestamp() * 1000)
+        day_of(start, zone)  # the first days of year 1 have none in zones east of Greenwich
+        return start
+    except (ValueError, OverflowError) as error:
         raise UsageError(
             f"--since {text}: expected a length of time or a day", hint="such as 7d, 12h or 2026-11-22"
         ) from error

@@ -83,13 +83,15 @@ def formatting(paths: Sequence[str], settings: Settings) -> Formatting:
 
 
 def write(done: Formatting) -> None:
-    """Writes what changed, each file atomically. Raises UsageError."""
+    """Writes what changed, each file atomically. Raises UsageError, also for a file that somebody has saved since it was read."""
     for file in done.files:
         if file.after is None or not file.changed:
             continue
         target = file.path.resolve()
         try:
             mode = stat.S_IMODE(target.stat().st_mode)
+            if _bytes(target, len(file.before.encode()) + 1) != file.before.encode():
+                raise UsageError(f"{file.path} was changed meanwhile", hint="the same command again formats it as it is now")
             write_atomic(target.parent, Path(target.name), file.after.encode(), mode)
         except (OSError, PathEscape) as error:
             raise UsageError(f"cannot write {file.path}: {getattr(error, 'strerror', None) or error}") from error

@@ -32,7 +32,7 @@ PLAIN = "runs"
 
 _EVERYTHING = 1 << 31
 _OUR_RUN = re.compile(r"[0-9a-f]{10}(\..*)?")
-_ESCAPED = re.compile(r"%([0-9a-f]+)%")
+_ESCAPED = re.compile(r"%([0-9a-f]{1,5}|10[0-9a-f]{4})%")
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,7 @@ from runner.manifest.problems import check
 from runner.manifest.suite import Case, Suite
 from runner.manifest.vocabulary import WORK_VERBS, Mode
 from runner.replay import tape
-from runner.syntax import Document, arrange, place, read
+from runner.syntax import Document, Limits, arrange, place, read
 from runner.templating import TemplateError, parse_expression
 from runner.templating.model import did_you_mean
 
@@ -121,7 +121,8 @@ def looks_like_suite(data: bytes) -> bool:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(Limits().file_bytes + 1)  # one more than allowed: enough to say that it is too large
     except OSError as error:
         raise UsageError(f"{path}: {error.strerror or error}") from error
 

@@ -6,6 +6,7 @@ import asyncio
 import base64
 import os
 import shutil
+import stat
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -18,11 +19,12 @@ from runner.core.graph import StepGraph
 from runner.engine import changes
 from runner.errors import UsageError
 from runner.manifest.answers import Binary
-from runner.paths import HIDDEN, PathEscape, inside, matcher, write_atomic
+from runner.paths import HIDDEN, PathEscape, TooLarge, inside, matcher, read_inside, write_atomic
 from runner.replay.asking import Asker, Items, parts_of
 
 MOST_FILES: Final = 50_000
 MOST_BYTES: Final = 1 << 30
+_SAY_WHICH: Final = "say in the suite which files the cases use: workspace: [src/**, pyproject.toml]"
 GIT: Final = ("git", "-c", "core.hooksPath=/dev/null", "-c", "user.name=ares", "-c", "user.email=ares@localhost")
 
 
@@ -61,29 +63,41 @@ def copy_workspace(source: Path, target: Path, only: Sequence[str] | None) -> No
     for path in _files(source):
         if fits is not None and not fits(path):
             continue
-        count += 1
-        with suppress(FileNotFoundError):  # deleted, but still in git's index
-            size += (source / path).lstat().st_size
+        try:
+            about = (source / path).lstat()
+            if not (stat.S_ISREG(about.st_mode) or stat.S_ISLNK(about.st_mode)):
+                continue  # a pipe or a socket belongs to who listens at it
+            count, size = count + 1, size + about.st_size
             if count > MOST_FILES or size > MOST_BYTES:
                 raise UsageError(
                     f"{source}: a copy of the workspace would be more than {MOST_FILES} files or {MOST_BYTES >> 30} GiB",
-                    hint="say in the suite which files the cases use: workspace: [src/**, pyproject.toml]",
+                    hint=_SAY_WHICH,
                 )
             to = target / path
             to.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy2(source / path, to, follow_symlinks=False)
+        except FileNotFoundError:  # deleted, but still in git's index
+            continue
+        except OSError as error:
+            raise UsageError(f"{source / path} cannot be copied: {error.strerror or error}", hint=_SAY_WHICH) from error
 
 
 def _files(source: Path) -> Iterator[str]:
     """Paths of the files, as git sees the folder; without git, all but hidden ones and those of tools."""
     listed = _git_files(source)
-    if listed is not None:
-        yield from listed
-        return
+    for path in _walked(source) if listed is None else listed:
+        folder = source / path
+        if folder.is_dir() and not folder.is_symlink():  # a repository in the repository
+            yield from (f"{path.rstrip('/')}/{inner}" for inner in _files(folder))
+        else:
+            yield path
+
+
+def _walked(source: Path) -> Iterator[str]:
     for folder, folders, names in os.walk(source):
+        below, links = Path(folder), [name for name in folders if Path(folder, name).is_symlink()]
         folders[:] = sorted(name for name in folders if name not in HIDDEN | changes.IGNORED)
-        below = Path(folder).relative_to(source)
-        yield from ((below / name).as_posix() for name in sorted(names))
+        yield from ((below / name).relative_to(source).as_posix() for name in sorted([*names, *links]))
 
 
 def _git_files(source: Path) -> list[str] | None:
@@ -99,7 +113,7 @@ def _git_files(source: Path) -> list[str] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     paths = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-    return [path for path in dict.fromkeys(paths) if path and not HIDDEN.intersection(path.split("/"))]
+    return [path for path in dict.fromkeys(paths) if path not in ("", "./") and not HIDDEN.intersection(path.split("/"))]
 
 
 def make_repository(folder: Path) -> None:
@@ -181,7 +195,7 @@ class WorldFiles:
 
     async def written(self, root: Path, before: Any) -> dict[str, str | Binary | None]:
         found = await asyncio.to_thread(changes.touched, changes.area(root, (), self.own), before)
-        return {path: _content(root, path) for path in found}
+        return {path: _content(root, path) for path in found if not _leads_out(root, path)}
 
     async def write(self, root: Path, files: Mapping[str, str | Binary | None]) -> None:
         await asyncio.to_thread(_write_all, root, files)
@@ -192,10 +206,19 @@ def inner(path: str) -> str:
     return parts_of(path)[-1][0]
 
 
+def _leads_out(root: Path, path: str) -> bool:
+    """A link out of the workspace: what it leads to is no work of the call, and nobody else's to read."""
+    try:
+        inside(root, root, path)
+    except PathEscape:
+        return True
+    return False
+
+
 def _content(root: Path, path: str) -> str | Binary | None:
     try:
-        data = (root / path).read_bytes()
-    except OSError:
+        data = read_inside(root, root, path, MOST_BYTES)
+    except (OSError, PathEscape, TooLarge):
         return None
     try:
         return data.decode("utf-8")

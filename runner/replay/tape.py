@@ -47,7 +47,8 @@ def load(path: Path, shown: str) -> tuple[Tape, list[Diagnostic], str]:
     """The recording at `path` (an empty one when there is none), what is wrong with it, and its text. `shown`: its name for people."""
     empty = Tape(path, Recording.model_validate({"ares-recording": "v1"}))
     try:
-        data = path.read_bytes()
+        with path.open("rb") as file:
+            data = file.read(LIMITS.file_bytes + 1)
     except FileNotFoundError:
         return empty, [], ""
     except OSError as error:
@@ -79,7 +80,7 @@ def _resolved(value: Json, loc: tuple[str | int, ...], folder: Path, problems: l
         try:
             text = read_inside(folder, folder, str(value[mark]), SIDE_BYTES).decode("utf-8")
             return text if mark == "$file" else json.loads(text)
-        except (OSError, PathEscape, TooLarge, ValueError) as error:
+        except (OSError, PathEscape, TooLarge, ValueError, RecursionError) as error:
             why = getattr(error, "strerror", None) or error
             problems.append(Problem("test-recording", (*loc, mark), f"{value[mark]}: {why}", "record it again"))
             return None

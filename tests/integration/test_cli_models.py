@@ -369,6 +369,12 @@ def test_a_question_about_money_that_makes_no_sense_is_refused(
     assert hint in done.err
 
 
+def test_a_day_before_all_calendars_is_refused(project: Project) -> None:
+    project.write("config.yaml", "timezone: Asia/Tokyo\n")
+    done = project.cli("cost", "--by", "day", "--since", "0001-01-01")
+    assert (done.code, "such as 7d" in done.err) == (2, True)
+
+
 # ---------------------------------------------------------------- plan
 
 

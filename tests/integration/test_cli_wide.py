@@ -368,10 +368,10 @@ def test_gc_removes_folders_that_a_killed_gc_left_and_nothing_else(project: Proj
     project.write("files.yaml", FILES)
     project.cli("apply", "files.yaml")
     logs = project.root / ".ares" / "logs"
-    for name in ("0123456789", "0123456789%2e%step", "mine"):
+    for name in ("0123456789", "0123456789%2e%step", "mine", "%ffffffff%"):
         (logs / name).mkdir()
     project.cli("gc")
-    assert len(list(logs.iterdir())) == 2
+    assert len(list(logs.iterdir())) == 3
     assert (logs / "mine").is_dir()
 
 

@@ -11,9 +11,10 @@ from typing import Any
 import pytest
 from cli_project import Project
 
-from runner.api.formatting import formatting
+from runner.api.formatting import formatting, write
 from runner.api.load import load
 from runner.api.settings import Settings, load_config
+from runner.errors import UsageError
 
 ROOT = Path(__file__).parent.parent.parent
 MANIFESTS = sorted(
@@ -157,6 +158,15 @@ def test_the_manifests_and_recipes_of_this_repository_are_in_their_usual_form() 
     found = formatting([str(ROOT / "manifests"), str(ROOT / "docs")], settings(ROOT)).files
     assert len(found) > 10
     assert [str(file.path) for file in found if file.changed or file.reason] == []
+
+
+def test_a_file_that_was_saved_meanwhile_is_not_written_over(project: Project) -> None:
+    project.write("m.yaml", "name: m\nares: v1\nsteps:\n  a: {set: {v: 1}}\n")
+    done = formatting([str(project.root / "m.yaml")], settings(project.root))
+    project.write("m.yaml", "what somebody has just saved\n")
+    with pytest.raises(UsageError, match=r"m\.yaml was changed meanwhile"):
+        write(done)
+    assert (project.root / "m.yaml").read_text() == "what somebody has just saved\n"
 
 
 def test_files_of_others_and_generated_files_are_left_alone(project: Project) -> None:

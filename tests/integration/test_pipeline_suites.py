@@ -6,6 +6,8 @@ import base64
 import json
 import os
 import shutil
+import socket
+import subprocess
 import sys
 from pathlib import Path
 from xml.etree import ElementTree
@@ -372,6 +374,41 @@ def test_commands_run_in_a_copy_when_the_suite_says_real(project: Project) -> No
     assert not (project.root / "here").exists()
 
 
+@pytest.mark.parametrize("git", [True, False], ids=["git", "no git"])
+def test_a_copy_holds_the_files_of_nested_repositories_and_links_and_passes_over_what_is_no_file(
+    project: Project, git: bool
+) -> None:
+    (project.root / "nested").mkdir()
+    for folder in (project.root, project.root / "nested") if git else ():
+        subprocess.run(["git", "init", "-q"], cwd=folder, check=True)
+    project.write("nested/inner.txt", "inner\n")
+    (project.root / "folder").symlink_to("nested")
+    os.mkfifo(project.root / "pipe")
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str((project.root / "s").relative_to(Path.cwd())))
+    suite(
+        project,
+        "steps:\n  look: {run: 'cat nested/inner.txt folder/inner.txt; test ! -e pipe; test ! -e s', effects: none}\n",
+        "  one: {run: real, expect: {steps: {look: {contains: inner}}}}\n",
+    )
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 0, ended.err + ended.out
+
+
+def test_a_link_out_of_the_workspace_brings_nothing_into_a_recording(project: Project) -> None:
+    (project.root.parent / "outside").write_text("not to be told")
+    suite(
+        project,
+        "steps:\n"
+        f"  edit:\n    run: ln -s {project.root.parent / 'outside'} link; echo new > new.txt\n    effects: none\n"
+        "    checks: [{changed: {min_files: 2}}]\n",
+        "  one: {}\n",
+    )
+    assert project.cli("test", "suite.yaml", "--record").code == 0
+    text = (project.root / "suite.recording.yaml").read_text()
+    assert "new.txt" in text and "not to be told" not in text
+
+
 # ---------------------------------------------------------------- what is chosen, and what programs read
 
 
@@ -432,6 +469,24 @@ def test_an_empty_folder_and_a_file_that_is_no_suite_are_said(project: Project) 
     assert "no suites in ." in project.cli("test", ".").err
     project.write("x.yaml", "a: 1\n")
     assert "x.yaml is no suite" in project.cli("test", "x.yaml").err
+
+
+def test_a_recording_that_never_ends_is_read_no_further_than_its_limit(project: Project) -> None:
+    suite(project, "steps:\n  a: {run: [echo, hi], effects: none}\n", "  one: {}\n")
+    (project.root / "suite.recording.yaml").symlink_to("/dev/zero")
+    ended = project.cli("test", "suite.yaml")
+    assert (ended.code, "error[limit]" in ended.err) == (2, True)
+
+
+def test_a_value_beside_a_recording_that_is_nested_without_end_is_a_mistake(project: Project) -> None:
+    suite(project, "steps:\n  a: {run: [echo, hi], effects: none}\n", "  one: {}\n")
+    project.write(
+        "suite.recording.yaml",
+        "ares-recording: v1\ncases: {one: {at: x, calls: [{step: a, to: run local, answer: {output: {$json: deep.json}}}]}}\n",
+    )
+    project.write("deep.json", "[" * 100_000)
+    ended = project.cli("test", "suite.yaml")
+    assert (ended.code, "error[test-recording]" in ended.err) == (2, True)
 
 
 def test_a_damaged_recording_is_told_with_its_place(project: Project) -> None:
