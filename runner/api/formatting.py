@@ -91,7 +91,9 @@ def write(done: Formatting) -> None:
         try:
             mode = stat.S_IMODE(target.stat().st_mode)
             if _bytes(target, len(file.before.encode()) + 1) != file.before.encode():
-                raise UsageError(f"{file.path} was changed meanwhile", hint="the same command again formats it as it is now")
+                raise UsageError(
+                    f"{file.path} was changed meanwhile", hint="the same command again formats it as it is now"
+                )
             write_atomic(target.parent, Path(target.name), file.after.encode(), mode)
         except (OSError, PathEscape) as error:
             raise UsageError(f"cannot write {file.path}: {getattr(error, 'strerror', None) or error}") from error

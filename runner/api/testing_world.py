@@ -113,7 +113,9 @@ def _git_files(source: Path) -> list[str] | None:
     except (OSError, subprocess.SubprocessError):
         return None
     paths = done.stdout.decode("utf-8", "surrogateescape").split("\0")
-    return [path for path in dict.fromkeys(paths) if path not in ("", "./") and not HIDDEN.intersection(path.split("/"))]
+    return [
+        path for path in dict.fromkeys(paths) if path not in ("", "./") and not HIDDEN.intersection(path.split("/"))
+    ]
 
 
 def make_repository(folder: Path) -> None:

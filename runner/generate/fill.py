@@ -58,16 +58,15 @@ def fill(rendered: Rendered) -> str:
         return rendered.text
     for value in rendered.values.values():
         _check(value)
-    marks = re.compile("|".join(sorted(map(re.escape, rendered.values), key=len, reverse=True)))
-    scalars = [scalar for scalar in _scalars(rendered.text) if marks.search(scalar.text)]
+    scalars = [scalar for scalar in _scalars(rendered.text) if rendered.mark.search(scalar.text)]
     out: list[str] = []
     at = 0
     for scalar in scalars:
-        out += [_comments(rendered.text[at : scalar.start], rendered), _written(scalar, rendered, marks)]
+        out += [_comments(rendered.text[at : scalar.start], rendered), _written(scalar, rendered)]
         at = scalar.end
     out.append(_comments(rendered.text[at:], rendered))
     text = "".join(out)
-    _compare(rendered, text, marks)
+    _compare(rendered, text)
     return text
 
 
@@ -148,22 +147,23 @@ def _scalar(text: str, event: Any, loc: Loc, key: bool) -> _Scalar:
 
 def _comments(text: str, rendered: Rendered) -> str:
     """What lies between scalars: a mark there stands in a comment, or where the second reading finds it."""
-    for mark, value in rendered.values.items():
-        if mark in text:
-            text = text.replace(mark, json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value))
-    return text
+    return rendered.mark.sub(lambda mark: _in_comment(rendered.values[mark[0]]), text)
+
+
+def _in_comment(value: Any) -> str:
+    return json.dumps(value)[1:-1] if isinstance(value, str) else json.dumps(value)
 
 
 # ---------------------------------------------------------------- how they are written
 
 
-def _written(scalar: _Scalar, rendered: Rendered, marks: re.Pattern[str]) -> str:
+def _written(scalar: _Scalar, rendered: Rendered) -> str:
     how: Treatment = "plain" if scalar.key else treatment(scalar.loc)
-    if scalar.style == "" and marks.fullmatch(scalar.text):
+    if scalar.style == "" and rendered.mark.fullmatch(scalar.text):
         value = rendered.values[scalar.text]
         if scalar.key or not isinstance(value, str):
             return _quoted(_key(value)) if scalar.key else _typed(value, how, scalar.loc)
-    text = _text(scalar, rendered, marks, how)
+    text = _text(scalar, rendered, how)
     block = _block(scalar, rendered.text, text)
     return _quoted(text) + ("\n" if scalar.style in ("|", ">") else "") if block is None else block
 
@@ -216,8 +216,9 @@ def _literal(text: str, how: Treatment, loc: Loc) -> str:
     return _BRACE.sub("{{ '{' }}", text) if how == "template" else text
 
 
-def _text(scalar: _Scalar, rendered: Rendered, marks: re.Pattern[str], how: Treatment) -> str:
+def _text(scalar: _Scalar, rendered: Rendered, how: Treatment) -> str:
     """The text of a scalar with its values, escaped where the manifest language would render them."""
+    marks = rendered.mark
     values = {mark: _as_text(rendered.values[mark]) for mark in marks.findall(scalar.text)}
     if how in ("expression", "script"):
         for mark in values:
@@ -298,7 +299,7 @@ def _block(scalar: _Scalar, source: str, text: str) -> str | None:
 # ---------------------------------------------------------------- the second reading
 
 
-def _compare(rendered: Rendered, text: str, marks: re.Pattern[str]) -> None:
+def _compare(rendered: Rendered, text: str) -> None:
     """The result holds the structure of the template, and in its scalars what was meant. Raises GenerateError when not."""
     before, wrong = read(rendered.text.encode(), "template")
     after, refused = read(text.encode(), "result")
@@ -306,27 +307,28 @@ def _compare(rendered: Rendered, text: str, marks: re.Pattern[str]) -> None:
         first = (wrong or refused)[0]
         where = f"line {first.span.line} of the result: " if first.span else ""
         raise GenerateError(f"{where}{first.message}", first.fix)
-    meant = [_expected(document.data, (), rendered, marks) for document in before]
-    if meant != [document.data for document in after] or marks.search(text):
+    meant = [_expected(document.data, (), rendered) for document in before]
+    if meant != [document.data for document in after] or rendered.mark.search(text):
         raise GenerateError(
             "a value stands where only the template may write", "use [[ ]] in keys, values and comments"
         )
 
 
-def _expected(data: Any, loc: Loc, rendered: Rendered, marks: re.Pattern[str]) -> Any:
+def _expected(data: Any, loc: Loc, rendered: Rendered) -> Any:
     """The data of the text with marks, with the values in their places."""
+    marks = rendered.mark
     if isinstance(data, dict):
         return {
-            marks.sub(lambda m: _as_text(rendered.values[m[0]]), key): _expected(inner, (*loc, key), rendered, marks)
+            marks.sub(lambda m: _as_text(rendered.values[m[0]]), key): _expected(inner, (*loc, key), rendered)
             for key, inner in data.items()
         }
     if isinstance(data, list):
-        return [_expected(inner, (*loc, at), rendered, marks) for at, inner in enumerate(data)]
+        return [_expected(inner, (*loc, at), rendered) for at, inner in enumerate(data)]
     if not isinstance(data, str) or not marks.search(data):
         return data
     if marks.fullmatch(data) and not isinstance(rendered.values[data], str):
         return _Either(_meant(rendered.values[data], treatment(loc), loc), rendered.values[data])
-    return _text(_Scalar(0, 0, data, "", loc, False), rendered, marks, treatment(loc))
+    return _text(_Scalar(0, 0, data, "", loc, False), rendered, treatment(loc))
 
 
 class _Either:

@@ -35,10 +35,11 @@ _REMEDY: Final = "a column by its name: [[ row.name ]] or [[ row['Name of it'] ]
 
 @dataclass(frozen=True, slots=True)
 class Rendered:
-    """A text with marks, and the values that they stand for: mark → JSON value."""
+    """A text with marks, the values that they stand for (mark → JSON value), and how a mark is found."""
 
     text: str
     values: Mapping[str, Any]
+    mark: re.Pattern[str]
 
 
 class _Marks:
@@ -90,7 +91,7 @@ class Template:
         """The text for one row, with marks. `number`: of the row, from 1. Raises GenerateError."""
         marks = _Marks(_prefix(self._text, json.dumps(row, ensure_ascii=False)))
         pieces = self._compiled.generate({"row": row, "number": number, _MARKS: marks})
-        return Rendered("".join(_limited(_explained(pieces))), marks.values)
+        return Rendered("".join(_limited(_explained(pieces))), marks.values, re.compile(rf"{marks.prefix}\d+z"))
 
 
 def _prefix(*texts: str) -> str:
