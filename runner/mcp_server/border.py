@@ -17,9 +17,11 @@ from runner.mcp_server.catalog import TOOLS, Tool
 from runner.mcp_server.desk import Desk, Reply
 from runner.mcp_server.harmless import clean, visible
 from runner.mcp_server.policy import refusal
+from runner.reporters.words import one_line
 
 if TYPE_CHECKING:
     from runner.diagnostics.model import Diagnostic
+    from runner.mcp_server.drive import Drive
 
 MOST_DIAGNOSTICS = 30
 
@@ -40,12 +42,26 @@ def answer(desk: Desk, name: str, given: Mapping[str, Any], call: Call, tools: M
     except RunnerError as error:
         return _failed(desk, _told(error))
     except Exception as error:  # noqa: BLE001  the border of one call: other calls and runs go on
-        sys.stderr.write(desk.redactor.text("".join(traceback.format_exception(error))))
+        _cry(desk, "".join(traceback.format_exception(error)))
         return _failed(
             desk,
             f"internal error: {type(error).__name__}. This is a defect of runner, not of your manifest; its stderr says more. The state "
             "is safe.",
         )
+
+
+def unheard(desk: Desk, drive: Drive) -> None:
+    """Waits for the end of what nobody waits for: when that breaks, stderr says so."""
+    try:
+        drive.result()
+    except RunnerError as error:
+        _cry(desk, f"error: {one_line(error.message, 1000)}\n")
+    except Exception as error:  # noqa: BLE001  the border of one drive
+        _cry(desk, "".join(traceback.format_exception(error)))
+
+
+def _cry(desk: Desk, text: str) -> None:
+    sys.stderr.write(desk.redactor.text(text))
 
 
 def _result(desk: Desk, reply: Reply) -> Json:

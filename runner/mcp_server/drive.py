@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 import threading
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
@@ -14,7 +13,6 @@ from typing import Any
 from runner.api.request import Control
 from runner.api.results import ApplyResult
 from runner.core.events import Recorded
-from runner.errors import RunnerError
 from runner.ports import Sink
 from runner.reporters.words import one_line, place_of, told
 
@@ -120,11 +118,3 @@ class Watch:
 
     def close(self) -> None:
         """Nothing is held back."""
-
-
-def say(drive: Drive) -> None:
-    """Nobody asks how it ends: when it breaks, stderr says so."""
-    try:
-        drive.result()
-    except RunnerError as error:
-        sys.stderr.write(f"error: {one_line(error.message, 1000)}\n")

@@ -15,8 +15,9 @@ from runner.api.request import Request
 from runner.api.results import ApplyResult, RunResult
 from runner.bridges.stdio import Call
 from runner.errors import UsageError
+from runner.mcp_server.border import unheard
 from runner.mcp_server.desk import Desk, Reply
-from runner.mcp_server.drive import Drive, Work, say
+from runner.mcp_server.drive import Drive, Work
 from runner.mcp_server.manifests import keep, loaded_of, valid
 from runner.ports import Store
 
@@ -82,7 +83,7 @@ def _driven(desk: Desk, work: Work, expected: Expected, call: Call, *, waits: bo
         most = desk.settings.config.concurrency.runs
         drive.wait(lambda: expected.begun(drive, most), BEGUN_S)
         if not drive.over:
-            threading.Thread(target=say, args=(drive,), name="ares-say").start()
+            threading.Thread(target=unheard, args=(desk, drive), name="ares-say").start()
             return _under_way(expected, drive)
     return ended(drive.result())
 

@@ -16,9 +16,10 @@ from runner.errors import UsageError
 from runner.manifest.config import McpPolicy
 from runner.manifest.vocabulary import MCP_READING, MCP_TOOLS
 from runner.mcp_server.arguments import check
-from runner.mcp_server.border import answer
+from runner.mcp_server.border import answer, unheard
 from runner.mcp_server.catalog import TOOLS, Tool
 from runner.mcp_server.desk import Desk, Reply
+from runner.mcp_server.drive import Drive
 from runner.mcp_server.drives import Drives
 from runner.mcp_server.harmless import MOST_CHARS, MOST_ENTRIES, clean, visible
 from runner.mcp_server.logs import MOST_BYTES, Growing, cursor, last, parsed, since
@@ -229,3 +230,21 @@ def test_stdout_and_stdin_belong_to_the_protocol_alone() -> None:
         [sys.executable, "-P", "-c", script], input="protocol\n", capture_output=True, text=True, timeout=60
     )
     assert (done.stdout, done.stderr) == ("protocol\n", "noise\nnoise\n")
+
+
+@pytest.mark.parametrize(
+    "error", [RuntimeError("about correct-horse"), UsageError("about correct-horse")], ids=["defect", "refusal"]
+)
+def test_what_breaks_while_nobody_waits_is_said_without_secrets(
+    error: Exception, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async def work(sinks: object, control: object) -> Any:
+        raise error
+
+    desk = Desk(settings(tmp_path), tmp_path, "me", Redactor({"T": "correct-horse"}), Drives(1))
+    drive = Drive(work, lambda text: None)
+    desk.drives.begin(drive)
+    unheard(desk, drive)
+    said = capsys.readouterr().err
+    assert "about ***" in said
+    assert ("Traceback" in said) == isinstance(error, RuntimeError)
