@@ -136,15 +136,20 @@ def _read(path: Path, limit: int) -> bytes:
 
 
 def _portable(path: Path, root: Path) -> str:
-    """The name of a file that is the same on every machine."""
+    """The name of a file that is the same on every machine, as text."""
     full = path.resolve()
-    return full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
+    name = full.relative_to(root).as_posix() if full.is_relative_to(root) else full.name
+    return _as_text(name)
+
+
+def _as_text(name: str) -> str:
+    return os.fsencode(name).decode("utf-8", "replace")
 
 
 def _rows_name(wish: Wish, root: Path) -> str:
     if wish.rows == "-":
         return "stdin"
-    return wish.rows if _is_glob(wish.rows) else _portable(Path(wish.rows), root)
+    return _as_text(wish.rows) if _is_glob(wish.rows) else _portable(Path(wish.rows), root)
 
 
 def _is_glob(rows: str) -> bool:

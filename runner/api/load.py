@@ -194,6 +194,10 @@ def _read_document(reading: _Reading, document: Document, path: Path, named: boo
                 )
             )
         return
+    if not _is_text(document.file):  # neither the record nor a report can hold such a name
+        message, fix = "its path is not UTF-8 text", "rename it"
+        reading.diagnostics.append(Diagnostic(document.file, None, "error", "encoding", "", message, fix))
+        return
     if "name" not in document.data and "steps" not in document.data:
         _, problems = check(Partial, document.data)
         reading.diagnostics += place(problems, [document])
@@ -210,6 +214,14 @@ def _read_document(reading: _Reading, document: Document, path: Path, named: boo
         reading.diagnostics += place([twice], documents)
         return
     reading.drafts[draft.manifest.name] = draft
+
+
+def _is_text(path: str) -> bool:
+    try:
+        path.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _draft(

@@ -114,7 +114,8 @@ YAML_RULES: tuple[Rule, ...] = (
         "encoding",
         "error",
         "the file is not UTF-8",
-        "Manifests and config are UTF-8 text (a byte order mark is accepted). Save the file as UTF-8.",
+        "Manifests and config are UTF-8 text (a byte order mark is accepted), and so is the path of a manifest. Save the file as UTF-8, or "
+        "rename it.",
         "(a file saved as UTF-16 or Latin-1)",
         "(the same file saved as UTF-8)",
     ),

@@ -214,3 +214,13 @@ def test_the_recipe_does_what_it_says(project: Project) -> None:
     assert (done.code, done.out) == (0, said)
     assert "Ada, on call" in (project.root / "manifests/checks/check-billing.yaml").read_text()
     assert project.cli("fmt", "manifests", "--check").code == 0
+
+
+def test_a_template_whose_name_is_no_text_is_named_as_far_as_it_goes(project: Project) -> None:
+    odd = os.fsdecode(b"t-\xff.yaml")
+    (project.root / odd).write_text(TEMPLATE)
+    done = project.cli("generate", odd, "--rows", "rows.csv", "-o", "out")
+    assert (done.code, done.err) == (0, "3 new\n")
+    assert project.cli("generate", odd, "--rows", "rows.csv", "-o", "out").err == "3 unchanged\n"
+    index = json.loads((project.root / "out/.generated.json").read_text())
+    assert [made["template"] for made in index["sets"]] == ["t-\ufffd.yaml"]

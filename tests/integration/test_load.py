@@ -103,3 +103,13 @@ def test_a_folder_that_may_not_be_looked_into_is_named(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "scandir", denied)
     with pytest.raises(UsageError, match="closed: Permission denied"):
         loaded(tmp_path, good=GOOD)
+
+
+def test_a_manifest_whose_path_is_no_text_is_refused_before_anything_of_it_is_recorded(tmp_path: Path) -> None:
+    odd = Path(os.fsdecode(os.fsencode(tmp_path) + b"/odd-\xff.yaml"))
+    odd.write_text(GOOD.replace("good", "odd"))
+    Path(os.fsdecode(os.fsencode(tmp_path) + b"/other-\xff.yaml")).write_text("just: data\n")
+    found = loaded(tmp_path, good=GOOD)
+    errors = [d for d in found.diagnostics if d.severity == "error"]
+    assert [(d.file, d.rule, d.message) for d in errors] == [(str(odd), "encoding", "its path is not UTF-8 text")]
+    assert [entry.graph.name for entry in found.manifests] == ["good"]
