@@ -21,7 +21,8 @@ from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
 from runner.core.tree import Member, Tree
 from runner.engine.attempt import Attempts
-from runner.engine.driver import Engine, RunEnd, manifest_row
+from runner.engine.driven import RunEnd, manifest_row
+from runner.engine.driver import Engine
 from runner.engine.health import HealthKeeper
 from runner.errors import UsageError
 from runner.manifest.config import Config

@@ -19,7 +19,7 @@ from runner.api.settings import Settings
 from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock
 from runner.core.plan import RESUMABLE
-from runner.engine.driver import RunEnd
+from runner.engine.driven import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink, Store
 from runner.store.encode import BadValue, encode

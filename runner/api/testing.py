@@ -40,7 +40,7 @@ from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock, VirtualClock
 from runner.core.graph import StepGraph
 from runner.digest import digest
-from runner.engine.driver import RunEnd
+from runner.engine.driven import RunEnd
 from runner.errors import InvalidInput, RunnerError, UsageError
 from runner.manifest.suite import Approval, RecordedCase, Resolution
 from runner.paths import PathEscape

@@ -22,7 +22,7 @@ from runner.api.watch_triggers import Triggers
 from runner.clock import Millis
 from runner.core.circuits import admit
 from runner.core.states import SETTLED_RUN
-from runner.engine.driver import RunEnd
+from runner.engine.driven import RunEnd
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, StoreError
 from runner.ports import RunRow, Store
 from runner.watch.waits import LOOK, Wait, next_try, starts_over

@@ -8,69 +8,31 @@ away: the record is the truth.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
-from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
-from runner.clock import Alarm, Clock, VirtualClock
-from runner.core.events import Event, Recorded
-from runner.core.graph import StepGraph
+from runner.clock import Clock, Millis, VirtualClock
+from runner.core.events import Recorded
 from runner.core.messages import Cancel, Command, Finish, Note, Outcome, Start, StepTask, Wake
 from runner.core.slots import Slots
 from runner.core.states import SETTLED_RUN
-from runner.core.tree import ChildRun, Tree, Turn
+from runner.core.tree import Tree, Turn
 from runner.engine.blobs import Blobs
-from runner.engine.inbox import message_of
-from runner.errors import StoreError
+from runner.engine.driven import Driven, Message, RunEnd
+from runner.engine.inbox import Inbox
+from runner.engine.leaving import Leaving
+from runner.engine.pulse import Pulse
 from runner.manifest.vocabulary import Mode
 from runner.ports import NewManifest, NewRun, OwnerId, RunRecord, Sink, Store, Told, Transport, Unit
 
 _LOG = logging.getLogger(__name__)
 
-HEARTBEAT_S = 5.0
-INBOX_S = 0.15
-DYING_S = 10.0
-"""The longest that a dropped run waits for its attempts to end; executors take less."""
 REST_TURNS = 3
 """Turns of the loop in which nothing of a run works, before a virtual clock goes on."""
-HALF_LEASE_MS = 15_000
-"""Past this without a heartbeat we ask whether the run is still ours before we start anything."""
 SETTLING = frozenset({"attempt_succeeded", "attempt_failed", "attempt_lost"})
 """Events that say what an attempt has cost."""
-
-
-class RunEnd(NamedTuple):
-    """How driving a run ended for this process: its state, or `interrupted` when we were told to stop."""
-
-    run: str
-    state: str
-    reasons: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Driven:
-    """A tree in our hands. `flying`: keys of its attempts that the transport has."""
-
-    root: str
-    epoch: int
-    tree: Tree
-    done: asyncio.Future[RunEnd]
-    inbox: deque[tuple[str, tuple[Any, ...], int | None]] = field(default_factory=deque)
-    seqs: dict[str, int] = field(default_factory=dict)
-    manifests: list[NewManifest] = field(default_factory=list)
-    """Graphs that the next commit stores: those that a later `call` may need after a restart."""
-    scheduled: bool = False
-    commits: int = 0
-    end: RunEnd | BaseException | None = None
-    """How driving it ended, once it has."""
-    timers: dict[str, asyncio.TimerHandle | Alarm] = field(default_factory=dict)
-    flying: set[str] = field(default_factory=set)
-    resting: bool = False
-    """On a virtual clock: nothing of it works, as far as is known."""
 
 
 class Engine:
@@ -96,9 +58,10 @@ class Engine:
         self._clock, self._owner, self._sinks = clock, owner, list(sinks)
         self._virtual = clock if isinstance(clock, VirtualClock) else None
         """Waits are not waited for: the clock is told when nothing works any more."""
+        self._inbox = Inbox(store, lambda root: root in self._driven, self.put)
+        self._pulse = Pulse(store, owner, clock)
+        self._leaving = Leaving(store, transport, self._spawn, self._gone)
         self._driven: dict[str, Driven] = {}
-        self._dropped: dict[str, Driven] = {}
-        """Trees that are no longer ours to drive, while attempts of theirs still end."""
         self._root_of: dict[str, str] = {}
         self._places: dict[str, tuple[Driven, str, str, int]] = {}
         """Attempts that the transport has, by key: tree, run, node, number."""
@@ -108,20 +71,16 @@ class Engine:
         """A turn is coming."""
         self._decided: list[tuple[Unit, Told]] = []
         """What this turn's transaction will hold."""
-        self._seen: set[int] = set()
-        """Inbox rows that were handed to a kernel, committed or not: none is handed over twice."""
-        self._given_up: list[tuple[str, int]] = []
         self._life: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Future[Any]] = set()
-        self._beat = clock.now()
         self.draining = False
 
     # ------------------------------------------------------------ life
 
     async def __aenter__(self) -> Engine:
-        await self._store.heartbeat(self._owner)
+        await self._pulse.beat()
         self._transport.listen(self._hear)
-        for name, work in (("inbox", self._watch_inbox), ("heartbeat", self._keep_alive)):
+        for name, work in (("inbox", self._inbox.watch), ("heartbeat", self._pulse.keep)):
             self._life.append(asyncio.create_task(work(), name=f"ares-{name}"))
         return self
 
@@ -129,11 +88,7 @@ class Engine:
         for driven in list(self._driven.values()):
             self._let_go(driven, RunEnd(driven.root, "interrupted"))
         await self._transport.close()
-        for driven in list(self._dropped.values()):
-            self._bury(driven)
-        with contextlib.suppress(StoreError):  # what we gave up may be taken over, now that nothing of it runs any more
-            for root, epoch in self._given_up:
-                await self._store.release(root, epoch)
+        await self._leaving.close()
         for task in self._life:
             task.cancel()
         await asyncio.gather(*self._life, *self._work, return_exceptions=True)
@@ -157,7 +112,7 @@ class Engine:
         run: NewRun,
         manifests: Sequence[NewManifest],
         tree: Tree,
-        start: tuple[Any, ...],
+        start: Message,
         *,
         supersede: Sequence[str] = (),
     ) -> asyncio.Future[RunEnd]:
@@ -169,7 +124,7 @@ class Engine:
         return driven.done
 
     async def resume(
-        self, root: str, tree: Callable[[Sequence[RunRecord]], Tree], messages: Sequence[tuple[Any, ...]] = ()
+        self, root: str, tree: Callable[[Sequence[RunRecord]], Tree], messages: Sequence[Message] = ()
     ) -> asyncio.Future[RunEnd]:
         """Take over a recorded run: what a second terminal left, then lost attempts, then `messages` to the root. Raises StoreBusy."""
         epoch = await self._store.acquire(root, self._owner)
@@ -177,9 +132,7 @@ class Engine:
         driven = self._take(root, epoch, tree(records), {r.row.run: len(r.events) for r in records})
         flights = {flight.key: flight for flight in driven.tree.inflight()}
         fates = await self._transport.recover(list(flights))
-        for row in self._store.inbox(root):
-            self._seen.add(row.id)
-            driven.inbox.append((*message_of(row), row.id))
+        driven.inbox.extend(self._inbox.left_for(root))
         for key, flight in flights.items():
             if fates.get(key) == "attached":
                 self._flies(driven, key, flight.run, flight.node, flight.attempt)
@@ -202,7 +155,7 @@ class Engine:
 
     # ------------------------------------------------------------ turns
 
-    def put(self, run: str, message: tuple[Any, ...], taken: int | None = None) -> None:
+    def put(self, run: str, message: Message, taken: int | None = None) -> None:
         """Leave a message for a run's kernel; `taken` is the inbox row that it came from."""
         driven = self._driven.get(self._root_of.get(run, ""))
         if driven is None:
@@ -249,7 +202,7 @@ class Engine:
         try:
             work(*given)
         except Exception as error:  # noqa: BLE001  the loop would log it and nobody would ever wake the run again
-            self._give_up(driven, error)
+            self._let_go(driven, error)
 
     def _wake_waiting(self) -> None:
         """A slot that came free goes to the run that has waited longest for it."""
@@ -259,54 +212,38 @@ class Engine:
                 driven.inbox.append((run, ("slots",), None))
                 self._guarded(driven, self._process, driven)
 
-    def _process(self, driven: Driven, first: Turn | None = None) -> None:
+    def _process(self, driven: Driven, turn: Turn | None = None) -> None:
         now = self._clock.now()
-        events, commands, children = first or Turn([], [], [])
+        events, commands, children = turn = turn or Turn([], [], [])
         taken: list[int] = []
         while driven.inbox:
             run, message, row = driven.inbox.popleft()
-            turn = driven.tree.feed(run, message, now)
-            events += turn.events
-            commands += turn.commands
-            children += turn.children
+            more = driven.tree.feed(run, message, now)
+            events += more.events
+            commands += more.commands
+            children += more.children
             if row is not None:
                 taken.append(row)
         if events or taken or driven.manifests:
-            self._commit(driven, events, commands, children, taken, now)
+            self._commit(driven, turn, taken, now)
         else:
             self._act(driven, commands)
             self._check_over(driven)
 
-    def _commit(
-        self,
-        driven: Driven,
-        events: Sequence[tuple[str, Event]],
-        commands: Sequence[Command],
-        children: Sequence[ChildRun],
-        taken: Sequence[int],
-        now: int,
-    ) -> None:
-        recorded = _numbered(events, driven.seqs, now)
-        refs = [ref for _, event in events if (result := event.data.get("result")) and (ref := result.get("ref"))]
-        unit = Unit(
-            root=driven.root,
-            epoch=driven.epoch,
-            events=recorded,
-            runs=[self._child_row(driven, child, now) for child in children],
-            manifests=driven.manifests,
-            blobs=self._blobs.take(refs),
-            taken=taken,
-        )
-        driven.manifests = []
+    def _commit(self, driven: Driven, turn: Turn, taken: Sequence[int], now: Millis) -> None:
+        refs = [ref for _, event in turn.events if (result := event.data.get("result")) and (ref := result.get("ref"))]
+        for child in turn.children:
+            self._root_of[child.run] = driven.root
+        unit = driven.unit(turn, self._blobs.take(refs), taken, now)
         driven.commits += 1
 
         def told(error: Exception | None) -> None:
             driven.commits -= 1
             self._blobs.committed(refs)
             if error is not None:
-                self._give_up(driven, error)
+                self._let_go(driven, error)
                 return
-            self._guarded(driven, self._committed, driven, recorded, commands)
+            self._guarded(driven, self._committed, driven, unit.events, turn.commands)
 
         self._decided.append((unit, told))
 
@@ -323,20 +260,6 @@ class Engine:
         if decided := self._decided:
             self._decided = []
             self._store.record(decided)
-
-    def _child_row(self, driven: Driven, child: ChildRun, now: int) -> NewRun:
-        self._root_of[child.run] = driven.root
-        return NewRun(
-            run=child.run,
-            root=driven.root,
-            name=child.graph.name,
-            manifest=child.graph.digest,
-            task="",
-            inputs=child.inputs,
-            created=now,
-            parent=child.parent,
-            parent_node=child.node,
-        )
 
     def progress(self, run: str, node: str, text: str) -> None:
         """Pass on how far a running attempt is."""
@@ -358,7 +281,7 @@ class Engine:
         if driven.root not in self._driven:
             return
         if tasks := [command.task for command in commands if isinstance(command, Start)]:
-            if self._clock.now() - self._beat > HALF_LEASE_MS:  # we slept, or the disk did: is the run still ours?
+            if self._pulse.is_weak:  # nothing may start that another process has taken over
                 self._spawn(self._ask_and_submit(driven, tasks), driven)
             else:
                 self._submit(driven, tasks)
@@ -392,7 +315,7 @@ class Engine:
             self._work.discard(task)
             error = None if task.cancelled() else task.exception()
             if error is not None and driven is not None:
-                self._give_up(driven, error)
+                self._let_go(driven, error)
 
         task = asyncio.ensure_future(work)
         self._work.add(task)
@@ -441,56 +364,16 @@ class Engine:
             return False  # what gets better does so on a clock that stands still meanwhile
         return not self.draining and set(reasons) == {"mode"} and self._better_at() is not None
 
-    def _let_go(self, driven: Driven, end: RunEnd) -> None:
-        """Drive it no more. Whoever waits is told once nothing of it runs any more and its lease is given back."""
-        self._drop(driven, end)
+    def _let_go(self, driven: Driven, end: RunEnd | BaseException) -> None:
+        """Drive it no more. An error as its end: the kernel is ahead of the record, and nothing that it decided since may happen."""
+        if self._driven.pop(driven.root, None) is not None:
+            self._leaving.add(driven, end)
 
-    def _give_up(self, driven: Driven, error: BaseException) -> None:
-        """The kernel is ahead of the record: nothing that it decided since may happen."""
-        if self._drop(driven, error):
-            self._given_up.append((driven.root, driven.epoch))
-
-    def _drop(self, driven: Driven, end: RunEnd | BaseException) -> bool:
-        if self._driven.pop(driven.root, None) is None:
-            return False
-        for timer in driven.timers.values():
-            timer.cancel()
-        driven.end = end
-        self._dropped[driven.root] = driven
-        if driven.flying:
-            for key in driven.flying:
-                self._spawn(self._transport.cancel(key))
-            asyncio.get_running_loop().call_later(DYING_S, self._bury, driven)
-        self._free(driven)
-        return True
-
-    def _free(self, driven: Driven) -> None:
-        if not driven.flying:
-            self._bury(driven)
-
-    def _bury(self, driven: Driven) -> None:
-        """Nothing of a dropped tree runs any more, or it had its time: what it held is free, and whoever waits is told."""
-        if self._dropped.get(driven.root) is not driven:
-            return
-        del self._dropped[driven.root]
-        driven.tree.release()
-        if driven.root not in self._driven:
+    def _gone(self, driven: Driven) -> None:
+        if driven.root not in self._driven:  # nor taken over once more meanwhile
             for run in driven.tree.kernels:
                 self._root_of.pop(run, None)
         self._call()
-        if isinstance(driven.end, RunEnd):
-            self._spawn(self._release(driven, driven.end))
-        elif driven.end is not None and not driven.done.done():
-            driven.done.set_exception(driven.end)
-
-    async def _release(self, driven: Driven, end: RunEnd) -> None:
-        try:
-            await self._store.release(driven.root, driven.epoch)
-        finally:
-            if not driven.done.done():
-                driven.done.set_result(end)
-
-    # ------------------------------------------------------------ what goes on beside the turns
 
     def _hear(self, key: str, happened: Note | Outcome) -> None:
         """Of an attempt, from the transport."""
@@ -501,47 +384,6 @@ class Engine:
         if isinstance(happened, Outcome):
             del self._places[key]
             driven.flying.discard(key)
-            self._free(driven)
+            self._leaving.landed(driven)
         kind = "note" if isinstance(happened, Note) else "outcome"
         self.put(run, (kind, node, attempt, happened))
-
-    async def _watch_inbox(self) -> None:
-        """Messages of other terminals. An inbox row is taken in the transaction of what follows from it."""
-        look = False
-        while True:
-            await asyncio.sleep(INBOX_S)
-            with contextlib.suppress(StoreError):  # locked for the moment: looked at again
-                look = self._store.changed() or look
-                if look and self._driven:
-                    self._read_inbox()
-                    look = False
-
-    def _read_inbox(self) -> None:
-        waiting = self._store.inbox()
-        self._seen.intersection_update(row.id for row in waiting)  # one that was taken does not come back
-        for row in waiting:
-            if row.root in self._driven and row.id not in self._seen:
-                self._seen.add(row.id)
-                run, message = message_of(row)
-                self.put(run, message, row.id)
-
-    async def _keep_alive(self) -> None:
-        while True:
-            await asyncio.sleep(HEARTBEAT_S)
-            with contextlib.suppress(StoreError):  # not heard this time: `_submit` asks when that lasts
-                await self._store.heartbeat(self._owner)
-                self._beat = self._clock.now()
-
-
-def _numbered(events: Sequence[tuple[str, Event]], seqs: dict[str, int], now: int) -> list[Recorded]:
-    """Each event in the next place of its run. `seqs`: the last one of each, kept up to date."""
-    recorded = []
-    for run, event in events:
-        seqs[run] = seq = seqs.get(run, 0) + 1
-        recorded.append(Recorded(run, seq, now, event))
-    return recorded
-
-
-def manifest_row(graph: StepGraph, source: str = "") -> NewManifest:
-    """A graph as the record keeps it."""
-    return NewManifest(graph.digest, graph.name, graph.text, source)

@@ -21,7 +21,8 @@ from runner.core.prepare import Preparer
 from runner.core.slots import Slots
 from runner.core.tree import Member, Tree
 from runner.engine.blobs import Blobs
-from runner.engine.driver import Engine, RunEnd, manifest_row
+from runner.engine.driven import RunEnd, manifest_row
+from runner.engine.driver import Engine
 from runner.engine.results import stored
 from runner.engine.world import EngineWorld
 from runner.manifest.model import Manifest

@@ -11,7 +11,7 @@ import pytest
 from engine_stage import PATIENCE, Faulty, Script, desk, failed, gone, graph_of, kinds, ok, open_stores, outputs, states
 
 from runner.clock import FakeClock, SystemClock
-from runner.engine import driver
+from runner.engine import inbox, pulse
 from runner.errors import Fenced, StoreBusy, StoreFull
 from runner.ports import Store, Unit
 from runner.store.owners import this_process
@@ -172,7 +172,7 @@ async def test_after_a_long_sleep_the_epoch_is_asked_before_anything_is_submitte
     clock = FakeClock()
     store = connect()
     async with desk(store, clock=clock, owner=gone("first")) as d:
-        clock.advance(driver.HALF_LEASE_MS + 1)
+        clock.advance(pulse.HALF_LEASE_MS + 1)
         run = await d.start(PAIR)
         await store.acquire("r", this_process())  # taken over while it slept
         with pytest.raises(Fenced):
@@ -183,7 +183,7 @@ async def test_after_a_long_sleep_the_epoch_is_asked_before_anything_is_submitte
 # ---------------------------------------------------------------- defects of ours do not hang
 
 
-async def test_a_decision_that_cannot_be_recordeends_the_drive_instead_of_hanging_it(connect: Connect) -> None:
+async def test_a_decision_that_cannot_be_recorded_ends_the_drive_instead_of_hanging_it(connect: Connect) -> None:
     script = Script(a=lambda task: ok(session="\ud800"))
     async with desk(connect(), script) as d:
         run = await d.start(PAIR)
@@ -220,8 +220,8 @@ async def test_an_engine_that_lives_for_months_keeps_nothing_of_what_has_ended(c
         await script.until(1)
         await connect().post("r", "cancel", {"reason": "enough"}, "ann")
         await d.done(run)
-        d.engine._read_inbox()
-        kept = (d.engine._root_of, d.engine._places, d.engine._seen, d.engine._driven, d.engine._dropped)
+        d.engine._inbox._read()
+        kept = (d.engine._root_of, d.engine._places, d.engine._inbox._seen, d.engine._driven, d.engine._leaving._trees)
         assert not any(kept), kept
 
 
@@ -500,7 +500,7 @@ class Beats:
 async def test_heartbeats_go_on_while_a_run_is_driven_and_survive_a_locked_database(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "HEARTBEAT_S", 0.005)
+    monkeypatch.setattr(pulse, "HEARTBEAT_S", 0.005)
     store = Beats(connect(), refuse=(2, 3))
     async with desk(store):  # type: ignore[arg-type]
         await store.until(6)
@@ -509,7 +509,7 @@ async def test_heartbeats_go_on_while_a_run_is_driven_and_survive_a_locked_datab
 async def test_the_inbox_is_looked_at_again_after_the_database_could_not_be_read(
     connect: Connect, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(driver, "INBOX_S", 0.005)
+    monkeypatch.setattr(inbox, "INBOX_S", 0.005)
 
     class Sometimes(Beats):
         asked = 0

@@ -28,7 +28,8 @@ from runner.core.messages import Note, Outcome, StepTask
 from runner.core.slots import Slots
 from runner.core.tree import Member, Tree
 from runner.engine.blobs import Blobs
-from runner.engine.driver import Engine, RunEnd, manifest_row
+from runner.engine.driven import RunEnd, manifest_row
+from runner.engine.driver import Engine
 from runner.errors import StoreError, StoreFull
 from runner.ports import NewRun, OwnerId, RunRecord, Store, Told, Unit
 from runner.store.memory import MemoryStore
