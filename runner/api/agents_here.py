@@ -23,18 +23,21 @@ async def standing(spec: ServerSpec, deadline_s: float) -> Mapping[str, Any]:
     except TimeoutError:
         late = {"detail": f"it did not say within {deadline_s:g} s how it stands", "fix": "give it time: --within 60"}
         return {"fine": True, **late}
+    except OSError as error:
+        return _unstarted(spec, f": {error.filename or spec.command}: {error.strerror or error}")
     try:
         told = json.loads(said)
-    except ValueError:
+    except (ValueError, RecursionError):
         told = None
     if not isinstance(told, dict):
-        return {
-            "fine": False,
-            "detail": "its bridge does not start",
-            "fix": f"look at the args of mcp_servers.{spec.name}",
-        }
+        return _unstarted(spec)
     bad = any(told.get(name) is False for name in ("installed", "logged_in", "reachable")) or bool(told.get("detail"))
     return {**told, "fine": not bad}
+
+
+def _unstarted(spec: ServerSpec, why: str = "") -> Mapping[str, Any]:
+    fix = f"look at the args and the cwd of mcp_servers.{spec.name}"
+    return {"fine": False, "detail": f"its bridge does not start{why}", "fix": fix}
 
 
 async def _said(spec: ServerSpec, deadline_s: float) -> bytes:

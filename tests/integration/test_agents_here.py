@@ -50,6 +50,13 @@ def test_an_agent_that_is_installed_and_logged_in_is_told_with_its_version(tmp_p
     assert (found.ready, found.version, found.logged_in, found.tools) == ("reachable", "2.1.330", True, 1)
 
 
+def test_an_agent_in_a_folder_that_is_not_there_is_broken_and_the_folder_named(tmp_path: Path) -> None:
+    found = looked_at(tmp_path, program(tmp_path, LOGGED_IN).replace("{", "{cwd: nowhere, ", 1))
+    assert found.ready == "broken"
+    assert "nowhere" in found.detail and "No such file or directory" in found.detail
+    assert "mcp_servers.agent" in found.fix
+
+
 def test_an_agent_that_is_not_logged_in_is_broken_and_told_what_to_type(tmp_path: Path) -> None:
     found = looked_at(tmp_path, program(tmp_path, LOGGED_OUT))
     assert (found.ready, found.unset, found.version, found.logged_in) == ("broken", True, "2.1.330", False)
