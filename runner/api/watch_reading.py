@@ -248,7 +248,7 @@ class Reading:
         here = Path(path)
         if is_temporary(here.name):
             return False
-        if self.is_trigger(path) or here == self.settings.file or here in self._plain_parts:
+        if self.is_trigger(path) or str(here) == self._config or here in self._plain_parts:
             return True
         root = self.root.absolute()
         if not here.is_relative_to(root):

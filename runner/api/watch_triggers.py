@@ -23,6 +23,9 @@ MOST_ECHOES = 5
 """Runs in a row that change the same files of their own trigger: then it is no user who does that."""
 
 MOST_TIMES = 10_000
+WRONG: Millis = 3_600_000
+"""What was served this much later than now was served by a clock that was wrong; less may be one that was put back a little, and a time
+that was served must not come due again."""
 
 Files = Mapping[str, str]
 """Path below the workspace → digest."""
@@ -84,7 +87,7 @@ class Triggers:
             trigger = self._by_name[name] = Trigger(self.kept.pop(name, Memory(Served())))
             newest = next(iter(store.runs(name=name, limit=1)), None)
             trigger.saved = _products(store, newest.run) if newest is not None else {}
-        if trigger.served.schedule != schedule:
+        if trigger.served.schedule != schedule or trigger.served.since > now + WRONG:
             trigger.serve(schedule=schedule, since=now)
         if trigger.served.globs != globs:
             trigger.serve(globs=globs, files=self._files(globs))

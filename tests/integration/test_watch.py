@@ -664,6 +664,33 @@ async def test_a_time_that_comes_while_the_run_before_goes_on_is_made_up_for_aft
         assert stage.begun["n"] == 2
 
 
+async def test_a_schedule_that_was_served_by_a_clock_of_next_year_comes_due_by_the_right_one(project: Project) -> None:
+    async with watching(project, clock=FakeClock(SIX + 365 * DAY)) as stage:
+        stage.write("n.yaml", manifest("n", more=NIGHTLY))
+        await stage.runs("n", 1)
+    clock = FakeClock(SIX - 1)
+    async with watching(project, clock=clock) as stage:
+        await stage.settled()
+        clock.advance(1)
+        await stage.runs("n", 1)
+    assert project.ledger() == ["n", "n"]
+
+
+async def test_a_clock_that_was_put_back_a_little_serves_no_time_twice(project: Project) -> None:
+    clock = FakeClock(SIX - 1)
+    async with watching(project, clock=clock) as stage:
+        stage.write("n.yaml", manifest("n", more=NIGHTLY))
+        await stage.runs("n", 1)
+        clock.advance(1)
+        await stage.runs("n", 2)
+    clock = FakeClock(SIX - 2_000)
+    async with watching(project, clock=clock) as stage:
+        await stage.settled()
+        clock.advance(60_000)
+        await stage.settled()
+        assert stage.begun["n"] == 0
+
+
 async def test_a_schedule_that_is_new_missed_nothing(project: Project) -> None:
     clock = FakeClock(SIX + DAY // 2)
     project.manifest("steps: {one: {set: {a: 1}}}", name="m/n")
