@@ -100,10 +100,11 @@ class Peer:
 
     def take(self, line: bytes) -> None:
         """Do what one line asks for."""
-        request: Any = None
+        request: str | int | None = None
         try:
             message = _parse(line)
-            request, method, params = message.get("id"), message.get("method"), message.get("params") or {}
+            method, params = message.get("method"), message.get("params") or {}
+            request = _id(message)
             if not isinstance(method, str):
                 return  # an answer to something that we did not ask
             if not isinstance(params, dict):
@@ -148,12 +149,10 @@ class Peer:
         if found is not None:
             found[0].cancel()
 
-    def _call(self, request: Any, params: Mapping[str, Any]) -> None:
+    def _call(self, request: str | int, params: Mapping[str, Any]) -> None:
         name, given = params.get("name"), params.get("arguments") or {}
         if not isinstance(name, str) or not isinstance(given, dict):
             raise Fault(-32602, "tools/call needs a `name` and an object of `arguments`")
-        if not isinstance(request, str | int):
-            raise Fault(-32600, "`id` must be text or a number")
         meta = params.get("_meta")
         call = Call(meta if isinstance(meta, dict) else {}, self.send, self._client)
         if not self._server.parallel:
@@ -204,7 +203,7 @@ def _client(params: Mapping[str, Any]) -> str:
     return name if isinstance(name, str) else ""
 
 
-def _refusal(request: Any, fault: Fault) -> Json:
+def _refusal(request: str | int | None, fault: Fault) -> Json:
     return {"jsonrpc": "2.0", "id": request, "error": {"code": fault.code, "message": fault.message}}
 
 
@@ -226,6 +225,14 @@ def written(message: Json) -> bytes:
         whole = json.loads(json.dumps(message, ensure_ascii=False).encode("utf-8", "replace"))
         line = json.dumps(whole, ensure_ascii=True).encode()
     return line + b"\n"
+
+
+def _id(message: Json) -> str | int | None:
+    """Anything else is not worth an echo: what is nested just as deep as JSON may be cannot be written again."""
+    found = message.get("id")
+    if found is not None and not isinstance(found, str | int):
+        raise Fault(-32600, "`id` must be text or a whole number")
+    return found
 
 
 def lines(source: BinaryIO) -> Iterator[bytes]:

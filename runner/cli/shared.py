@@ -10,6 +10,20 @@ import click
 CONTEXT: dict[str, Any] = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
 F = TypeVar("F", bound=Callable[..., Any])
 
+MOST_USD = 1e6
+MOST_SECONDS = 86_400.0
+
+
+class Number(click.FloatRange):
+    """A number in a range. `nan` is in none, although every comparison lets it through."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if number != number:
+            self.fail(f"{value} is no number", param, ctx)
+        return number
+
+
 SHARED: Mapping[str, Any] = {"config": None, "color": "auto", "quiet": False, "verbose": False}
 """What holds when nothing is said. The context's `obj` is a dict like it."""
 

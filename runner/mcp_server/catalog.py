@@ -178,7 +178,7 @@ TOOLS: Mapping[McpTool, Tool] = {
         "What is recorded of a run: every decision with its reason, in order.",
         {
             **_RUN,
-            "after": _said(_WHOLE, "`next` of an earlier answer: what was recorded since.", minimum=0),
+            "after": _said(_WHOLE, "`next` of an earlier answer: what was recorded since.", minimum=0, maximum=1 << 53),
             "limit": _said(_WHOLE, "At most so many (default: 100).", minimum=1, maximum=1000),
         },
         ("run",),

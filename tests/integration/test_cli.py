@@ -638,3 +638,22 @@ def test_version_needs_no_library_at_all(project: Project) -> None:
     script = "import sys; sys.argv = ['runner', '--version']; from runner.__main__ import main; main(); print('click' in sys.modules)"
     ended = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=60)
     assert ended.stdout == "runner 0.1.0\nFalse\n"
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ("apply", "m.yaml", "--max-usd", "nan"),
+        ("apply", "m.yaml", "--max-usd", "inf"),
+        ("resume", "m", "--add-usd", "nan"),
+        ("resume", "m", "--add-usd", "1e300"),
+        ("doctor", "--within", "nan"),
+        ("executors", "--probe", "--within", "inf"),
+        ("status", "-n", "9" * 30),
+    ],
+)
+def test_a_number_that_nobody_can_count_with_is_a_mistake_of_who_typed_it(
+    project: Project, argv: tuple[str, ...]
+) -> None:
+    done = project.cli(*argv)
+    assert (done.code, done.err.splitlines()[0].startswith(f"error: invalid value for '{argv[-2]}'")) == (2, True)

@@ -109,6 +109,7 @@ def open_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Serv
         (b"\xff\xfe\n", -32700),
         (b"[" * 100_000 + b"\n", -32700),
         (b"[]\n", -32600),
+        (b'{"jsonrpc": "2.0", "id": ' + b"[" * 950 + b"]" * 950 + b', "method": "ping"}\n', -32600),
         (b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": []}\n', -32602),
         (b'{"jsonrpc": "2.0", "id": 7, "method": "tools/call", "params": {"name": 3}}\n', -32602),
         (b'{"jsonrpc": "2.0", "id": 7, "method": "resources/list"}\n', -32601),
@@ -147,6 +148,7 @@ def test_nothing_outside_of_the_project_and_nothing_but_manifests_is_read(
 @pytest.mark.parametrize(
     ("tool", "arguments", "words"),
     [
+        ("events", {"run": "hello", "after": 10**23}, "`after` must be at most"),
         ("validate", {}, "say which manifest is meant"),
         ("validate", {"path": "hello.yaml"}, "`path` is no argument of it"),
         ("apply", {"paths": "hello.yaml"}, "`paths` must be of the type array"),

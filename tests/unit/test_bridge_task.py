@@ -141,3 +141,12 @@ def test_a_tool_that_breaks_off_with_a_fault_gives_an_error_answer() -> None:
 
     (answer,) = said(Server("s", (), tool), request(1, name="t"))
     assert answer["error"] == {"code": -32602, "message": "no such tool"}
+
+
+@pytest.mark.parametrize("depth", [1, 500, 900, 990])
+def test_an_id_that_is_neither_text_nor_a_number_is_refused_however_deep_it_is(depth: int) -> None:
+    deep = b'{"jsonrpc": "2.0", "id": ' + b"[" * depth + b"]" * depth + b', "method": "ping"}\n'
+    sink = io.BytesIO()
+    serve(Server("s", (), lambda name, given, call: {}), io.BytesIO(deep + request(1, name="t")), sink)
+    refused, answered = map(json.loads, sink.getvalue().splitlines())
+    assert (refused["id"], refused["error"]["code"] in (-32600, -32700), answered["id"]) == (None, True, 1)

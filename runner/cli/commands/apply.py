@@ -19,7 +19,7 @@ from runner.cli.context import (
 )
 from runner.cli.driving import answered, drive, driving_options, tell
 from runner.cli.reports import Reports, report_options
-from runner.cli.shared import verb
+from runner.cli.shared import MOST_USD, Number, verb
 from runner.errors import UsageError
 from runner.manifest.vocabulary import MODES
 
@@ -59,7 +59,7 @@ Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person,
 @select_option
 @report_options
 @click.option("--mode", type=click.Choice(MODES), help="The system mode to work in, whatever endpoints say.")
-@click.option("--max-usd", type=click.FloatRange(min=0), help="US dollars that each new run may spend at most.")
+@click.option("--max-usd", type=Number(0, MOST_USD), help="US dollars that each new run may spend at most.")
 @click.option("--force", is_flag=True, help="New runs that reuse nothing.")
 @click.option(
     "--on-pause",

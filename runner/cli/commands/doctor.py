@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.output import Paint, columns, options, out, out_json, painter, safe
-from runner.cli.shared import verb
+from runner.cli.shared import MOST_SECONDS, Number, verb
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 @verb(EPILOG)
 @click.option(
     "--within",
-    type=click.FloatRange(min=0.1),
+    type=Number(0.1, MOST_SECONDS),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

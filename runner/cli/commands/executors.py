@@ -11,7 +11,7 @@ import click
 
 from runner.cli.context import settings_of
 from runner.cli.output import Paint, columns, err, options, out, out_json, painter, safe
-from runner.cli.shared import verb
+from runner.cli.shared import MOST_SECONDS, Number, verb
 
 if TYPE_CHECKING:
     from runner.api.inventory import Executor
@@ -36,7 +36,7 @@ _COLORS = {"installed": "green", "reachable": "green", "broken": "red", "not loo
 @click.option("--probe", is_flag=True, help="Start or connect to every server, and see whether it answers.")
 @click.option(
     "--within",
-    type=click.FloatRange(min=0.1),
+    type=Number(0.1, MOST_SECONDS),
     default=10.0,
     show_default=True,
     metavar="SECONDS",

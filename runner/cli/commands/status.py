@@ -26,7 +26,13 @@ Exit codes: 0 ok, 7 state database.
 
 @verb(EPILOG)
 @click.option(
-    "-n", "limit", type=click.IntRange(min=1), default=30, metavar="N", help="The newest N runs.", show_default=True
+    "-n",
+    "limit",
+    type=click.IntRange(1, 1_000_000),
+    default=30,
+    metavar="N",
+    help="The newest N runs.",
+    show_default=True,
 )
 @click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 def command(limit: int, json_: bool) -> int:
