@@ -74,10 +74,11 @@ def _uv(env: Mapping[str, str]) -> Finding:
             "program", "uv", "warning", "not found", "servers that start with `uvx` need it: https://docs.astral.sh/uv/"
         )
     try:
-        done = subprocess.run([path, "--version"], capture_output=True, text=True, timeout=VERSION_TIMEOUT_S)
+        done = subprocess.run([path, "--version"], capture_output=True, timeout=VERSION_TIMEOUT_S)
     except (OSError, subprocess.TimeoutExpired) as error:
         return Finding("program", "uv", "warning", f"{path} does not answer: {error}", "install uv again")
-    return Finding("program", "uv", "ok", f"{done.stdout.strip().removeprefix('uv ')} at {path}")
+    said = done.stdout.decode(errors="replace").strip()
+    return Finding("program", "uv", "ok", f"{said.removeprefix('uv ')} at {path}")
 
 
 def _config(settings: Settings) -> Iterator[Finding]:

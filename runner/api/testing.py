@@ -54,6 +54,8 @@ How = Literal["replay", "record"]
 Verdict = Literal["passed", "failed", "error"]
 PATIENCE_S: Final = 60.0
 """A replay waits for nobody, so one that takes longer hangs."""
+LATEST: Final = 32_503_680_000_000
+"""The year 3000, in milliseconds."""
 MOST_ANSWERS: Final = 20
 """Answers to one step, before it is taken for one that never ends."""
 
@@ -349,10 +351,12 @@ def _tokens(world: Path) -> list[tuple[str, str]]:
 
 
 def _millis(recording: RecordedCase) -> int:
+    """When a replay begins: when it was recorded, or now where that is no moment that a clock can go on from."""
     try:
-        return round(datetime.fromisoformat(recording.at).timestamp() * 1000)
-    except ValueError:
+        at = round(datetime.fromisoformat(recording.at).timestamp() * 1000)
+    except (ValueError, OverflowError):
         return SystemClock().now()
+    return at if 0 <= at < LATEST else SystemClock().now()
 
 
 def _stamp(millis: int) -> str:

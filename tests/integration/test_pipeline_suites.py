@@ -471,6 +471,19 @@ def test_an_empty_folder_and_a_file_that_is_no_suite_are_said(project: Project) 
     assert "x.yaml is no suite" in project.cli("test", "x.yaml").err
 
 
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+14:00", "9999-12-31T23:59:59-12:00", "yesterday"])
+def test_a_moment_that_no_clock_can_go_on_from_is_replayed_as_if_it_were_now(project: Project, at: str) -> None:
+    suite(
+        project,
+        "steps:\n  ask: {approve: May I?}\n"
+        "  say: {run: [echo, '{{ steps.ask.output.at }}'], needs: [ask], effects: none}\n  rest: {wait: 48h}\n",
+        "  one: {approvals: {ask: approve}, stubs: {say: {text: hi}}}\n",
+    )
+    project.write("suite.recording.yaml", f"ares-recording: v1\ncases: {{one: {{at: '{at}', calls: []}}}}\n")
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 0, ended.err + ended.out
+
+
 def test_a_recording_that_never_ends_is_read_no_further_than_its_limit(project: Project) -> None:
     suite(project, "steps:\n  a: {run: [echo, hi], effects: none}\n", "  one: {}\n")
     (project.root / "suite.recording.yaml").symlink_to("/dev/zero")
