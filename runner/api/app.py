@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from runner.api.dispatching import micro, needs_routing
+from runner.api.dispatching import needs_routing
 from runner.api.settings import Settings
+from runner.api.units import micro
 from runner.clock import Clock
 from runner.core import bind
 from runner.core.graph import StepGraph

@@ -9,13 +9,13 @@ from dataclasses import replace
 from typing import Any
 
 from runner.api.app import App
-from runner.api.dispatching import micro
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, given_inputs, plan
 from runner.api.queries import find_run, run_result
 from runner.api.request import Control, Request
 from runner.api.results import ApplyResult, RunResult, gravest
 from runner.api.settings import Settings
+from runner.api.units import micro
 from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock
 from runner.core.plan import RESUMABLE

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, tzinfo
+from datetime import date, datetime, tzinfo
 from typing import Any, Literal
-from zoneinfo import ZoneInfo
 
+from runner.api.results import MICRO
 from runner.api.settings import Settings
+from runner.api.units import micro, zone
 from runner.errors import UsageError
 from runner.ports import Ledger, RunRow, Scope, Spending, Standing
 
 By = Literal["step", "executor", "model", "day"]
-MICRO = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,12 +59,12 @@ def cost(
     """All that is recorded, or one run with its sub-runs, or what started since a moment. Raises UsageError for days of one run."""
     if by == "day" and run is not None:
         raise UsageError("the money of a run is not kept by day", hint="choose --by step, executor or model")
-    zone, budget = zone_of(settings), settings.config.budget
-    today = day_of(now, zone)
-    per_run, per_day = _micro(budget.per_run_usd), _micro(budget.per_day_usd)
+    where, budget = zone(settings.config), settings.config.budget
+    today = day_of(now, where)
+    per_run, per_day = micro(budget.per_run_usd), micro(budget.per_day_usd)
     return Cost(
         by,
-        tuple(_rows(ledger, by, zone, run, since)),
+        tuple(_rows(ledger, by, where, run, since)),
         _room(today, ledger.standing(Scope("day", today)), per_day),
         run=run.run if run else None,
         since=since,
@@ -74,9 +74,9 @@ def cost(
     )
 
 
-def _rows(ledger: Ledger, by: By, zone: tzinfo, run: RunRow | None, since: int | None) -> Sequence[Spending]:
+def _rows(ledger: Ledger, by: By, where: tzinfo, run: RunRow | None, since: int | None) -> Sequence[Spending]:
     if by == "day":
-        return ledger.days("" if since is None else day_of(since, zone))
+        return ledger.days("" if since is None else day_of(since, where))
     return ledger.spending(by, root=run.root if run else None, since=since)
 
 
@@ -85,22 +85,12 @@ def _room(id: str, standing: Standing, cap: int | None) -> Room:
     return Room(id, cap if standing.cap is None else standing.cap, standing.held, standing.spent)
 
 
-def _micro(usd: Any) -> int | None:
-    return None if usd is None else round(float(usd) * MICRO)
-
-
-def zone_of(settings: Settings) -> tzinfo:
-    """The time zone in which days begin."""
-    name = settings.config.timezone
-    return UTC if name == "UTC" else ZoneInfo(name)
-
-
-def day_of(millis: int, zone: tzinfo) -> str:
+def day_of(millis: int, where: tzinfo) -> str:
     """The day of a moment, as the ledger names it."""
-    return datetime.fromtimestamp(millis / 1000, zone).date().isoformat()
+    return datetime.fromtimestamp(millis / 1000, where).date().isoformat()
 
 
-def read_since(text: str, now: int, zone: tzinfo) -> int:
+def read_since(text: str, now: int, where: tzinfo) -> int:
     """`7d` before now, or the beginning of a day such as 2026-11-22. Raises UsageError."""
     from runner.manifest.types import read_duration
 
@@ -109,8 +99,8 @@ def read_since(text: str, now: int, zone: tzinfo) -> int:
     except ValueError:
         pass
     try:
-        start = round(datetime.combine(date.fromisoformat(text), datetime.min.time(), zone).timestamp() * 1000)
-        day_of(start, zone)  # the first days of year 1 have none in zones east of Greenwich
+        start = round(datetime.combine(date.fromisoformat(text), datetime.min.time(), where).timestamp() * 1000)
+        day_of(start, where)  # the first days of year 1 have none in zones east of Greenwich
         return start
     except (ValueError, OverflowError) as error:
         raise UsageError(
@@ -151,5 +141,5 @@ def _room_json(room: Room) -> dict[str, Any]:
     }
 
 
-def _usd(micro: int | None) -> float | None:
-    return None if micro is None else micro / MICRO
+def _usd(amount: int | None) -> float | None:
+    return None if amount is None else amount / MICRO

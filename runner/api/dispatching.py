@@ -7,13 +7,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack
-from datetime import UTC, tzinfo
 from importlib import import_module
 from typing import NamedTuple
-from zoneinfo import ZoneInfo
 
 from runner.api import routing
 from runner.api.settings import Settings
+from runner.api.units import micro, zone
 from runner.clock import Clock
 from runner.core.assigning import DAY, ROUTED
 from runner.core.days import Calendar
@@ -23,11 +22,9 @@ from runner.engine.dispatch import EngineDispatch, Rates, Sessions
 from runner.engine.funds import DayFunds
 from runner.engine.health import HealthKeeper, Probe, Terms
 from runner.llms.spec import EndpointSpec, endpoints
-from runner.manifest.config import Config
 from runner.manifest.vocabulary import Mode
 from runner.ports import ServerPool, Store
 
-MICRO = 1_000_000
 SLACK = 1.5
 """Times `probe_timeout`: how long whoever wants to go on waits for probes."""
 
@@ -119,16 +116,6 @@ async def _session(servers: ServerPool, name: str) -> str:
         servers.ensure(name, opened.set)
         await opened.wait()
     return "" if servers.status(name) == "open" else "its session does not open"
-
-
-def zone(config: Config) -> tzinfo:
-    """The time zone of days and schedules."""
-    return UTC if config.timezone == "UTC" else ZoneInfo(config.timezone)
-
-
-def micro(usd: float | None) -> int | None:
-    """US dollars as micro-USD."""
-    return None if usd is None else round(usd * MICRO)
 
 
 def needs_routing(graph: StepGraph) -> bool:

@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.api import routing, select
-from runner.api.dispatching import micro, zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
 from runner.api.prices import Basis, price_json, priced
@@ -18,6 +17,7 @@ from runner.api.request import Request
 from runner.api.routes import Router, Way, is_routed
 from runner.api.select import Part
 from runner.api.settings import Settings
+from runner.api.units import micro, zone
 from runner.clock import Clock
 from runner.core import bind
 from runner.core.assigning import Room
@@ -405,14 +405,6 @@ def _step_json(step: PlannedStep) -> dict[str, Any]:
 def has_changes(planned: Sequence[PlannedManifest]) -> bool:
     """Would apply do anything? (`--detailed-exitcode`)"""
     return any(entry.plan.action in ("create", "update", "resume") for entry in planned)
-
-
-def step_of(graph: StepGraph, id: str) -> GraphStep:
-    """The step with this id. Raises UsageError with what there is."""
-    steps = graph.by_id
-    if id not in steps:
-        raise UsageError(f"{graph.name} has no step {id!r}", hint=f"steps: {', '.join(steps)}")
-    return steps[id]
 
 
 __all__ = ["RESUMABLE", "PlannedManifest", "has_changes", "plan", "plan_json"]

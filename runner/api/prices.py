@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from runner.api.results import MICRO
 from runner.api.routes import Way, is_routed
 from runner.core import bind, prices
 from runner.core.graph import GraphStep, Json, StepGraph
@@ -14,7 +15,6 @@ from runner.templating import TemplateError
 
 SPENDS = frozenset({"run", "resume", "unknown"})
 """What is planned for a step that may cost something."""
-MICRO = 1_000_000
 
 
 class Basis(NamedTuple):

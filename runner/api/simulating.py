@@ -12,12 +12,12 @@ from typing import Any
 
 from runner.api import routing
 from runner.api.app import caps_of
-from runner.api.dispatching import micro, zone
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, plan
 from runner.api.request import Request
 from runner.api.settings import Settings
+from runner.api.units import micro, zone
 from runner.clock import SystemClock
 from runner.core import bind
 from runner.core.days import Calendar

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,6 +19,7 @@ from runner.manifest.problems import check
 from runner.manifest.suite import Case, Suite
 from runner.manifest.vocabulary import WORK_VERBS, Mode
 from runner.replay import tape
+from runner.replay.asking import PART
 from runner.syntax import Document, Limits, arrange, place, read
 from runner.templating import TemplateError, parse_expression
 from runner.templating.model import did_you_mean
@@ -27,7 +27,6 @@ from runner.templating.model import did_you_mean
 KEY: Final = "ares-test"
 ROOTS: Final = ("steps", "outputs", "inputs", "run")
 """What the expressions of a case may read."""
-_PART: Final = re.compile(r"(?P<step>[^\[/]+)(?P<key>\[.*?\](?=/|$))?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,13 +288,13 @@ class _Said:
         step: GraphStep | None = None
         rest = path
         while rest:
-            match = _PART.match(rest)
+            match = PART.match(rest)
             if match is None or graph is None:
                 yield Problem(
                     "unknown-step", loc, f"{path!r} names no step", "write STEP, STEP[KEY] or STEP/INNER", "key"
                 )
                 return
-            id, rest = match["step"], rest[match.end() :].removeprefix("/")
+            id, rest = match["step"], rest[match.end() :]
             step = graph.by_id.get(id)
             if step is None:
                 fix = did_you_mean(id, graph.by_id) or f"steps: {', '.join(graph.by_id)}"
@@ -339,5 +338,5 @@ class _Said:
                     f"known: {', '.join(ROOTS)}",
                     within=within,
                 )
-            elif ref.root == "steps" and ref.path and _PART.match(str(ref.path[0])):
+            elif ref.root == "steps" and ref.path and PART.match(str(ref.path[0])):
                 yield from self._step(str(ref.path[0]), loc)

@@ -18,10 +18,11 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from runner.api.app import App
-from runner.api.apply import ended, go_on
+from runner.api.apply import begin, ended, go_on
 from runner.api.expecting import Came, Difference, differences
+from runner.api.load import Loaded
 from runner.api.outcome import outcome, rows_of
-from runner.api.planning import PlannedManifest, plan
+from runner.api.planning import plan
 from runner.api.request import Request
 from runner.api.results import RunResult
 from runner.api.secrets import SecretSource
@@ -44,7 +45,7 @@ from runner.engine.driven import RunEnd
 from runner.errors import InvalidInput, RunnerError, UsageError
 from runner.manifest.suite import Approval, RecordedCase, Resolution
 from runner.paths import PathEscape
-from runner.ports import NewRun, Sink
+from runner.ports import Sink
 from runner.replay import tape
 from runner.replay.asking import Items, Veil, names_of, parts_of
 from runner.replay.seam import Made, Seam
@@ -260,34 +261,18 @@ class _Run:
         given = {key: value for key, value in case.inputs.items() if key in declared}  # the suite's may be for others
         request = Request(values=given, mode=case.mode)
         try:
-            planned = plan(case.loaded, app.settings, app.store, request, clock, steps=False)
-            entry = next(each for each in planned if each.graph.name == name)
+            alone = Loaded((case.entry,), (), {}, 1)
+            [entry] = plan(alone, app.settings, app.store, request, clock, steps=False)
             if entry.plan.action == "callable":
                 raise InvalidInput(f"{name}: {entry.plan.reason}", hint="give them in `inputs`")
         except InvalidInput as error:
             return RunResult(name, None, "create", "invalid", error=error.message, hint=error.hint, exit_code=2)
-        end = await self._begin(app, entry, clock)
+        run = digest(["runner test", case.name])[:10]  # so that a replay has the same one
+        end = await begin(app, case.loaded, entry, request, run=run)
         while self._answer(app, end):
             await self._post(app, end)
             end = await go_on(app, end.run, request)
         return ended(app, end, "create")
-
-    async def _begin(self, app: App, entry: PlannedManifest, clock: Clock) -> RunEnd:
-        """A new run. Its id comes from the case, so that a replay has the same one."""
-        graph, run = entry.graph, digest(["runner test", self.case.name])[:10]
-        row = NewRun(
-            run=run,
-            root=run,
-            name=graph.name,
-            manifest=graph.digest,
-            task=entry.task,
-            inputs=dict(entry.inputs),
-            created=clock.now(),
-            fingerprint=entry.fingerprint,
-            reason=f"the case {self.case.name!r}",
-        )
-        graphs = {name: called for name, called in self.case.loaded.graphs.items() if name in self.case.loaded.called}
-        return await app.start(row, graph, graphs, entry.loaded.source, refresh=None, supersede=())
 
     def _answer(self, app: App, end: RunEnd) -> list[tuple[str, str, dict[str, Any]]]:
         """What the case answers to steps that wait for a person now: (kind, by, body)."""

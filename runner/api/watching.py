@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Protocol
 
 from runner.api.app import App
-from runner.api.dispatching import zone
 from runner.api.request import Control
 from runner.api.results import ApplyResult, gravest
 from runner.api.settings import Settings
+from runner.api.units import zone
 from runner.api.watch_causes import Want, named
 from runner.api.watch_folder import Known, News
 from runner.api.watch_lanes import Audience as LaneAudience

@@ -69,6 +69,13 @@ def _common(hidden: bool) -> dict[str, Any]:
     return {"expose_value": False, "callback": _remember, "hidden": hidden}
 
 
+def within_option(text: str) -> Callable[[F], F]:
+    """`--within SECONDS`; `text` says what may take so long."""
+    return click.option(
+        "--within", type=Number(0.1, MOST_SECONDS), default=10.0, show_default=True, metavar="SECONDS", help=text
+    )
+
+
 def verb(epilog: str, name: str | None = None) -> Callable[[Callable[..., Any]], click.Command]:
     """A click command with examples and the shared options."""
 

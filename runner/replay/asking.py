@@ -14,7 +14,8 @@ from runner.digest import digest_bytes
 from runner.ports import Request
 from runner.redact import Redactor
 
-_PART: Final = re.compile(r"(?P<step>[^\[/]+)(?P<key>\[.*?\](?=/|$))?/?")
+PART: Final = re.compile(r"(?P<step>[^\[/]+)(?P<key>\[.*?\](?=/|$))?/?")
+"""A part of the path of a step: `review[a/b.py]/`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ class Items:
 
 def parts_of(path: str) -> list[tuple[str, str]]:
     """`review[a/b.py]/step` → [("review", "[a/b.py]"), ("step", "")]. Keys may hold slashes."""
-    return [(found["step"], found["key"] or "") for found in _PART.finditer(path)]
+    return [(found["step"], found["key"] or "") for found in PART.finditer(path)]
 
 
 def names_of(path: str) -> list[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +15,7 @@ from typing import Any, Final
 from runner.core.graph import Json
 from runner.diagnostics.model import Diagnostic, Problem
 from runner.manifest.problems import check
-from runner.manifest.suite import RecordedCase, Recording
+from runner.manifest.suite import Recording
 from runner.paths import PathEscape, TooLarge, read_inside, write_atomic
 from runner.replay.yaml_text import to_yaml
 from runner.syntax import Limits, place, read
@@ -180,9 +180,3 @@ def _named(value: Json) -> list[str]:
             return [str(next(iter(value.values())))]
         return [name for child in value.values() for name in _named(child)]
     return [name for child in value for name in _named(child)] if isinstance(value, list | tuple) else []
-
-
-Order = Callable[[str], Any]
-"""Step (as in `Call.step`) → its place among the steps."""
-
-__all__ = ["Order", "RecordedCase", "Tape", "load", "write"]

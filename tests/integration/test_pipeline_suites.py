@@ -363,6 +363,18 @@ def test_the_inputs_and_stubs_of_a_suite_are_for_the_cases_that_know_them(projec
     assert (ended.code, "warning" in ended.out) == (0, False), ended.out
 
 
+def test_a_manifest_that_another_one_of_its_file_calls_can_be_tested_by_its_name(project: Project) -> None:
+    project.write(
+        "both.yaml",
+        "ares: v1\nname: a\nsteps:\n  c: {call: b}\n---\nares: v1\nname: b\nsteps:\n  s: {run: [echo, hi], effects: none}\n",
+    )
+    project.write(
+        "suite.yaml", "ares-test: v1\nmanifest: both.yaml\nname: b\nstubs: {s: {text: hi}}\ncases: {one: {}}\n"
+    )
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 0, ended.err + ended.out
+
+
 def test_commands_run_in_a_copy_when_the_suite_says_real(project: Project) -> None:
     project.write("data.txt", "a\nb\n")
     suite(

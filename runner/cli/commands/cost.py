@@ -48,9 +48,10 @@ def command(run: str | None, by: Any, since: str | None, all_: bool, json_: bool
     """Say what was spent, by step, executor, model or day, and what the caps leave."""
     from runner.api import cost as api
     from runner.api.queries import find_run
+    from runner.api.units import zone
 
     settings, now = settings_of(), time.time_ns() // 1_000_000
-    start = None if since is None else api.read_since(since, now, api.zone_of(settings))
+    start = None if since is None else api.read_since(since, now, zone(settings.config))
     with reading(settings) as store:
         row = None if run is None else find_run(store, run)
         found = api.cost(settings, store.ledger, by, now, run=row, since=start)

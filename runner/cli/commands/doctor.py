@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from runner.cli.output import Paint, columns, options, out, out_json, painter, safe
-from runner.cli.shared import MOST_SECONDS, Number, verb
+from runner.cli.shared import verb, within_option
 from runner.errors import UsageError
 
 if TYPE_CHECKING:
@@ -37,14 +37,7 @@ _COLORS = {"ok": "green", "warning": "yellow", "broken": "red"}
 
 
 @verb(EPILOG)
-@click.option(
-    "--within",
-    type=Number(0.1, MOST_SECONDS),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest to wait for a server.",
-)
+@within_option("The longest to wait for a server.")
 @click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 def command(within: float, json_: bool) -> int:
     """Say whether everything that is configured works, and what to do about what does not."""

@@ -11,7 +11,7 @@ import click
 
 from runner.cli.context import settings_of
 from runner.cli.output import Paint, columns, err, options, out, out_json, painter, safe
-from runner.cli.shared import MOST_SECONDS, Number, verb
+from runner.cli.shared import verb, within_option
 
 if TYPE_CHECKING:
     from runner.api.inventory import Executor
@@ -34,14 +34,7 @@ _COLORS = {"installed": "green", "reachable": "green", "broken": "red", "not loo
 
 @verb(EPILOG)
 @click.option("--probe", is_flag=True, help="Start or connect to every server, and see whether it answers.")
-@click.option(
-    "--within",
-    type=Number(0.1, MOST_SECONDS),
-    default=10.0,
-    show_default=True,
-    metavar="SECONDS",
-    help="The longest that a probe may take.",
-)
+@within_option("The longest that a probe may take.")
 @click.option("--json", "json_", is_flag=True, help="One JSON document on stdout.")
 def command(probe: bool, within: float, json_: bool) -> int:
     """List everything that can do work: local commands and the MCP servers of the config."""

@@ -15,14 +15,6 @@ from runner.manifest.fields import input_specs
 NEVER_PASSED_ON = frozenset({"invalid", "cancelled"})
 """Classes that no fallback entry ever sees: the first fails its step at once, the second ends it."""
 
-PASSING = frozenset(
-    {
-        "rate_limit", "quota", "auth", "unavailable", "timeout", "crash", "context_overflow", "bad_output", "check_failed",
-        "tool_error",
-    }
-)  # fmt: skip
-"""What a fallback entry without `errors` is for (faults-and-modes.md: "yes" under "next in chain", and `tool_error`)."""
-
 
 REUSED = frozenset({"run", "tool", "agent", "model"})
 """Verbs whose earlier results are taken over."""
