@@ -11,7 +11,7 @@ from runner.errors import UsageError
 from runner.manifest.vocabulary import CONFIG_KEYS
 
 NAME = "config.yaml"
-_OURS = re.compile(rf"^(?:{'|'.join(sorted(CONFIG_KEYS))})[ \t]*:", re.MULTILINE)
+_OURS = rf"(?m)^(?:{'|'.join(sorted(CONFIG_KEYS))})[ \t]*:"
 _LOOKED_AT = 1024 * 1024
 """Bytes of a file that are searched for a key of ours."""
 
@@ -74,6 +74,6 @@ def _above(start: Path) -> Path | None:
 def _looks_ours(file: Path) -> bool:
     try:
         with file.open("rb") as opened:
-            return bool(_OURS.search(opened.read(_LOOKED_AT).decode("utf-8", "replace")))
+            return bool(re.search(_OURS, opened.read(_LOOKED_AT).decode("utf-8", "replace")))
     except OSError:
         return False

@@ -9,8 +9,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from runner.diagnostics.model import Loc, Problem
+from runner.manifest.checked import check
 from runner.manifest.model import Manifest
-from runner.manifest.problems import check
 
 SECTIONS = ("steps", "finally")
 STAND_IN = {"run": "true", "effects": "none"}

@@ -19,8 +19,8 @@ from runner.core.compile import Callees, call_order, callee_names, compile_manif
 from runner.core.graph import StepGraph
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.errors import UsageError
+from runner.manifest.checked import check
 from runner.manifest.model import Manifest, Partial
-from runner.manifest.problems import check
 from runner.paths import PathEscape, TooLarge, read_inside
 from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
 

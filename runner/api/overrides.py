@@ -14,7 +14,7 @@ from runner.manifest.references import SECRET_KEYS
 from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.syntax import read
 
-_SECTIONED = re.compile(r"RUNNER_([A-Z0-9]+(?:_[A-Z0-9]+)*)((?:__[A-Z0-9]+(?:_[A-Z0-9]+)*)+)")
+_SECTIONED = r"RUNNER_([A-Z0-9]+(?:_[A-Z0-9]+)*)((?:__[A-Z0-9]+(?:_[A-Z0-9]+)*)+)"
 # Single values that CI systems do not set for themselves, as they do RUNNER_NAME or RUNNER_WORKSPACE.
 _SINGLE = {"RUNNER_LITE_LLM_URL": "lite_llm_url", "RUNNER_GITHUB_KEY": "github_key", "RUNNER_TIMEZONE": "timezone"}
 # What stands for any key of the operator's own: an entry's name.
@@ -66,7 +66,7 @@ def merge(data: Any, overrides: Iterable[Override]) -> tuple[dict[str, Any], lis
 def _loc(variable: str, data: Any) -> Loc | None:
     if variable in _SINGLE:
         return (_SINGLE[variable],)
-    match = _SECTIONED.fullmatch(variable)
+    match = re.fullmatch(_SECTIONED, variable)
     if not match or match[1].lower() not in CONFIG_KEYS or not _is_section(match[1].lower()):
         return None
     loc: list[str] = []

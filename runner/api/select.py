@@ -24,7 +24,7 @@ STATES = ("new", "pending", "running", "interrupted", "suspended", "succeeded", 
 Part = frozenset[str] | None
 """Ids of the steps that may run (`finally` steps always do); None = all of them."""
 
-_NAME = re.compile(r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_-]*)(?:/(?P<step>[A-Za-z_][A-Za-z0-9_]*))?")
+_NAME = r"(?P<name>[A-Za-z0-9_][A-Za-z0-9_-]*)(?:/(?P<step>[A-Za-z_][A-Za-z0-9_]*))?"
 _HINT = "such as NAME, MANIFEST/STEP, STEP+, label:KEY, label:KEY=VALUE, state:failed or changed (docs/selectors.md)"
 
 
@@ -59,7 +59,7 @@ def _term(text: str) -> Term:
         return _qualified(text, kind, rest)._replace(after=after)
     if bare == "changed":
         return Term("changed", "", after=after)
-    match = _NAME.fullmatch(bare)
+    match = re.fullmatch(_NAME, bare)
     if match is None:
         raise UsageError(f"--select {text!r}: expected a name, label:…, state:… or changed", hint=_HINT)
     return Term("name", match["name"], match["step"], after)

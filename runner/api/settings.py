@@ -17,9 +17,9 @@ from runner.api.overrides import Override, environment, flags, merge
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.diagnostics.render import path_text
 from runner.diagnostics.rules import RULES
+from runner.manifest.checked import check
 from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import complete, cross_check
-from runner.manifest.problems import check
 from runner.manifest.references import SENSITIVE, names
 from runner.manifest.types import duration_text, is_duration_field
 from runner.redact import MASK

@@ -15,7 +15,7 @@ from runner.core.graph import GraphStep, StepGraph
 from runner.diagnostics.model import Diagnostic, Loc, Problem
 from runner.errors import UsageError
 from runner.manifest.answers import Answer
-from runner.manifest.problems import check
+from runner.manifest.checked import check
 from runner.manifest.suite import Case, Suite
 from runner.manifest.vocabulary import WORK_VERBS, Mode
 from runner.replay import tape

@@ -19,12 +19,12 @@ from runner.errors import RunnerError
 Paint = Callable[[str, str | None], str]
 """(text, colour) → text for the terminal; no colour leaves it as it is."""
 
-_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+_CONTROL = r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]"
 
 
 def safe(text: str) -> str:
     """`text` with control characters, and what turns the direction of text, made visible; newlines and tabs stay."""
-    return _CONTROL.sub(_visible, text)
+    return re.sub(_CONTROL, _visible, text)
 
 
 def _visible(match: re.Match[str]) -> str:

@@ -17,7 +17,7 @@ from runner.source import Span
 _Paint = Callable[[str, str], str]
 _PLAIN_KEY = re.compile(r"[\w-]+\??")
 _COLORS = {"error": "1;31", "warning": "1;33", "note": "1;36", "file": "1", "gutter": "34", "help": "32"}
-_LINE_BREAK = re.compile(r"\r\n|\n|\r")
+_LINE_BREAK = r"\r\n|\n|\r"
 # Suggestions are made for typing mistakes: longer words and lists would cost time and help nobody.
 _LONGEST_WORD = 64
 _MOST_OPTIONS = 500
@@ -56,7 +56,7 @@ def to_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, co
     out: list[str] = []
     for one in diagnostics:
         if one.file not in lines:
-            lines[one.file] = _LINE_BREAK.split(sources.get(one.file, "").removeprefix("\ufeff"))
+            lines[one.file] = re.split(_LINE_BREAK, sources.get(one.file, "").removeprefix("\ufeff"))
         out += _block(one, lines[one.file], _colored if color else _plain)
     return "\n".join(out)
 

@@ -77,7 +77,7 @@ Maybe = Annotated[T | None, NotNull()]
 """A key that may be left out; None then."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)  # told apart by identity: typing caches annotations by hash, and a schema has none
 class Parsed:
     """A scalar that `read` turns into its value or refuses; `schema` is its JSON Schema."""
 
@@ -89,9 +89,6 @@ class Parsed:
 
     def __get_pydantic_json_schema__(self, core: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
         return dict(self.schema)
-
-    def __hash__(self) -> int:  # typing caches annotations by hash, and a schema has none
-        return hash(self.read)
 
 
 class OrTemplate:
@@ -132,7 +129,7 @@ Listed = Annotated[tuple[T, ...], OneIsList()]
 """A list, or one word that stands for a list of one."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Short:
     """A value that is no mapping stands for `{key: value}`; by type where several keys may be meant."""
 
@@ -150,6 +147,3 @@ class Short:
             if isinstance(value, kind):
                 return {key: value}
         return value
-
-    def __hash__(self) -> int:  # as for Parsed
-        return hash(self.keys)

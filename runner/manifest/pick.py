@@ -48,7 +48,7 @@ def meant(key: object, words: tuple[str, ...]) -> str | None:
     return near[0] if near else None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Pick:
     """Refuses a map that has none, or several, of `words` as keys. `known`: every key that some member takes."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, TypeVar
+from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,8 +14,6 @@ from runner.manifest.pick import meant
 from runner.manifest.places import Place, place
 from runner.manifest.types import shown
 from runner.manifest.unknown import near, unknown_key
-
-M = TypeVar("M", bound=BaseModel)
 
 MOST = 1000
 """Problems told of one document; how many of them are shown is for `runner.syntax.place` to say."""
@@ -32,14 +30,6 @@ class Refusal(NamedTuple):
     @property
     def loc(self) -> Loc:
         return self.place.loc
-
-
-def check(model: type[M], data: Any) -> tuple[M | None, list[Problem]]:
-    """The validated model, or None and what is wrong with the data, in the order of the model's keys."""
-    try:
-        return model.model_validate(data), []
-    except ValidationError as error:
-        return None, problems(model, data, error)
 
 
 def problems(model: type[BaseModel], data: Any, error: ValidationError) -> list[Problem]:

@@ -19,7 +19,7 @@ _FIELDS: tuple[tuple[str, int, int, list[str]], ...] = (
     ("month", 1, 12, ["", *_MONTHS]),
     ("day of week", 0, 7, _DAYS),
 )
-_RANGE = re.compile(r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d{1,3}))?")
+_RANGE = r"(?:\*|(\w+)(?:-(\w+))?)(?:/(\d{1,3}))?"
 
 
 def read_schedule(value: str) -> str:
@@ -35,7 +35,7 @@ def read_schedule(value: str) -> str:
 
 
 def _fits(piece: str, low: int, high: int, names: list[str]) -> bool:
-    match = _RANGE.fullmatch(piece.lower())
+    match = re.fullmatch(_RANGE, piece.lower())
     if not match or match[3] == "0":
         return False
     bounds = [_number(text, names) for text in match.group(1, 2) if text is not None]

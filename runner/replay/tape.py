@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from runner.core.graph import Json
 from runner.diagnostics.model import Diagnostic, Problem
-from runner.manifest.problems import check
+from runner.manifest.checked import check
 from runner.manifest.suite import Recording
 from runner.paths import PathEscape, TooLarge, read_inside, write_atomic
 from runner.replay.yaml_text import to_yaml

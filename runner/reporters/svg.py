@@ -5,6 +5,7 @@ All text of manifests and runs goes through `text`, and nothing of them ever bec
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -70,7 +71,7 @@ def drawing(shown: Picture, links: Mapping[str, str]) -> str:
 def text(value: str) -> str:
     """`value` as character data or an attribute's value: only what XML allows and shows as it is, with every sign that could mean
     something escaped."""
-    return escape(ODD.sub(" ", value), quote=True)
+    return escape(re.sub(ODD, " ", value), quote=True)
 
 
 def _opening(label: str, width: float, height: float) -> Iterator[str]:

@@ -19,9 +19,9 @@ COLORS = {
     "busy": "red", "refused": "red", "pending": "bright_black", "superseded": "bright_black", "callable": "bright_black",
 }  # fmt: skip
 
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+")
+_CONTROL = r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]+"
 
-ODD = re.compile(
+ODD = (
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2064\u2066-\u206f\ufeff\ufff9-\ufffb\ufdd0-\ufdef"
     "\ufffe\uffff\ud800-\udfff\U000e0000-\U000e007f]"
 )
@@ -30,7 +30,7 @@ ODD = re.compile(
 
 def one_line(text: object, width: int = 160) -> str:
     """Text as one harmless line: no control characters, at most `width` characters."""
-    flat = _CONTROL.sub(" ", str(text)[: 4 * width]).strip()
+    flat = re.sub(_CONTROL, " ", str(text)[: 4 * width]).strip()
     return flat if len(flat) <= width else flat[: width - 1] + "…"
 
 

@@ -13,7 +13,6 @@ from runner.syntax.limits import Limits
 from runner.syntax.nodes import Mistake
 from runner.syntax.placing import in_order
 from runner.syntax.text import Text, decode
-from runner.syntax.wording import explain
 
 # Reading again behind a mistake that can be bridged costs a parse each time.
 _MOST_BRIDGES = 20
@@ -45,6 +44,8 @@ def _compose(text: Text, limits: Limits) -> tuple[Composer, list[Mistake]]:
         except Stop:
             break
         except (YAMLError, ValueError, RecursionError, AssertionError) as error:
+            from runner.syntax.wording import explain  # for texts that are no YAML
+
             cut, value = explain(text, error, composer.opened())
             cuts.append(cut._replace(loc=composer.loc()))
             if value is None or len(cuts) > _MOST_BRIDGES or len(content) > _LARGEST_BRIDGED:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Final
 
-from runner.templating import plain, usual
+from runner.templating import plain
 from runner.templating.model import (
     RESULT_LIMIT,
     ROOTS,
@@ -35,6 +35,8 @@ def _read(text: str, blocks: bool) -> Parsed | plain.Plain:
         raise TemplateError(f"a template is {SOURCE_LIMIT // 1024} KiB long at most")
     found: Parsed | plain.Plain | None = None if "{%" in text else plain.read(text)
     if found is None and "{%" not in text:
+        from runner.templating import usual
+
         found = usual.template(text)
     if found is not None:
         return found
@@ -54,6 +56,8 @@ def parse_expression(text: str) -> Parsed:
     """What the bare expression of a `when` or `expr` names. Raises TemplateError."""
     if exceeds(text, SOURCE_LIMIT):
         raise TemplateError(f"an expression is {SOURCE_LIMIT // 1024} KiB long at most")
+    from runner.templating import usual
+
     found = usual.expression(text)
     if found is not None:
         return found

@@ -16,7 +16,7 @@ from reference import PAGES, PLACE, filled, objects
 
 from runner.api.load import load
 from runner.api.settings import Settings, load_config
-from runner.manifest.problems import check
+from runner.manifest.checked import check
 from runner.manifest.suite import Suite
 from runner.syntax import read
 

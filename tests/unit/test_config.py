@@ -12,11 +12,11 @@ from hypothesis import strategies as st
 
 from runner.diagnostics.rules import RULES
 from runner.errors import InvalidInput
+from runner.manifest.checked import check
 from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import agent_executors, complete, cross_check, model_chain
 from runner.manifest.config_models import CatalogModel, Endpoint
 from runner.manifest.config_servers import McpServer
-from runner.manifest.problems import check
 from runner.manifest.references import check_url, is_loopback, names, resolve, resolve_secret
 from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.syntax import read

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from counting import calls
 
+from runner.manifest.checked import check
 from runner.manifest.model import (
     AgentStep,
     ApproveStep,
@@ -24,7 +25,6 @@ from runner.manifest.model import (
     ToolStep,
     WaitStep,
 )
-from runner.manifest.problems import check
 from runner.manifest.types import duration_text, read_duration
 from runner.syntax import read
 

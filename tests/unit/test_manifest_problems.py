@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from runner.diagnostics.model import Problem
 from runner.diagnostics.rules import RULES
+from runner.manifest.checked import check
 from runner.manifest.model import Manifest, Partial
-from runner.manifest.problems import check
 from runner.syntax import place, read
 
 CORPUS = Path(__file__).parent.parent / "corpus"

@@ -240,7 +240,7 @@ def test_no_text_of_a_run_becomes_markup(place: str) -> None:
     assert [tag for tag, _ in parsed.elements].count("script") == 1
     assert SCRIPT in document and document.count("<script>") == 1
     assert not any(name.startswith("on") for _, found in parsed.elements for name in found)
-    assert not ODD.search(document)
+    assert not re.search(ODD, document)
     assert "alert('x')" in parsed.text or place in ("error", "executor", "node", "key", "name", "run")
 
 
@@ -257,7 +257,7 @@ def test_odd_characters_are_marked_and_shown_by_their_names() -> None:
 def test_text_comes_back_as_it_was(value: str) -> None:
     parsed = Parsed(f"<p>{text(value)}</p>")
     assert {tag for tag, _ in parsed.elements} <= {"p", "span"}
-    expected = ODD.sub(lambda found: re.sub("<.*?>", "", text(found[0])), value)
+    expected = re.sub(ODD, lambda found: re.sub("<.*?>", "", text(found[0])), value)
     assert parsed.text == expected
 
 

@@ -14,9 +14,9 @@ from runner.diagnostics.model import Diagnostic
 from runner.diagnostics.render import to_json
 from runner.diagnostics.rules import RULES
 from runner.manifest.answers import Answer, Binary
+from runner.manifest.checked import check as check_model
 from runner.manifest.contracts import RunState, StepState
 from runner.manifest.model import FALLBACK_VERBS, STEP_CLASSES, STEP_KEYS, Manifest
-from runner.manifest.problems import check as check_model
 from runner.manifest.schema import SCHEMAS, check, text, write
 from runner.manifest.suite import (
     Approval,

@@ -133,12 +133,12 @@ def _never_consents(draft: Draft) -> bool:
     return effects == "once" and not named
 
 
-_TOKEN = re.compile(
+_TOKEN = (
     r"ghp_[A-Za-z0-9]{36}|github_pat_[A-Za-z0-9_]{50,}|gh[ousr]_[A-Za-z0-9]{36}|glpat-[A-Za-z0-9_-]{20}|sk-[A-Za-z0-9_-]{24,}"
     r"|(?:AKIA|ASIA)[0-9A-Z]{16}|xox[abprs]-[A-Za-z0-9-]{10,}|AIza[0-9A-Za-z_-]{35}|-----BEGIN [A-Z ]*PRIVATE KEY-----"
     r"|[Bb]earer [A-Za-z0-9._~+/-]{24,}|://[^/\s:@{}$]+:[^/\s:@{}$]{6,}@"
 )
-_SECRET_KEY = re.compile(r"(?i)(?:^|[_-])(?:token|secret|passw(?:or)?d|api_?key|access_?key|credentials?)$")
+_SECRET_KEY = r"(?i)(?:^|[_-])(?:token|secret|passw(?:or)?d|api_?key|access_?key|credentials?)$"
 _SIGNS = (
     "ghp_", "gho_", "ghu_", "ghs_", "ghr_", "github_pat_", "glpat-", "sk-", "akia", "asia", "xox", "aiza", "private key", "bearer ", "://", "token", "secret", "passw", "key", "credential"
 )  # fmt: skip
@@ -156,8 +156,8 @@ def check_credentials(c: Compiling) -> None:
 
 def _credentials(c: Compiling, value: Json, loc: Loc) -> None:
     if isinstance(value, str):
-        named = len(loc) > 2 and any(key in ("env", "with") for key in loc) and _SECRET_KEY.search(str(loc[-1]))
-        if _TOKEN.search(value) or (named and _is_secret_text(value)):
+        named = len(loc) > 2 and any(key in ("env", "with") for key in loc) and re.search(_SECRET_KEY, str(loc[-1]))
+        if re.search(_TOKEN, value) or (named and _is_secret_text(value)):
             fix = "name it in config `secrets` and write `{{ secrets.NAME }}`"
             c.report("credential", Where(loc), "this looks like a credential; a manifest is no place for one", fix)
     elif isinstance(value, Mapping):

@@ -12,22 +12,22 @@ from runner.core.graph import EdgeKind, Json
 from runner.templating import Parsed, Ref, TemplateError, evaluate, parse, parse_expression
 from runner.templating.model import did_you_mean
 
-OWN_NAME = re.compile(
+OWN_NAME = (
     r"\{\{-?\s*((?:inputs|vars|steps|run|matrix|secrets)(?=[.\[])|"
     r"(?:item|index|key|output|text|previous|feedback|round|error)(?=\s*(?:\}\}|\|)|\.\w|\[))[^{}\n]*"
 )
 """`{{` followed by one of our names. `{{index .X}}` and `{{.Names}}` belong to other tools."""
 
-_RULES: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile("is no name that templates know"), "unknown-name"),
-    (re.compile("^there is no filter"), "unknown-filter"),
-    (re.compile("^there is no test"), "unknown-test"),
-    (re.compile("^a secret "), "secret-place"),
-    (re.compile("^which step is meant"), "unknown-value"),
-    (re.compile("bare expression already"), "template-in-expression"),
-    (re.compile("^this cannot be read"), "template-syntax"),
-    (re.compile("nested|larger than|may have at most|KiB|deep at most"), "template-limit"),
-    (re.compile("no statement|in prompts only|no part of templates|^a loop|not attributes"), "template-place"),
+_RULES: tuple[tuple[str, str], ...] = (
+    ("is no name that templates know", "unknown-name"),
+    ("^there is no filter", "unknown-filter"),
+    ("^there is no test", "unknown-test"),
+    ("^a secret ", "secret-place"),
+    ("^which step is meant", "unknown-value"),
+    ("bare expression already", "template-in-expression"),
+    ("^this cannot be read", "template-syntax"),
+    ("nested|larger than|may have at most|KiB|deep at most", "template-limit"),
+    ("no statement|in prompts only|no part of templates|^a loop|not attributes", "template-place"),
 )
 """Which rule a template's error breaks, by its message; everything else is `template-syntax`."""
 
@@ -64,7 +64,7 @@ class _Reader:
         try:
             parsed = _parse(place)
         except TemplateError as error:
-            rule = next((rule for pattern, rule in _RULES if pattern.search(error.message)), "template-syntax")
+            rule = next((rule for pattern, rule in _RULES if re.search(pattern, error.message)), "template-syntax")
             self.c.report(rule, _where(place, error.offset, error.length), error.message, error.fix)
             return
         for ref in parsed.refs:
@@ -73,7 +73,7 @@ class _Reader:
             self._lint(draft, place, parsed)
 
     def _literal(self, place: Place) -> None:
-        match = OWN_NAME.search(place.text)
+        match = re.search(OWN_NAME, place.text)
         if match is not None:
             message = f"`{place.part}` is plain data, which is never rendered"
             self.c.report("template-place", _where(place, match.start(), len(match[0])), message)
@@ -81,7 +81,7 @@ class _Reader:
     def _script(self, place: Place) -> None:
         if "{{" not in place.text:
             return
-        for match in OWN_NAME.finditer(place.text):
+        for match in re.finditer(OWN_NAME, place.text):
             name = re.sub(r"\W+", "_", match[1]).strip("_")
             inner = match[0].lstrip("{-").strip()
             parts = [part for part in re.split(r"\W+", inner) if part]

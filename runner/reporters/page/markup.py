@@ -16,12 +16,12 @@ _COLOURS = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\
 
 def plain(value: object) -> str:
     """Text as an attribute's value."""
-    return escape(ODD.sub(lambda found: _name(found[0]), str(value)), quote=True)
+    return escape(re.sub(ODD, lambda found: _name(found[0]), str(value)), quote=True)
 
 
 def text(value: object) -> str:
     """Text as character data: odd characters are marked, so that nobody takes them for the letters that name them."""
-    return ODD.sub(lambda found: f'<span class="odd">{_name(found[0])}</span>', escape(str(value), quote=True))
+    return re.sub(ODD, lambda found: f'<span class="odd">{_name(found[0])}</span>', escape(str(value), quote=True))
 
 
 def block(cut: Cut, kind: str = "") -> str:
