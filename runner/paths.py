@@ -13,9 +13,8 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 HIDDEN: Final = frozenset({".git", ".ares"})
 """Folders that no glob looks into."""
@@ -174,8 +173,7 @@ _Choice = tuple["re.Pattern[str] | None", ...]
 """A pattern by names: None is `**`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Matcher:
+class Matcher(NamedTuple):
     """Patterns that a path may match, any of them."""
 
     choices: tuple[_Choice, ...]

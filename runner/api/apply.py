@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import replace
 from typing import Any
 
 from runner.api.app import App
@@ -101,7 +100,7 @@ async def _converge(
 def ended(app: App, end: RunEnd, action: str) -> RunResult:
     """How a run that we drove stands now. One that we let go is ours until all that it started is gone, but goes on no more."""
     result = run_result(app.store, end.run, action)
-    return replace(result, state="interrupted") if end.state == "interrupted" and result.exit_code == 130 else result
+    return result._replace(state="interrupted") if end.state == "interrupted" and result.exit_code == 130 else result
 
 
 async def begin(

@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import secrets
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -177,8 +176,7 @@ def request_of(plan: PlanFile, given: Request) -> Request:
             f"the plan does not hold the inputs {', '.join(missing)}: they may be secrets",
             hint="give them again: " + " ".join(f"-i {name}=…" for name in missing),
         )
-    return replace(
-        given,
+    return given._replace(
         texts={**plan.texts, **given.texts},
         values={**plan.values, **given.values},
         mode=plan.mode,

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from runner.api import routing, select
 from runner.api.facts import operator_policy
@@ -40,8 +39,7 @@ from runner.store.encode import BadValue, encode
 from runner.templating import TemplateError
 
 
-@dataclass(frozen=True, slots=True)
-class PlannedManifest:
+class PlannedManifest(NamedTuple):
     """A manifest with its inputs bound and the action that apply would take. `task` names the work: manifest and inputs as given."""
 
     loaded: LoadedManifest
@@ -53,7 +51,7 @@ class PlannedManifest:
     """The mode that was planned for."""
     part: Part = None
     """The steps that are meant (`--select`); None = all."""
-    ways: Mapping[str, Sequence[Way]] = field(default_factory=dict)
+    ways: Mapping[str, Sequence[Way]] = {}
     """Who would do each step that the router chooses for, by id."""
     now: int = 0
 
@@ -160,7 +158,7 @@ def _with_ways(
         return score.cost if score is not None and score.count >= MIN_SAMPLE else None
 
     basis = Basis(ways, typical, micro(config.budget.per_run_usd), graphs)
-    return replace(planned, plan=priced(planned.plan, graph, planned.inputs, basis), ways=ways, now=view.now)
+    return planned._replace(plan=priced(planned.plan, graph, planned.inputs, basis), ways=ways, now=view.now)
 
 
 def _callable(entry: LoadedManifest, given: Mapping[str, Any], missing: Sequence[str]) -> PlannedManifest:
@@ -347,7 +345,7 @@ class PlanDispatch:
         self._view, self._calendar = view, Calendar(zone(settings.config))
 
     def outlook(self, mode: Mode, now: int) -> Outlook:
-        return replace(self._view, mode=mode, now=now)
+        return self._view._replace(mode=mode, now=now)
 
     def room(self, entry: Entry, now: int) -> Room:
         return "ready"

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from runner.manifest.vocabulary import Mode
 
 
-@dataclass(frozen=True, slots=True)
-class Request:
+class Request(NamedTuple):
     """`texts`: inputs as typed (`-i k=v`), converted by their declared types. `values`: inputs as JSON (`-f FILE`); texts win."""
 
-    texts: Mapping[str, str] = field(default_factory=dict)
-    values: Mapping[str, Any] = field(default_factory=dict)
+    texts: Mapping[str, str] = {}
+    values: Mapping[str, Any] = {}
     force: bool = False
     jobs: int | None = None
     """At most this many running steps in the whole process; None = config."""

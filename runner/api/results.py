@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 MICRO = 1_000_000
@@ -21,8 +20,7 @@ OUTCOME_OF_EXIT = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class StepResult:
+class StepResult(NamedTuple):
     """One step (or item) of a run as it stands."""
 
     state: str
@@ -32,7 +30,7 @@ class StepResult:
     model: str = ""
     reason: str = ""
     error: Mapping[str, Any] | None = None
-    items: Mapping[str, StepResult] = field(default_factory=dict)
+    items: Mapping[str, StepResult] = {}
 
     def to_json(self) -> dict[str, Any]:
         error = self.error and {"class": self.error.get("class"), "message": self.error.get("message")}
@@ -49,8 +47,7 @@ class StepResult:
         return data
 
 
-@dataclass(frozen=True, slots=True)
-class RunResult:
+class RunResult(NamedTuple):
     """One manifest of an apply: what was done with it and how it ended. `error` when it could not be driven at all."""
 
     manifest: str
@@ -58,7 +55,7 @@ class RunResult:
     action: str
     state: str
     reasons: tuple[str, ...] = ()
-    steps: Mapping[str, StepResult] = field(default_factory=dict)
+    steps: Mapping[str, StepResult] = {}
     outputs: Any = None
     cost: int = 0
     error: str | None = None

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.api import routing
@@ -124,7 +124,7 @@ def case_of(entry: PlannedManifest, loaded: Loaded, settings: Settings) -> Case:
         secrets=frozenset(config.secrets),
         policy=operator_policy(config),
         roster=roster(config),
-        outlook=replace(outlook, missing={}, credentials={}),  # whatever is configured is there
+        outlook=outlook._replace(missing={}, credentials={}),  # whatever is configured is there
         limits=routing.limits(config.fault_handler),
         min_dwell=config.fault_handler.min_dwell,
         unpriced=config.budget.unpriced,

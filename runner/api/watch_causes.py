@@ -6,7 +6,7 @@ A content runs once: what failed is not tried again by itself, and a restart fin
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, tzinfo
 from typing import Literal
 
@@ -124,7 +124,7 @@ def _whole(rows: Sequence[RunRow], digest: str) -> RunRow | None:
 def _begin(planned: PlannedManifest, reason: str, latest: RunRow | None, *, afresh: bool = False) -> Decision:
     stale = (latest.run,) if latest is not None and latest.state in UNFINISHED else ()
     chosen = planned.plan._replace(action="update" if latest else "create", reason=reason, supersedes=stale, run=None)
-    return Decision("begin", reason, planned=replace(planned, plan=chosen), afresh=afresh)
+    return Decision("begin", reason, planned=planned._replace(plan=chosen), afresh=afresh)
 
 
 def _reasons(want: Want, latest: RunRow | None, planned: PlannedManifest, where: tzinfo) -> list[str]:

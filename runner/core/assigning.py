@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
@@ -81,8 +81,7 @@ DAY = "\0day"
 """The lane of those that wait for the day's budget."""
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
+class Estimate(NamedTuple):
     """What an attempt is expected to use, and may. `limit`: what the executor is told to spend at most."""
 
     usd: int = 0
@@ -277,8 +276,7 @@ def candidates(routed: Routed, node: NodeView) -> tuple[tuple[Candidate, ...], H
 # ---------------------------------------------------------------- what it may cost
 
 
-@dataclass(frozen=True, slots=True)
-class Caps:
+class Caps(NamedTuple):
     """What a step may use: its own budget, and the strictest word on unknown prices."""
 
     usd: int | None

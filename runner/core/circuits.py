@@ -8,7 +8,6 @@ executors have a circuit; models, executors and credentials cool. Nothing here c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
 from typing import Literal, NamedTuple
 
 from runner.core.recover import CLASSES
@@ -46,8 +45,7 @@ class Limits(NamedTuple):
     probe_interval: int = 15_000
 
 
-@dataclass(frozen=True, slots=True)
-class Circuit:
+class Circuit(NamedTuple):
     """What is known of a subject. All moments are Unix milliseconds; `Circuit()` = nothing ever happened."""
 
     state: State = "closed"
@@ -103,7 +101,7 @@ def _count(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
         return _opened(c, sign.now, limits, why)
     suspect = sign.unreached or sign.kind == "probe_failed"
     probe_at = sign.now + URGENT_MS if sign.kind == "probe_failed" else sign.now if suspect else c.probe_at
-    return replace(c, failures=recent, suspect=suspect or c.suspect, probe_at=probe_at, reason=sign.reason)
+    return c._replace(failures=recent, suspect=suspect or c.suspect, probe_at=probe_at, reason=sign.reason)
 
 
 def _well(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
@@ -111,15 +109,15 @@ def _well(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
     recent = tuple(at for at in c.failures if sign.now - at < limits.window)
     if recent == c.failures and not c.suspect:
         return c
-    return replace(c, failures=recent, suspect=False, probe_at=None)
+    return c._replace(failures=recent, suspect=False, probe_at=None)
 
 
 def _ask(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
-    return replace(c, state="half_open", until=sign.now, probe_at=sign.now, reason=sign.reason or "asked by a person")
+    return c._replace(state="half_open", until=sign.now, probe_at=sign.now, reason=sign.reason or "asked by a person")
 
 
 def _ask_again(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
-    return replace(c, probe_at=sign.now)
+    return c._replace(probe_at=sign.now)
 
 
 def _relapse(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
@@ -129,22 +127,22 @@ def _relapse(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
 def _answer(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
     if _stale(c, sign):
         return c
-    return _closed_if_well(replace(c, answered=c.answered + 1, trial_until=None), limits)
+    return _closed_if_well(c._replace(answered=c.answered + 1, trial_until=None), limits)
 
 
 def _drop(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
-    return c if _stale(c, sign) else replace(c, trial_until=None)
+    return c if _stale(c, sign) else c._replace(trial_until=None)
 
 
 def _pass(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
-    passed = replace(c, passed=c.passed + 1, probe_at=sign.now + limits.probe_interval, reason="a probe passed")
+    passed = c._replace(passed=c.passed + 1, probe_at=sign.now + limits.probe_interval, reason="a probe passed")
     return _closed_if_well(passed, limits)
 
 
 def _miss(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
     """Stays half open: no real call is let through before a probe has passed, so another probe is all it costs."""
     reason = f"a probe failed: {sign.reason}" if sign.reason else "a probe failed"
-    return replace(c, passed=0, answered=0, probe_at=sign.now + limits.probe_interval, reason=reason)
+    return c._replace(passed=0, answered=0, probe_at=sign.now + limits.probe_interval, reason=reason)
 
 
 Row = Callable[[Circuit, Sign, Limits], Circuit]
@@ -174,7 +172,7 @@ def as_of(circuit: Circuit, now: int) -> Circuit:
     """Time alone turns an open circuit into a half open one. Nobody needs to write that down."""
     if circuit.state != "open" or circuit.until is None or now < circuit.until:
         return circuit
-    return replace(circuit, state="half_open", probe_at=circuit.until)
+    return circuit._replace(state="half_open", probe_at=circuit.until)
 
 
 def _opened(c: Circuit, now: int, limits: Limits, reason: str) -> Circuit:
@@ -189,7 +187,7 @@ def _closed_if_well(c: Circuit, limits: Limits) -> Circuit:
 
 
 def _keep_cool(fresh: Circuit, c: Circuit) -> Circuit:
-    return replace(fresh, cool_until=c.cool_until, cause=c.cause, credential=c.credential)
+    return fresh._replace(cool_until=c.cool_until, cause=c.cause, credential=c.credential)
 
 
 def _stale(c: Circuit, sign: Sign) -> bool:
@@ -249,19 +247,19 @@ def fingerprint(secret: str) -> str:
 def begin_trial(circuit: Circuit, now: int, lasts: int) -> Circuit:
     """A real call is about to be made, `lasts` milliseconds at most. Write it first: only one process gets the place."""
     c = as_of(circuit, now)
-    return replace(c, trial_until=now + lasts) if c.state == "half_open" else circuit
+    return c._replace(trial_until=now + lasts) if c.state == "half_open" else circuit
 
 
 def cool(circuit: Circuit, cause: Cause, until: int, reason: str, credential: str = "") -> Circuit:
     """Not to be asked before `until`. A longer cooling stands; a refused credential always counts anew."""
     if circuit.cool_until is not None and circuit.cool_until >= until and circuit.cause == cause != "auth":
         return circuit
-    return replace(circuit, cool_until=until, cause=cause, credential=credential, reason=reason)
+    return circuit._replace(cool_until=until, cause=cause, credential=credential, reason=reason)
 
 
 def warm(circuit: Circuit) -> Circuit:
     """A person says that it can be asked again (`runner resume`, `runner mode probe`)."""
-    return circuit if circuit.cool_until is None else replace(circuit, cool_until=None, cause=None, credential="")
+    return circuit if circuit.cool_until is None else circuit._replace(cool_until=None, cause=None, credential="")
 
 
 # ---------------------------------------------------------------- what an attempt tells

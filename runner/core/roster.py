@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
@@ -67,24 +66,22 @@ class Entry(NamedTuple):
         return 0 if self.tier in ("free", "local") else None
 
 
-@dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(NamedTuple):
     """From features of a step to its chain: all that is given must hold."""
 
-    labels: Mapping[str, object] = field(default_factory=dict)
+    labels: Mapping[str, object] = {}
     requires: frozenset[str] = frozenset()
     prompt: str | None = None
     executors: tuple[str, ...] | None = None
     models: tuple[str, ...] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Roster:
+class Roster(NamedTuple):
     """All that config says about who may do what, in its order."""
 
-    models: Mapping[str, Entry] = field(default_factory=dict)
-    agents: Mapping[str, Entry] = field(default_factory=dict)
-    chains: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    models: Mapping[str, Entry] = {}
+    agents: Mapping[str, Entry] = {}
+    chains: Mapping[str, tuple[str, ...]] = {}
     rules: tuple[Rule, ...] = ()
     default_agents: tuple[str, ...] = ()
     default_models: tuple[str, ...] = ()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
@@ -30,14 +29,13 @@ BYTES_PER_TOKEN = 4
 # ---------------------------------------------------------------- what is asked
 
 
-@dataclass(frozen=True, slots=True)
-class Want:
+class Want(NamedTuple):
     """A step, as the router sees it. `hints`: its `route` in this mode (see `bind.route`). `prompt` None = not known yet (a plan).
     `tokens`: prompt and answer together, about; None = unknown. `free_only`: the budget has room for what is free only."""
 
     kind: Kind
-    hints: Mapping[str, Json] = field(default_factory=dict)
-    labels: Mapping[str, Json] = field(default_factory=dict)
+    hints: Mapping[str, Json] = {}
+    labels: Mapping[str, Json] = {}
     prompt: str | None = None
     tokens: int | None = None
     free_only: bool = False
@@ -47,8 +45,7 @@ class Want:
     """The step names the tools that its agent may use."""
 
 
-@dataclass(frozen=True, slots=True)
-class Outlook:
+class Outlook(NamedTuple):
     """What holds now. `circuits`: by subject. `credentials`: fingerprint by endpoint or executor. `missing`: what an endpoint or
     executor still needs, in words, such as `LITELLM_PROXY_API_KEY is not set`.
     `ranks`: what was learned, see `learning`."""
@@ -56,11 +53,11 @@ class Outlook:
     now: int
     mode: Mode = "normal"
     pinned: bool = False
-    circuits: Mapping[str, Circuit] = field(default_factory=dict)
-    credentials: Mapping[str, str] = field(default_factory=dict)
-    missing: Mapping[str, str] = field(default_factory=dict)
-    policy: OperatorPolicy = field(default_factory=OperatorPolicy)
-    ranks: Mapping[tuple[Kind, str], Mapping[str, Rank]] = field(default_factory=dict)
+    circuits: Mapping[str, Circuit] = {}
+    credentials: Mapping[str, str] = {}
+    missing: Mapping[str, str] = {}
+    policy: OperatorPolicy = OperatorPolicy()
+    ranks: Mapping[tuple[Kind, str], Mapping[str, Rank]] = {}
     """By (kind, word of `prefer`)."""
 
 
@@ -72,8 +69,7 @@ def estimate_tokens(text: str) -> int:
 # ---------------------------------------------------------------- the answer
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """One entry of the chain. `until`: when a hidden one may be seen again (Unix milliseconds), if that is known."""
 
     label: str
@@ -90,8 +86,7 @@ class Verdict:
         return self.stand in ("taken", "trial")
 
 
-@dataclass(frozen=True, slots=True)
-class Routed:
+class Routed(NamedTuple):
     """The whole chain in its order. `source`: where it came from. `trouble`: why there is no chain at all. `model`: what an agent is
     asked to use. `notes`: what could not be judged yet."""
 
@@ -195,14 +190,13 @@ def route_in(want: Want, usual: Mapping[str, Json], roster: Roster, outlook: Out
     found = route(want, roster, outlook)
     if want.hints == usual or any(verdict.stand != "refused" for verdict in found.verdicts):
         return found
-    normal = route(replace(want, hints=usual), roster, replace(outlook, mode="normal", pinned=False))
+    normal = route(want._replace(hints=usual), roster, outlook._replace(mode="normal", pinned=False))
     able = {verdict.label: verdict for verdict in normal.verdicts if verdict.stand != "refused"}
     if not able:
         return found
     why = {verdict.label: verdict.reason for verdict in found.verdicts}
     hidden = tuple(
-        replace(
-            verdict,
+        verdict._replace(
             stand="hidden",
             reason=f"mode {outlook.mode}: {why.get(label, 'asks others')}",
             until=None,
@@ -211,7 +205,7 @@ def route_in(want: Want, usual: Mapping[str, Json], roster: Roster, outlook: Out
         for label, verdict in able.items()
     )
     rest = tuple(verdict for verdict in found.verdicts if verdict.label not in able)
-    return replace(found, verdicts=(*rest, *hidden), trouble="", source=found.source or normal.source)
+    return found._replace(verdicts=(*rest, *hidden), trouble="", source=found.source or normal.source)
 
 
 class _Chain(NamedTuple):

@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 from runner.clock import Clock
 from runner.core import circuits, modes
@@ -33,11 +32,10 @@ TRIAL_MS: Final = 120_000
 PROBED: Final = ("endpoint:", "executor:")
 
 
-@dataclass(frozen=True, slots=True)
-class Terms:
+class Terms(NamedTuple):
     """The numbers of `fault_handler`, milliseconds."""
 
-    limits: Limits = field(default_factory=Limits)
+    limits: Limits = Limits()
     min_dwell: int = 30_000
 
 
@@ -95,7 +93,7 @@ class HealthKeeper:
         """What holds now."""
         self._needed.set()
         pinned = self._pinned is not None or self._mode.state.is_pinned(now)
-        return replace(self._base, now=now, mode=mode, pinned=pinned, circuits=self._circuits)
+        return self._base._replace(now=now, mode=mode, pinned=pinned, circuits=self._circuits)
 
     def better_at(self) -> int | None:
         """When the mode gets better by time alone, because only `min_dwell` stands in the way; None = not so."""

@@ -4,14 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 RUN_TASK = "run_task"
 
 
-@dataclass(frozen=True, slots=True)
-class AgentSpec:
+class AgentSpec(NamedTuple):
     """The server `name` as an agent. Without `args` its tool speaks the contract of `run_task` (docs/executors.md).
 
     `args`: the tool's arguments, with templates over `prompt`, `cwd`, `model`, `session`; one that gives none is left out. `paths`: where
@@ -21,6 +19,6 @@ class AgentSpec:
     name: str
     tool: str = RUN_TASK
     args: Mapping[str, Any] | None = None
-    paths: Mapping[str, str] = field(default_factory=dict)
+    paths: Mapping[str, str] = {}
     rules: tuple[tuple[str, str], ...] = ()
     free: bool = False

@@ -92,7 +92,7 @@ def _field_form(schema: dict[str, Any]) -> str:
     return f"returns: {{{', '.join(parts)}{more}}}"[:200]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Declared:
     """A map of fields, checked by `read`."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any
 
 from runner.api.apply import apply as converge
@@ -96,8 +96,11 @@ def ended(result: ApplyResult) -> Reply:
 def _under_way(expected: Expected, drive: Drive) -> Reply:
     begun = drive.begun
     runs = [
-        replace(
-            RunResult(name, run or begun.get(name), action, _state(action, name, run, begun)),
+        RunResult(
+            name,
+            run or begun.get(name),
+            action,
+            _state(action, name, run, begun),
             reasons=(reason,) if reason else (),
         )
         for name, action, run, reason in expected.rows

@@ -7,7 +7,6 @@ circuits, a probe when nobody was reached, the mode, and only then does its resu
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 
 from runner.core import modes
 from runner.core.assigning import Room, Unpriced
@@ -51,7 +50,7 @@ class SimulatedHealth:
         return self.pinned or self._state.mode
 
     def outlook(self, mode: Mode, now: int) -> Outlook:
-        return replace(self._case.outlook, mode=mode, now=now, pinned=self.pinned is not None, circuits=self.circuits)
+        return self._case.outlook._replace(mode=mode, now=now, pinned=self.pinned is not None, circuits=self.circuits)
 
     # ------------------------------------------------------------ what happens to it
 

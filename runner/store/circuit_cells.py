@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
 
 from runner.core.circuits import Circuit
 from runner.store.encode import decode, encode
 
 _COLUMNS = ("state", "opened", "until")
-_START = asdict(Circuit())
+_START = Circuit()._asdict()
 
 
 def cells(circuit: Circuit) -> tuple[str, str, int | None, int | None]:
     """state, failures, opened, until."""
-    told = {key: value for key, value in asdict(circuit).items() if key not in _COLUMNS and value != _START[key]}
+    told = {key: value for key, value in circuit._asdict().items() if key not in _COLUMNS and value != _START[key]}
     return circuit.state, encode(told), circuit.opened, circuit.until
 
 

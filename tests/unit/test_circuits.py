@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import get_args
 
 import pytest
@@ -244,7 +243,7 @@ def test_a_person_can_end_a_cooling() -> None:
 def test_a_cooling_outlives_the_opening_and_closing_of_the_circuit() -> None:
     cooling = cool(Circuit(), "quota", BACK + QUOTA_MS, "used up")
     closed = fed(
-        replace(half_open(), cool_until=cooling.cool_until, cause="quota"), ("probe_passed", BACK), ("answered", BACK)
+        half_open()._replace(cool_until=cooling.cool_until, cause="quota"), ("probe_passed", BACK), ("answered", BACK)
     )
     assert (closed.state, closed.cool_until, closed.cause) == ("closed", BACK + QUOTA_MS, "quota")
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -158,7 +157,7 @@ def test_a_rule_about_a_prompt_that_is_not_known_yet_is_passed_over_and_said_so(
 
 
 def test_without_any_chain_everybody_is_a_candidate_free_ones_first() -> None:
-    everybody = replace(ROSTER, default_models=(), rules=())
+    everybody = ROSTER._replace(default_models=(), rules=())
     routed = route(Want("model"), everybody, Outlook(NOW, mode="normal"))
     assert [verdict.label for verdict in routed.verdicts] == ["fast-free", "llama", "smart", "spare"]
     assert reason(routed, "smart") == "all models, 3 of 4"
@@ -173,7 +172,7 @@ def test_without_any_chain_everybody_is_a_candidate_free_ones_first() -> None:
     ],
 )
 def test_the_tier_orders_a_chain_that_nobody_gave(tier: str, order: list[str]) -> None:
-    everybody = replace(ROSTER, default_models=(), rules=())
+    everybody = ROSTER._replace(default_models=(), rules=())
     routed = route(Want("model", {"tier": tier}), everybody, Outlook(NOW))
     assert [verdict.label for verdict in routed.verdicts] == order
 
@@ -187,7 +186,7 @@ def test_neither_tier_nor_preference_orders_a_chain_that_somebody_gave() -> None
 
 
 def test_what_was_learned_orders_entries_of_one_tier_and_says_so() -> None:
-    everybody = replace(ROSTER, default_models=(), rules=())
+    everybody = ROSTER._replace(default_models=(), rules=())
     ranks = {("model", "speed"): {"smart": Rank(2.0, "2 s"), "spare": Rank(1.0, "1 s")}}
     routed = route(Want("model", {"prefer": "speed"}), everybody, Outlook(NOW, ranks=ranks))  # type: ignore[arg-type]
     assert [verdict.label for verdict in routed.verdicts] == ["fast-free", "llama", "spare", "smart"]
@@ -370,7 +369,7 @@ def test_the_trial_call_of_a_half_open_endpoint_passes_through_a_worse_mode(mode
     routed = model(at=outlook)
     assert stands(routed)["smart"] == "trial"
     assert reason(routed, "smart").endswith("; half open: one real call to see whether it is back")
-    assert stands(model(at=replace(outlook, pinned=True)))["smart"] == "hidden"
+    assert stands(model(at=outlook._replace(pinned=True)))["smart"] == "hidden"
 
 
 def test_a_closed_circuit_is_not_asked_before_the_mode_has_recovered() -> None:
@@ -445,7 +444,7 @@ def test_candidates_are_the_chain_without_what_is_refused_but_with_what_has_just
 
 def test_rules_and_defaults_may_be_anything_the_config_allows() -> None:
     rules = (Rule(prompt="x", models=("default",)),)
-    routed = route(Want("model", prompt="xyz"), replace(ROSTER, rules=rules), Outlook(NOW))
+    routed = route(Want("model", prompt="xyz"), ROSTER._replace(rules=rules), Outlook(NOW))
     assert routed.source == "rule 1 `default`"
     assert isinstance(routed.verdicts[0], Verdict)
 

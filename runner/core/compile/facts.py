@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.core.graph import Json, StepGraph
 
@@ -12,8 +11,7 @@ if TYPE_CHECKING:  # most manifests ask no model, and the router is a tenth of t
     from runner.core.roster import Roster
 
 
-@dataclass(frozen=True, slots=True)
-class Facts:
+class Facts(NamedTuple):
     """What config defines. None means unknown: then nothing of that kind is reported as not configured.
 
     `executors` are the servers that are agent executors; `capabilities` says what each executor and model declares; `local` the servers that work without the cloud. `tools` holds only servers
@@ -28,8 +26,8 @@ class Facts:
     capabilities: Mapping[str, frozenset[str]] | None = None
     secrets: frozenset[str] | None = None
     local: frozenset[str] = frozenset()
-    tools: Mapping[str, Mapping[str, Mapping[str, Json] | None]] = field(default_factory=dict)
-    policies: Mapping[str, Json] = field(default_factory=dict)
+    tools: Mapping[str, Mapping[str, Mapping[str, Json] | None]] = {}
+    policies: Mapping[str, Json] = {}
     allow_tools: tuple[str, ...] = ("*",)
     deny_tools: tuple[str, ...] = ()
     run_allowed: bool = True
@@ -38,12 +36,11 @@ class Facts:
     """All that config says about who does `agent` and `model` steps; None = it is not asked."""
 
 
-@dataclass(frozen=True, slots=True)
-class Callees:
+class Callees(NamedTuple):
     """The manifests that `call` may name. `cycles`: {callee: the names from the caller round to itself}. `broken` have mistakes of their
     own, reported elsewhere. `known` are further names, for suggestions only."""
 
-    graphs: Mapping[str, StepGraph] = field(default_factory=dict)
-    cycles: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    graphs: Mapping[str, StepGraph] = {}
+    cycles: Mapping[str, tuple[str, ...]] = {}
     broken: frozenset[str] = frozenset()
     known: frozenset[str] = frozenset()

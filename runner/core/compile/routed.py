@@ -7,7 +7,6 @@ fails on every machine with this config.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from runner.core.compile.state import Compiling, Draft, Where
 from runner.core.graph import Body, GraphStep, Json, StepGraph
@@ -116,7 +115,7 @@ def _raw(c: Compiling, loc: Loc) -> Json:
 
 def _fix(want: Want, roster: Roster, outlook: Outlook) -> str | None:
     """Who could, had the chain let them."""
-    everybody = replace(want, hints={**want.hints, _CHAIN[want.kind]: list(roster.of(want.kind))})
+    everybody = want._replace(hints={**want.hints, _CHAIN[want.kind]: list(roster.of(want.kind))})
     able = [verdict.label for verdict in route(everybody, roster, outlook).verdicts if verdict.shown]
     return (
         f"{' or '.join(f'`{name}`' for name in able[:3])} could: name it in route.{_CHAIN[want.kind]}" if able else None
