@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
+from weakref import WeakKeyDictionary
 
 from runner.core import assigning, bind
 from runner.core.assigning import ROUTED, Assigner, Dispatch, Way
@@ -95,7 +96,7 @@ class Preparer:
         self._world = world
         self._policy = policy or OperatorPolicy()
         self._assigner = Assigner(dispatch)
-        self._vars: dict[str, dict[str, Json]] = {}
+        self._vars: WeakKeyDictionary[RunView, dict[str, Json]] = WeakKeyDictionary()
         self._callees: dict[str, StepGraph] = {}
 
     def know(self, callees: Iterable[StepGraph]) -> None:
@@ -191,9 +192,9 @@ class Preparer:
         return values
 
     def _vars_of(self, run: RunView) -> dict[str, Json]:
-        bound = self._vars.get(run.run)
+        bound = self._vars.get(run)
         if bound is None:
-            bound = self._vars[run.run] = bind.bind_vars(run.graph, run.inputs)
+            bound = self._vars[run] = bind.bind_vars(run.graph, run.inputs)
         return bound
 
     # ------------------------------------------------------------ deciding

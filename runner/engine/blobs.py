@@ -32,6 +32,11 @@ class Blobs:
         for digest in digests:
             self._pending.pop(digest, None)
 
+    def drop(self, stored: Stored | None) -> None:
+        """A result that nobody will commit."""
+        if stored is not None and "ref" in stored:
+            self._pending.pop(stored["ref"], None)
+
     def fetch(self, stored: Stored) -> Mapping[str, Any]:
         """The RESULT behind `stored`. Raises StoreError when the record lacks it."""
         if "value" in stored:

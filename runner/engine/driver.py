@@ -385,5 +385,7 @@ class Engine:
             del self._places[key]
             driven.flying.discard(key)
             self._leaving.landed(driven)
+            if driven.root not in self._driven:
+                self._blobs.drop(happened.result)
         kind = "note" if isinstance(happened, Note) else "outcome"
         self.put(run, (kind, node, attempt, happened))

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,9 @@ import pytest
 from engine_stage import PATIENCE, Faulty, Script, desk, failed, gone, graph_of, kinds, ok, open_stores, outputs, states
 
 from runner.clock import FakeClock, SystemClock
+from runner.core.messages import Outcome, StepTask
 from runner.engine import inbox, pulse
+from runner.engine.results import stored
 from runner.errors import Fenced, StoreBusy, StoreFull
 from runner.ports import Store, Unit
 from runner.store.owners import this_process
@@ -220,9 +224,35 @@ async def test_an_engine_that_lives_for_months_keeps_nothing_of_what_has_ended(c
         await script.until(1)
         await connect().post("r", "cancel", {"reason": "enough"}, "ann")
         await d.done(run)
+        del run
         d.engine._inbox._read()
         kept = (d.engine._root_of, d.engine._places, d.engine._inbox._seen, d.engine._driven, d.engine._leaving._trees)
         assert not any(kept), kept
+        gc.collect()
+        assert not d.host._vars
+
+
+async def test_a_large_output_that_comes_after_its_run_was_let_go_is_kept_by_nobody(connect: Connect) -> None:
+    began, told = asyncio.Event(), list[str]()
+
+    async def step(task: StepTask, note: Any) -> Outcome:
+        began.set()
+        with suppress(asyncio.CancelledError):
+            await asyncio.Event().wait()
+        kept, blob = stored({"output": "y" * 5_000})
+        assert blob is not None
+        d.engine._blobs.keep(kept["ref"], blob)
+        told.append(task.key)
+        return Outcome("succeeded", kept)
+
+    async with desk(connect()) as d:
+        d.engine._transport._step = step  # type: ignore[attr-defined]
+        run = await d.start(PAIR)
+        await began.wait()
+        d.engine.stop()
+        assert (await d.done(run)).state == "interrupted"
+        assert told == ["r/a/1"]
+        assert not d.engine._blobs._pending
 
 
 async def test_a_reporter_that_fails_is_dropped_and_the_run_goes_on(
