@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from runner.bridges.command import counts, one_line
+from runner.bridges.command import amount, counts, one_line
 from runner.bridges.stdio import Json
 from runner.bridges.task import Answer, Problem
 
@@ -207,11 +207,10 @@ def _cost(result: Json) -> float | None:
     """US dollars of this call alone."""
     models = result.get("model_usage_since_last_result")
     if isinstance(models, dict):
-        costs = [model.get("costUSD") for model in models.values() if isinstance(model, dict)]
-        if all(isinstance(cost, int | float) for cost in costs):
-            return float(sum(cost for cost in costs if cost is not None))
-    total = result.get("total_cost_usd")
-    return float(total) if isinstance(total, int | float) else None
+        costs = [amount(model.get("costUSD")) for model in models.values() if isinstance(model, dict)]
+        if None not in costs:
+            return sum((cost for cost in costs if cost is not None), 0.0)
+    return amount(result.get("total_cost_usd"))
 
 
 def _count(value: Any) -> int:

@@ -117,6 +117,13 @@ def one_line(text: str) -> str:
     return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
 
 
+def amount(value: Any) -> float | None:
+    """A number; None for what is none, or none that JSON can hold."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return float(value) if abs(value) < 1e300 else None
+
+
 def counts(raw: Any, names: Mapping[str, str]) -> dict[str, int]:
     """The counts of tokens in `raw`: our name → its name for it."""
     usage = raw if isinstance(raw, dict) else {}

@@ -21,6 +21,7 @@ from urllib.parse import urlsplit
 
 from runner.bridges.check import LOGIN_S, Check, ask, installed, parsed
 from runner.bridges.child import CANNOT_RUN, LINE_BYTES, Child
+from runner.bridges.command import amount
 from runner.bridges.gateway import Exchange, Gateway, kind_of, worded
 from runner.bridges.gateway_check import looked_at
 from runner.bridges.stdio import Call, Json, serve_stdio
@@ -117,7 +118,7 @@ def envelope(said: bytes, command: str, code: int, tail: str) -> Answer:
         text=str(body.get("final") or ""),
         turns=_count(body.get("assistantTurns")),
         usage=_usage(body.get("usage")),
-        cost_usd=_number(body.get("costUsd")),
+        cost_usd=amount(body.get("costUsd")),
         tool_calls=_count(_dict(body.get("toolSummary")).get("calls")),
     )
     if body.get("ok") is True and body["status"] == "ok":
@@ -155,10 +156,6 @@ def _dict(value: Any) -> Json:
 
 def _count(value: Any) -> int:
     return value if isinstance(value, int) and value > 0 else 0
-
-
-def _number(value: Any) -> float | None:
-    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 # ---------------------------------------------------------------- the program

@@ -18,6 +18,11 @@ from runner.manifest.vocabulary import ERROR_CLASSES
 from runner.ports import CallResult
 
 MICRO: Final = 1_000_000
+MOST_USD: Final = 1e9
+"""What is said to have cost more is no price."""
+MOST: Final = 1 << 53
+LONGEST_MS: Final = 366 * 86_400_000
+"""A limit that ends later is as good as one that does not say when."""
 DENIAL_CHARS: Final = 500
 _UNSENT: Final = frozenset({"unavailable", "auth", "invalid", "timeout"})
 """Classes with which our side of MCP says that the call was never made; its effect is then `none`."""
@@ -98,7 +103,7 @@ def _told(said: Mapping[str, Any], raw: CallResult) -> Problem | None:
     return Problem(
         kind if kind in ERROR_CLASSES else "tool_error",
         _text(error.get("message")) or _text(said.get("text")) or f"its status is {status}, and it does not say why",
-        _count(error.get("http_status")),
+        _status(error.get("http_status")),
         _count(error.get("resets_at")),
         _number(error.get("retry_after_s")),
         session_unknown=error.get("session_unknown") is True,
@@ -196,7 +201,7 @@ def _cost(spec: AgentSpec, usd: float | None) -> tuple[int | None, str]:
     """(micro-USD, who says so); (None, "") when nobody knows, which is never nothing."""
     if spec.free:
         return 0, "free"
-    return (None, "") if usd is None else (round(usd * MICRO), "billed")
+    return (None, "") if usd is None or usd > MOST_USD else (round(usd * MICRO), "billed")
 
 
 def _failed(result: CallResult, answer: Answer, problem: Problem, now_ms: int) -> CallResult:
@@ -223,8 +228,12 @@ def _effect(answer: Answer, problem: Problem) -> Literal["none", "maybe"]:
 
 def _retry_after(problem: Problem, now_ms: int) -> int | None:
     if problem.retry_after_s is not None:
-        return round(problem.retry_after_s * 1000)
-    return None if problem.resets_at is None else max(0, problem.resets_at * 1000 - now_ms)
+        wait = problem.retry_after_s * 1000
+    elif problem.resets_at is not None:
+        wait = max(0, problem.resets_at * 1000 - now_ms)
+    else:
+        return None
+    return round(wait) if wait <= LONGEST_MS else None
 
 
 def _denial(denial: Mapping[str, Any]) -> str:
@@ -244,10 +253,15 @@ def _text(value: Any) -> str | None:
 
 
 def _count(value: Any) -> int | None:
-    return value if isinstance(value, int) and not isinstance(value, bool) and value >= 0 else None
+    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value < MOST else None
+
+
+def _status(value: Any) -> int | None:
+    count = _count(value)
+    return count if count is not None and count < 1000 else None
 
 
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value) if 0 <= value < float("inf") else None
+    return float(value) if 0 <= value < 1e300 else None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final
@@ -12,6 +11,9 @@ from urllib.parse import urlsplit
 from runner.llms.exchange import Answer, Bill, Fault
 
 MESSAGE_CHARS: Final = 2_000
+MOST_USD: Final = 1e9
+MOST_TOKENS: Final = 10**12
+"""More of either is no amount: no record could hold what is computed from it."""
 COST_HEADER: Final = "x-litellm-response-cost"
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a terminal might obey."""
@@ -76,7 +78,9 @@ def tokens_of(usage: Any) -> dict[str, int]:
     if not isinstance(usage, Mapping):
         return {}
     prompt, answer = usage.get("prompt_tokens"), usage.get("completion_tokens")
-    if not isinstance(prompt, int) or not isinstance(answer, int) or prompt < 1 or answer < 0:
+    if not isinstance(prompt, int) or not isinstance(answer, int):
+        return {}
+    if not (1 <= prompt < MOST_TOKENS and 0 <= answer < MOST_TOKENS):
         return {}  # no prompt has 0 tokens: LiteLLM writes 0 for what nobody counted
     return {"in": prompt, "out": answer}
 
@@ -85,9 +89,9 @@ def price(text: Any) -> float | None:
     """US dollars as an endpoint writes them; None for what is no amount."""
     try:
         amount = float(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return amount if math.isfinite(amount) and amount >= 0 else None
+    return amount if 0 <= amount <= MOST_USD else None
 
 
 def error_object(data: Any) -> tuple[str, str]:

@@ -204,3 +204,24 @@ def test_a_mapped_server_is_held_to_the_same_honesty(raw: CallResult, error_clas
 def test_a_limit_notice_of_a_mapped_server_says_when_to_come_back() -> None:
     result = mapped(structured(answer=[{"words": "You've hit your usage limit. Resets in 2h"}]))
     assert result.retry_after_ms == 2 * 3_600_000
+
+
+# ---------------------------------------------------------------- numbers that no record can hold
+
+
+@pytest.mark.parametrize("usd", [1e305, 1e15, 10**30])
+def test_a_price_beyond_all_money_is_unknown(usd: float) -> None:
+    result = answer(cost_usd=usd)
+    assert (result.error_class, result.cost, result.cost_source) == ("", None, "")
+
+
+@pytest.mark.parametrize("limit", [{"resets_at": 10**24}, {"retry_after_s": 1e306}, {"retry_after_s": 1e15}])
+def test_a_limit_that_ends_later_than_in_a_year_is_as_good_as_one_that_does_not_say(limit: Json) -> None:
+    result = failed("quota", **limit)
+    assert (result.error_class, result.retry_after_ms) == ("quota", None)
+
+
+def test_counts_beyond_all_counting_are_not_counted() -> None:
+    result = failed("tool_error", http_status=10**24)
+    assert result.status is None
+    assert answer(usage={"in": 10**30, "out": 5}).tokens == {"out": 5}

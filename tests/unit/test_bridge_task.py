@@ -150,3 +150,9 @@ def test_an_id_that_is_neither_text_nor_a_number_is_refused_however_deep_it_is(d
     serve(Server("s", (), lambda name, given, call: {}), io.BytesIO(deep + request(1, name="t")), sink)
     refused, answered = map(json.loads, sink.getvalue().splitlines())
     assert (refused["id"], refused["error"]["code"] in (-32600, -32700), answered["id"]) == (None, True, 1)
+
+
+@pytest.mark.parametrize("usd", [float("nan"), float("inf"), 10**400, True, "1"])
+def test_a_cost_that_is_no_amount_is_unknown(usd: Any) -> None:
+    assert answered(line(is_error=False, total_cost_usd=usd), Seen(), "").cost_usd is None
+    assert answered(line(model_usage_since_last_result={"m": {"costUSD": usd}}), Seen(), "").cost_usd is None
