@@ -137,6 +137,8 @@ class ServerProcess(asyncio.SubprocessProtocol):
         self._queued = 0
         self._eof = False
         self._reader: asyncio.Future[None] | None = None
+        self._unsent: list[bytes] | None = None
+        """What was written since something was sent in this turn of the loop; None = nothing was sent in it yet."""
         self._writable = asyncio.Event()
         self._writable.set()
         self._finished = asyncio.Event()
@@ -198,6 +200,7 @@ class ServerProcess(asyncio.SubprocessProtocol):
     async def close(self) -> None:
         """Close stdin, wait, SIGTERM, SIGKILL; returns when the group is gone, within about 3.5 s."""
         transport, polite = self._running(), not self._eof
+        self._send()
         self._end_of_stream()
         self._lines.clear()
         if transport.get_pipe_transport(1) is not None:
@@ -279,12 +282,29 @@ class ServerProcess(asyncio.SubprocessProtocol):
         self._writable.set()
 
     def write(self, data: bytes) -> bool:
-        """Hand `data` to the server's stdin; False when there is nobody to read it."""
-        stdin = self._running().get_pipe_transport(0)
-        if self._eof or not isinstance(stdin, asyncio.WriteTransport) or stdin.is_closing():
+        """Hand `data` to the server's stdin; False when there is nobody to read it. What is written in one turn of the loop goes in two
+        pieces at most: each one wakes the server, and who starts fifty calls at once need not do it fifty times."""
+        stdin = self._stdin()
+        if stdin is None:
             return False
-        stdin.write(data)
+        if self._unsent is None:
+            self._unsent = []
+            asyncio.get_running_loop().call_soon(self._send)
+            stdin.write(data)
+        else:
+            self._unsent.append(data)
         return True
+
+    def _stdin(self) -> asyncio.WriteTransport | None:
+        stdin = self._running().get_pipe_transport(0)
+        usable = not self._eof and isinstance(stdin, asyncio.WriteTransport) and not stdin.is_closing()
+        return cast(asyncio.WriteTransport, stdin) if usable else None
+
+    def _send(self) -> None:
+        unsent, self._unsent = self._unsent, None
+        stdin = self._stdin()
+        if unsent and stdin is not None:
+            stdin.write(b"".join(unsent))
 
     async def writable(self) -> None:
         """Wait until the server has taken enough of what was written."""

@@ -1,12 +1,27 @@
-"""Lines with a bound, and last words that are safe to show."""
+"""Lines with a bound, last words that are safe to show, and what is written to a server."""
 
 from __future__ import annotations
 
+import asyncio
 import os
+import sys
+from pathlib import Path
 
 import pytest
 
-from runner.executors.mcp_process import HEAD_BYTES, LineFramer, Overlong, ProcessId, Tail, clean, end_orphan, pid_start
+from runner.executors.mcp_process import (
+    HEAD_BYTES,
+    LineFramer,
+    Overlong,
+    ProcessId,
+    ServerProcess,
+    Tail,
+    clean,
+    end_orphan,
+    pid_start,
+    start,
+)
+from runner.executors.mcp_spec import ServerSpec
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
@@ -57,3 +72,51 @@ def test_a_process_is_told_from_its_reuse_by_its_start() -> None:
     assert pid_start(2**22 + 1) is None
     assert not end_orphan(ProcessId(os.getpid(), start + 1))
     assert not end_orphan(ProcessId(os.getpid(), 0))
+
+
+class Pipe(asyncio.WriteTransport):
+    """A server's stdin that keeps what it is given, piece by piece."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.pieces: list[bytes] = []
+
+    def is_closing(self) -> bool:
+        return False
+
+    def write(self, data: bytes | bytearray | memoryview) -> None:
+        self.pieces.append(bytes(data))
+
+
+class Child(asyncio.SubprocessTransport):
+    """A process with nothing but a stdin."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stdin = Pipe()
+
+    def get_pipe_transport(self, fd: int) -> asyncio.BaseTransport | None:
+        return self.stdin if fd == 0 else None
+
+
+async def test_what_is_written_in_one_turn_of_the_loop_wakes_the_server_twice_at_most() -> None:
+    child, process = Child(), ServerProcess(ServerSpec("s", "c"), lambda text: None)
+    process.connection_made(child)
+    assert all(process.write(b"%d\n" % number) for number in range(4))
+    assert child.stdin.pieces == [b"0\n"], "the first does not wait"
+    await asyncio.sleep(0)
+    assert child.stdin.pieces == [b"0\n", b"1\n2\n3\n"]
+    assert process.write(b"4\n")
+    assert child.stdin.pieces[2:] == [b"4\n"]
+    await asyncio.sleep(0)
+    assert child.stdin.pieces[3:] == []
+
+
+async def test_what_was_written_before_the_end_reaches_the_server(tmp_path: Path) -> None:
+    program = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
+    heard = tmp_path / "heard"
+    process = await start(ServerSpec("s", sys.executable, ("-c", program, str(heard))), lambda text: None)
+    assert process.write(b"a call\n")
+    assert process.write(b"its cancellation\n")
+    await process.close()
+    assert heard.read_text() == "a call\nits cancellation\n"
