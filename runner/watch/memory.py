@@ -11,14 +11,14 @@ import fcntl
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from runner.clock import Millis
 from runner.digest import digest_bytes
-from runner.errors import StoreBusy
+from runner.errors import StoreBusy, StoreError
 from runner.paths import write_atomic
 
 VERSION = 1
@@ -93,21 +93,33 @@ def place_of(state: Path, folder: Path) -> Path:
 
 @contextmanager
 def claimed(file: Path, folder: Path) -> Iterator[None]:
-    """Nobody else watches this folder, one above it, or one below it, while this lasts. Raises StoreBusy. The lock ends with the
-    process, however that ends."""
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    """Nobody else watches this folder, one above it, or one below it, while this lasts. Raises StoreBusy, StoreError. The lock ends
+    with the process, however that ends."""
     own = file.with_suffix(".lock")
-    with own.open("a+", encoding="utf-8") as lock:
-        if not _lock(lock.fileno()):
-            raise _watched(folder, own)
-        lock.truncate(0)
-        lock.write(json.dumps({"folder": str(folder), "pid": os.getpid()}))
-        lock.flush()  # before looking at others: of two that begin at once, one at least has to see the other
-        for other in sorted(file.parent.glob("*.lock")):
-            place = _told(other)
-            if other != own and place is not None and _overlap(place, folder) and _is_locked(other):
-                raise _watched(place, other)
+    with ExitStack() as stack:
+        try:
+            _claim(stack, own, folder)
+        except OSError as error:
+            what = f"the watch of {folder} cannot be noted in {own.parent}: {error.strerror}"
+            raise StoreError(
+                what, hint="the folder of the state database has to be a folder that can be written"
+            ) from error
         yield
+
+
+def _claim(stack: ExitStack, own: Path, folder: Path) -> None:
+    """Hold the lock until `stack` is left. Raises StoreBusy, OSError."""
+    own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    lock = stack.enter_context(own.open("a+", encoding="utf-8"))
+    if not _lock(lock.fileno()):
+        raise _watched(folder, own)
+    lock.truncate(0)
+    lock.write(json.dumps({"folder": str(folder), "pid": os.getpid()}))
+    lock.flush()  # before looking at others: of two that begin at once, one at least has to see the other
+    for other in sorted(own.parent.glob("*.lock")):
+        place = _told(other)
+        if other != own and place is not None and _overlap(place, folder) and _is_locked(other):
+            raise _watched(place, other)
 
 
 def _lock(descriptor: int) -> bool:

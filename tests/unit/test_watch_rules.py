@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from runner.clock import Millis
 from runner.engine.changes import content_digest
-from runner.errors import StoreBusy
+from runner.errors import StoreBusy, StoreError
 from runner.watch import hints, memory
 from runner.watch.cron import MOST_COUNTED, due, next_time
 from runner.watch.memory import Memory, Served
@@ -324,6 +324,17 @@ def test_a_folder_is_watched_by_one(other: str, tmp_path: Path) -> None:
         pytest.fail("claimed twice")
     with memory.claimed(memory.place_of(state, tmp_path / other), tmp_path / other):
         pass
+
+
+def test_a_folder_that_cannot_be_claimed_is_an_error_of_the_state(tmp_path: Path) -> None:
+    (tmp_path / "watch").write_text("a file where the folder should be")
+    with (
+        pytest.raises(
+            StoreError, match=f"the watch of {tmp_path} cannot be noted in {tmp_path / 'watch'}: File exists"
+        ),
+        memory.claimed(memory.place_of(tmp_path, tmp_path), tmp_path),
+    ):
+        pytest.fail("claimed")
 
 
 def test_folders_beside_each_other_are_watched_by_two(tmp_path: Path) -> None:
