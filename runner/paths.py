@@ -67,20 +67,21 @@ def _is_loop(path: Path) -> bool:
 
 def read_inside(root: Path, base: Path, text: str, limit: int) -> bytes:
     """The content of a regular file in `root`. Raises PathEscape, TooLarge (more than `limit` bytes), OSError."""
+    data = head_inside(root, base, text, limit + 1)
+    if len(data) > limit:
+        raise TooLarge(inside(root, base, text), limit)
+    return data
+
+
+def head_inside(root: Path, base: Path, text: str, most: int) -> bytes:
+    """The first `most` bytes of a regular file in `root`. Raises PathEscape, OSError."""
     path = inside(root, base, text)
-    return _read(root, path, limit)
-
-
-def _read(root: Path, path: Path, limit: int) -> bytes:
     # O_NONBLOCK: opening a pipe must not wait for a writer
     descriptor = _open(root, path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
     with os.fdopen(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
             raise OSError(errno.EINVAL, "not a regular file", str(path))
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise TooLarge(path, limit)
-    return data
+        return file.read(most)
 
 
 def _open(root: Path, path: Path, flags: int) -> int:

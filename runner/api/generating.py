@@ -52,6 +52,8 @@ class Generation:
     """What is to stand in the index; None when it stands there already."""
     row_of: Mapping[str, int]
     """The file of each manifest, as diagnostics name it → the number of its row."""
+    seen: Mapping[str, str]
+    """Path → the digest of what stood there when that was decided; "" = nothing did."""
 
     def paths(self, *actions: str) -> list[str]:
         """The paths with one of these actions."""
@@ -94,17 +96,19 @@ def generation(wish: Wish, settings: Settings) -> Generation:
     after = indexing.updated(known, source, made_of, changes)
     index_text = indexing.text_of(after) if after != known else None
     row_of = {str(wish.out / path): number for number, path in enumerate(wanted, 1)}
-    return Generation(tuple(changes), loaded, wish.out, index_text, row_of)
+    seen = {path: _digest(there) for path, there in disk.items()}
+    return Generation(tuple(changes), loaded, wish.out, index_text, row_of, seen)
 
 
 def write(done: Generation) -> None:
-    """Does it. Raises UsageError when a file was edited by hand, or is none of ours; nothing is written then."""
-    if refused := done.paths("edited", "foreign"):
-        shown = ", ".join(refused[:MOST_SHOWN]) + (", …" if len(refused) > MOST_SHOWN else "")
-        raise UsageError(
-            f"not as `generate` left them, so nothing was written: {shown}",
-            hint="--force writes over what was edited by hand",
-        )
+    """Does it. Raises UsageError when a file was edited by hand (also since it was looked at), or is none of ours; nothing is written
+    then."""
+    _refuse(
+        done.paths("edited", "foreign"), "not as `generate` left them", "--force writes over what was edited by hand"
+    )
+    touched = done.paths("new", "changed", "removed")
+    moved = [path for path in touched if _digest(_content(done.out, path, TEMPLATE_LIMIT)) != done.seen[path]]
+    _refuse(moved, "changed just now by somebody else", "the same command again looks at them anew")
     try:
         done.out.mkdir(parents=True, exist_ok=True)
         for change in done.changes:
@@ -118,6 +122,16 @@ def write(done: Generation) -> None:
         raise UsageError(str(error)) from error
     except OSError as error:
         raise UsageError(f"cannot write {error.filename or done.out}: {error.strerror}") from error
+
+
+def _refuse(paths: Sequence[str], why: str, hint: str) -> None:
+    if paths:
+        shown = ", ".join(paths[:MOST_SHOWN]) + (", …" if len(paths) > MOST_SHOWN else "")
+        raise UsageError(f"{why}, so nothing was written: {shown}", hint=hint)
+
+
+def _digest(content: bytes | None) -> str:
+    return "" if content is None else digest_bytes(content)
 
 
 def _read(path: Path, limit: int) -> bytes:

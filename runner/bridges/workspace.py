@@ -15,7 +15,7 @@ from types import FrameType
 from typing import Any
 
 from runner.bridges.stdio import Call, Fault, Json, Server, described, failed, serve_stdio, shape
-from runner.paths import HIDDEN, PathEscape, TooLarge, glob_inside, inside, read_inside, write_atomic
+from runner.paths import HIDDEN, PathEscape, TooLarge, glob_inside, head_inside, inside, read_inside, write_atomic
 
 FILE_BYTES = 64 * 1024 * 1024
 """The largest file that is read from."""
@@ -86,10 +86,9 @@ def _matches(root: Path, glob: str, expression: re.Pattern[str]) -> Iterator[Jso
     """In the order of path and line; None where the rest of a large file is left out."""
     for name in _names(root, glob):
         try:
-            with (root / name).open("rb") as file:
-                data = file.read(SEARCHED_BYTES + 1)
-        except OSError:
-            continue  # gone since it was listed, or not ours to read
+            data = head_inside(root, root, name, SEARCHED_BYTES + 1)
+        except (OSError, PathEscape):
+            continue  # gone since it was listed, made a link that leads out, or not ours to read
         if b"\0" in data[:SNIFFED_BYTES]:
             continue
         for number, line in enumerate(data[:SEARCHED_BYTES].decode(errors="replace").split("\n"), start=1):

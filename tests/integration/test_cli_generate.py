@@ -11,6 +11,10 @@ from pathlib import Path
 import pytest
 from cli_project import Project
 
+from runner.api.generating import Wish, generation, write
+from runner.api.settings import load_config
+from runner.errors import UsageError
+
 TEMPLATE = """\
 ares: v1
 name: check-[[ row.name ]]
@@ -224,3 +228,11 @@ def test_a_template_whose_name_is_no_text_is_named_as_far_as_it_goes(project: Pr
     assert project.cli("generate", odd, "--rows", "rows.csv", "-o", "out").err == "3 unchanged\n"
     index = json.loads((project.root / "out/.generated.json").read_text())
     assert [made["template"] for made in index["sets"]] == ["t-\ufffd.yaml"]
+
+
+def test_a_file_that_somebody_saves_while_all_is_validated_is_not_written_over(project: Project) -> None:
+    done = generation(Wish(Path("t.yaml"), "rows.csv", Path("out")), load_config(None, start=project.root, env={}))
+    project.write("out/check-b.yaml", "saved just now\n")
+    with pytest.raises(UsageError, match=r"changed just now by somebody else, so nothing was written: check-b\.yaml"):
+        write(done)
+    assert [path.name for path in (project.root / "out").iterdir()] == ["check-b.yaml"]

@@ -15,6 +15,7 @@ import pytest_asyncio
 from mcp import Client, StdioServerParameters
 from mcp_calls import call
 
+from runner.bridges import workspace
 from runner.executors.mcp import McpServers, ServerSpec
 
 COMMAND = ("-P", "-m", "runner.bridges.workspace")
@@ -52,6 +53,15 @@ async def test_files_are_listed_sorted_without_hidden_folders_and_links_that_lea
     assert result.text == "\n".join(files)
     some = await call(servers, "list_files", arguments={"pattern": "**/*.py", "limit": 1})
     assert some.output == {"files": ["a/deep/two.py"], "truncated": True}
+
+
+def test_a_file_that_becomes_a_link_out_of_the_root_once_it_was_listed_is_not_searched(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    os.mkfifo(root / "pipe")
+    monkeypatch.setattr(workspace, "_names", lambda root, pattern: ["b.txt", "link", "pipe"])
+    found, _ = workspace.search(root, pattern="alpha")
+    assert [match["path"] for match in found["matches"]] == ["b.txt"]
 
 
 async def test_a_name_that_is_no_text_costs_nobody_the_answer(servers: McpServers, root: Path) -> None:
