@@ -5,14 +5,15 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import NamedTuple
+from importlib import import_module
+from typing import TYPE_CHECKING, NamedTuple
 
 from runner.api.app import App
 from runner.api.dispatching import Hooks, Routing, enter_routing
 from runner.api.facts import operator_policy
 from runner.api.late import Late
+from runner.api.late_servers import LateServers
 from runner.api.secrets import SecretSource
-from runner.api.servers import agent_specs, server_specs
 from runner.api.settings import Settings
 from runner.clock import Clock
 from runner.core.prepare import Preparer
@@ -25,10 +26,6 @@ from runner.engine.health import Probe
 from runner.engine.world import EngineWorld
 from runner.executors.given import GivenResults
 from runner.executors.local import LocalCommands
-from runner.executors.mcp import McpServers
-from runner.executors.mcp_process import ProcessId
-from runner.executors.orphans import Orphans, reap
-from runner.executors.tools_lock import ToolsLock
 from runner.llms.judge import ModelJudge
 from runner.llms.spec import catalog
 from runner.manifest.config import Config
@@ -37,6 +34,10 @@ from runner.ports import Executor, OwnerId, ServerPool, Sink, Store
 from runner.store.owners import this_process
 from runner.store.sqlite import SqliteStore
 from runner.transports.local import LocalTransport, Step
+
+if TYPE_CHECKING:
+    from runner.executors.agent_spec import AgentSpec
+    from runner.executors.mcp import McpServers
 
 Wrap = Callable[[Mapping[str, Executor]], Mapping[str, Executor]]
 
@@ -154,7 +155,7 @@ async def _wired(
 
 
 def _executors(
-    stack: AsyncExitStack, config: Config, wishes: Wishes, routed: Routing, servers: McpServers, models: Executor
+    stack: AsyncExitStack, config: Config, wishes: Wishes, routed: Routing, servers: LateServers, models: Executor
 ) -> dict[str, Executor]:
     """Who does the work, by verb. What a call of a model or an agent says of its endpoint counts whoever gave the answer."""
     asked = wishes.wrap(
@@ -163,7 +164,7 @@ def _executors(
             "run": LocalCommands(output_bytes=config.limits.output_bytes),
             "call": GivenResults(),
             "model": models,
-            "agent": Late("agent", lambda made: made(servers, agent_specs(config), clock=wishes.clock)),
+            "agent": Late("agent", lambda made: made(servers.made, _agents(config), clock=wishes.clock)),
         }
     )
     for executor in asked.values():
@@ -175,23 +176,40 @@ def _executors(
     }
 
 
+def _agents(config: Config) -> Mapping[str, AgentSpec]:
+    from runner.api.servers import agent_specs
+
+    return agent_specs(config)
+
+
 def _servers(
     stack: AsyncExitStack,
     settings: Settings,
     secrets: SecretSource,
     owner: OwnerId,
     on_warning: Callable[[str], None],
-) -> McpServers:
+) -> LateServers:
     """The sessions; servers that an earlier runner left behind are ended first."""
     folder = settings.state_path.parent
-    reap(folder / "servers")
-    orphans = Orphans(folder / "servers", ProcessId(owner.pid, owner.pid_start))
-    servers = McpServers(
-        server_specs(settings, secrets.env),
-        on_process=orphans.note,
-        on_tools=ToolsLock(folder, on_warning).seen,
-        output_bytes=settings.config.limits.output_bytes,
-    )
-    stack.callback(orphans.forget)
-    stack.push_async_callback(servers.close)
-    return servers
+    if (folder / "servers").is_dir():
+        import_module("runner.executors.orphans").reap(folder / "servers")
+    stack.push_async_exit(ending := AsyncExitStack())
+
+    def make() -> McpServers:
+        from runner.api.servers import server_specs
+        from runner.executors.mcp import McpServers, ProcessId
+        from runner.executors.orphans import Orphans
+        from runner.executors.tools_lock import ToolsLock
+
+        orphans = Orphans(folder / "servers", ProcessId(owner.pid, owner.pid_start))
+        servers = McpServers(
+            server_specs(settings, secrets.env),
+            on_process=orphans.note,
+            on_tools=ToolsLock(folder, on_warning).seen,
+            output_bytes=settings.config.limits.output_bytes,
+        )
+        ending.callback(orphans.forget)
+        ending.push_async_callback(servers.close)
+        return servers
+
+    return LateServers({name: server.max_in_flight for name, server in settings.config.mcp_servers.items()}, make)

@@ -142,7 +142,7 @@ class PlanNode:
     group: PlanNode | None = None
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False, weakref_slot=True)
 class PlanRun:
     """A run that does not happen."""
 
