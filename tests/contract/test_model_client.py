@@ -320,7 +320,7 @@ async def test_the_executor_asks_through_litellm_where_it_is_told_to(
     (tmp_path / ".env").write_text("FROM_A_DOTENV=1\n")
     calls = ModelCalls(
         {
-            name: replace(found, endpoint=replace(found.endpoint, client="litellm"))
+            name: found._replace(endpoint=replace(found.endpoint, client="litellm"))
             for name in ("gpt-4o", "rate429")
             for found in [model(upstream.url, name)]
         }
@@ -340,7 +340,7 @@ async def test_the_executor_asks_through_litellm_where_it_is_told_to(
 @pytest.mark.parametrize("kind", KINDS)
 async def test_a_price_that_litellm_looked_for_in_vain_stays_unknown(upstream: FakeLlm, kind: str) -> None:
     mine = model(upstream.url, "my/own", kind)
-    calls = ModelCalls({"mine": replace(mine, endpoint=replace(mine.endpoint, client="litellm"))})
+    calls = ModelCalls({"mine": mine._replace(endpoint=replace(mine.endpoint, client="litellm"))})
     answers = [await calls.call(Request("mine", "model", {"prompt": "hi"}, {}, "/", "k", PATIENCE)) for _ in range(3)]
     assert [(answer.text, answer.cost, answer.cost_source) for answer in answers] == [("hello from own", None, "")] * 3
     assert upstream.asked() == ["my/own"] * 3
