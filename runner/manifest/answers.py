@@ -1,7 +1,5 @@
 """What an executor answered, as people write it in a suite's `stubs` and read it in a recording."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator

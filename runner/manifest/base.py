@@ -26,7 +26,8 @@ _WITHIN: ContextVar[bool] = ContextVar("_WITHIN", default=False)
 class Frozen(BaseModel):
     """A value whose keys are all known and whose field docstrings are its documentation (`documentation.field_docs`)."""
 
-    # Building a validator on first use, and leaving docstrings to those who ask, halves the time of the import.
+    # Building a validator on first use, and leaving docstrings to those who ask, halves the time of the import. Modules of models do not
+    # import `annotations` from the future: Pydantic compiles annotations that are text, once more for each class that inherits them.
     model_config = ConfigDict(
         frozen=True, extra="forbid", hide_input_in_errors=True, validate_by_name=False, defer_build=True
     )

@@ -1,7 +1,5 @@
 """What stands under a verb: a prompt, a command, a time to wait for. Short forms are normalised here."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Self
 
 from pydantic import ConfigDict, Field, ValidationInfo, field_validator, model_validator

@@ -1,7 +1,5 @@
 """config.yaml: the operator's side. Commands, URLs and secrets live only here; a manifest names what is defined here."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 from zoneinfo import ZoneInfo
 

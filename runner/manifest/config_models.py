@@ -1,7 +1,5 @@
 """The sections `models` and `router` of config.yaml."""
 
-from __future__ import annotations
-
 import re
 from typing import Annotated, Literal, Self
 

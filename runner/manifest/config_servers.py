@@ -1,7 +1,5 @@
 """The section `mcp_servers` of config.yaml: tool servers and agent executors."""
 
-from __future__ import annotations
-
 import re
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self

@@ -1,7 +1,5 @@
 """Fallback entries: other ways to do a step. One class per verb that can stand in for a step's work."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Discriminator, Field, Tag

@@ -1,7 +1,5 @@
 """The manifest itself, and the partial manifests that it may extend."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field

@@ -1,7 +1,5 @@
 """The parts that steps share: route, faults, timeout, budget, workspace, save, checks, repair, fan-out."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -278,7 +276,7 @@ class Matrix(Frozen):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _gather(cls, value: Any, handler: ModelWrapValidatorHandler[Matrix]) -> Matrix:
+    def _gather(cls, value: Any, handler: ModelWrapValidatorHandler["Matrix"]) -> "Matrix":
         if value == {}:
             raise mistake("empty-axis", "expected at least one axis, such as `os: [linux, mac]`")
         if isinstance(value, dict):

@@ -1,7 +1,5 @@
 """Steps: one class per verb, with exactly the keys that its verb can use. Fallback entries are in `fallbacks.py`."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import AfterValidator, ConfigDict, Discriminator, Field, Tag, ValidationInfo

@@ -1,7 +1,5 @@
 """`ares-test: v1`: a suite of tests of pipelines. Each case runs a manifest without its world, and says what must come of it."""
 
-from __future__ import annotations
-
 from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import Field, model_validator

@@ -15,6 +15,7 @@ from runner.manifest.model import (
     AgentStep,
     ApproveStep,
     ChangedCheckEntry,
+    Frozen,
     JudgeCheck,
     Manifest,
     ModelFallback,
@@ -146,6 +147,14 @@ def test_validating_a_manifest_of_sixty_lines_is_little_work() -> None:
     data = documents[0].data
     Manifest.model_validate(data)
     assert 100 < calls(lambda: Manifest.model_validate(data), 1_000_000) < 2_500
+
+
+def test_annotations_of_models_are_no_texts_that_would_be_compiled_for_each_class() -> None:
+    classes = list(Frozen.__subclasses__())
+    for kind in classes:
+        classes += kind.__subclasses__()
+
+    assert {kind.__module__ for kind in classes if hasattr(sys.modules[kind.__module__], "annotations")} == set()
 
 
 def test_a_manifest_builds_the_validators_of_what_it_holds_only() -> None:
