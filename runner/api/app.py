@@ -30,7 +30,7 @@ from runner.manifest.config import Config
 from runner.ports import NewRun, RunRecord, RunRow, Store
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class App:
     """Everything that a driving command needs, wired. Made by `wiring.open_app`."""
 

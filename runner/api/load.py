@@ -61,7 +61,7 @@ class Loaded(NamedTuple):
         return tuple(entry for entry in self.manifests if entry.graph.name not in self.called)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Draft:
     """A manifest on its way from document to graph."""
 
@@ -79,7 +79,7 @@ class _Draft:
     """Places that were changed so that the rest could be looked at; such a draft gives problems, never a graph."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class _Reading:
     """The state of one `load`."""
 

@@ -28,7 +28,7 @@ class Request(NamedTuple):
     """`--select` options: only what they mean is planned and run (api/select.py)."""
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Control:
     """How a caller and a running apply reach each other: `drain` lets running steps end, `stop` ends them now; `warn` goes back."""
 

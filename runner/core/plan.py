@@ -112,7 +112,7 @@ def _resume_reason(earlier: Earlier) -> str:
 # ---------------------------------------------------------------- steps
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class PlanNode:
     """A node as `Preparer` reads it."""
 

@@ -24,7 +24,7 @@ class Where(NamedTuple):
     line: int = 0
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Draft:
     """One step on its way to the graph. `raw` is its data as written, `step` its validated model."""
 
@@ -47,7 +47,7 @@ class Draft:
         self.edges.setdefault(to, {}).setdefault(kind, where)
 
 
-@dataclass(slots=True)
+@dataclass(slots=True, eq=False)
 class Compiling:
     """One manifest on its way to a graph."""
 
