@@ -24,11 +24,11 @@ from runner.clock import SystemClock
 from runner.errors import RunnerError, StoreError
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
-from runner.reporters.progress import Standing
 
 if TYPE_CHECKING:
     from runner.api.settings import Settings
     from runner.core.graph import StepGraph
+    from runner.reporters.progress import Standing
 
 F = TypeVar("F", bound=Callable[..., Any])
 Work = Callable[[Sequence[Sink], Control], Coroutine[Any, Any, ApplyResult]]
@@ -116,6 +116,8 @@ def _sinks(events: bool, graphs: Mapping[str, StepGraph], settings: Settings) ->
 
 def _standing(settings: Settings, run: str) -> Standing | None:
     """How a run stands that an earlier process began."""
+    from runner.reporters.progress import Standing  # for the live tree
+
     with suppress(StoreError), reading(settings) as store:
         if (row := store.run(run)) is not None:
             return Standing(row.steps_total, {step.node: step.state for step in store.steps(run)})

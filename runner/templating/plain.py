@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from functools import cache
 from typing import Final, NamedTuple
 
 from runner.templating.model import ROOTS, Context, Json, Parsed, Ref
@@ -15,9 +16,6 @@ _KEY: Final = r"""(?:\.[A-Za-z][A-Za-z0-9_]*|\[(?:-?(?:0|[1-9][0-9]{0,8})|'[^'\\
 _PATH: Final = rf"(?:{'|'.join(sorted(ROOTS, key=len, reverse=True))})(?![A-Za-z0-9_]){_KEY}*"
 _LITERAL: Final = r"""none|true|false|-?(?:0|[1-9][0-9]{0,14})|'[^'\\\n]*'|"[^"\\\n]*"|\[\]|\{\}"""
 _DEFAULT: Final = rf"\s*\|\s*default\(\s*(?:{_PATH}|{_LITERAL})\s*\)"
-_OPEN: Final = re.compile(rf"\{{\{{\s*({_PATH})((?:{_DEFAULT})*)\s*\}}\}}")
-_KEYS: Final = re.compile(_KEY)
-_OPTION: Final = re.compile(rf"\|\s*default\(\s*(?:({_PATH})|({_LITERAL}))\s*\)")
 _WORDS: Final = {"none": None, "true": True, "false": False}
 
 
@@ -38,12 +36,28 @@ class Plain(NamedTuple):
     pieces: tuple[str | Value, ...]
 
 
+class _Forms(NamedTuple):
+    open: re.Pattern[str]
+    key: re.Pattern[str]
+    option: re.Pattern[str]
+
+
+@cache
+def _forms() -> _Forms:
+    """Compiled with the first template: a manifest may have none."""
+    return _Forms(
+        re.compile(rf"\{{\{{\s*({_PATH})((?:{_DEFAULT})*)\s*\}}\}}"),
+        re.compile(_KEY),
+        re.compile(rf"\|\s*default\(\s*(?:({_PATH})|({_LITERAL}))\s*\)"),
+    )
+
+
 def read(text: str) -> Plain | None:
     """`text` (which holds braces) as a plain template; None when it needs the full grammar. Never raises."""
     pieces: list[str | Value] = []
     at = 0
     while (start := text.find("{{", at)) >= 0:
-        match = _OPEN.match(text, start)
+        match = _forms().open.match(text, start)
         value = _value(match) if match else None
         if match is None or value is None:
             return None
@@ -65,7 +79,7 @@ def _parsed(text: str, pieces: Sequence[str | Value]) -> Parsed:
 
 
 def _value(match: re.Match[str]) -> Value | None:
-    options = list(_OPTION.finditer(match.string, match.start(2), match.end(2)))
+    options = list(_forms().option.finditer(match.string, match.start(2), match.end(2)))
     refs: list[Ref] = []
     otherwise: tuple[Json, ...] = ()
     for position, (path, start) in enumerate(
@@ -93,10 +107,10 @@ def _known(ref: Ref, *, alone: bool) -> bool:
 
 
 def _ref(path: str, offset: int, *, tolerant: bool) -> Ref:
-    first = _KEYS.search(path)
+    first = _forms().key.search(path)
     if first is None:
         return Ref(path, (), tolerant, offset, len(path))
-    keys = tuple(_key(key) for key in _KEYS.findall(path, first.start()))
+    keys = tuple(_key(key) for key in _forms().key.findall(path, first.start()))
     return Ref(path[: first.start()], keys, tolerant, offset, len(path))
 
 
