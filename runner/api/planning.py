@@ -5,15 +5,13 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runner.api import routing, select
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
-from runner.api.prices import Basis, price_json, priced
 from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
 from runner.api.request import Request
-from runner.api.routes import Router, Way, is_routed
 from runner.api.select import Part
 from runner.api.settings import Settings
 from runner.api.units import micro, zone
@@ -37,6 +35,9 @@ from runner.paths import tree_digest
 from runner.ports import RunRow, StepRow, Store
 from runner.store.encode import BadValue, encode
 from runner.templating import TemplateError
+
+if TYPE_CHECKING:
+    from runner.api.routes import Way
 
 
 class PlannedManifest(NamedTuple):
@@ -148,6 +149,9 @@ def _with_ways(
     planned: PlannedManifest, graphs: Mapping[str, StepGraph], settings: Settings, store: Store | None, view: Outlook
 ) -> PlannedManifest:
     """Who would do its steps in the mode that was planned for, and what that may cost."""
+    from runner.api.prices import Basis, priced  # no apply asks for them
+    from runner.api.routes import Router, is_routed
+
     config, graph = settings.config, planned.graph
     router = Router(roster(config), view, config.budget.unpriced == "deny")
     ways = {step.id: router.ways(graph, step, planned.inputs) for step in graph.steps if is_routed(step)}
@@ -379,6 +383,8 @@ def plan_json(planned: Sequence[PlannedManifest]) -> dict[str, Any]:
 
 
 def _manifest_json(plan: Plan) -> dict[str, Any]:
+    from runner.api.prices import price_json
+
     return {
         "name": plan.name,
         "file": plan.file,
@@ -390,6 +396,8 @@ def _manifest_json(plan: Plan) -> dict[str, Any]:
 
 
 def _step_json(step: PlannedStep) -> dict[str, Any]:
+    from runner.api.prices import price_json
+
     return {
         "id": step.id,
         "verb": step.verb,

@@ -1,9 +1,7 @@
 """What follows when an attempt has failed: one pure table, the first row that applies (faults-and-modes, "Order").
 
-Nothing here knows of nodes, events or queues; `judge` asks and carries out.
+Nothing here knows of nodes, events or queues; `judge` asks and carries out. Annotations are not put off, as in `messages`.
 """
-
-from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple

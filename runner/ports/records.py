@@ -1,6 +1,4 @@
-"""What the record holds, as values."""
-
-from __future__ import annotations
+"""What the record holds, as values. Annotations are not put off, as in `core/messages`."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
