@@ -11,7 +11,7 @@ import re
 import shlex
 import tempfile
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -195,7 +195,7 @@ class _Run:
             world = Path(folder).resolve()
             (world / "state").mkdir(mode=0o700)
             (world / "workspace").mkdir()
-            await asyncio.to_thread(self._furnish, world / "workspace")
+            await _to_its_end(asyncio.to_thread(self._furnish, world / "workspace"))
             async with asyncio.timeout(None if self.how == "record" or self.case.real_runs else PATIENCE_S):
                 return await self._driven(world)
 
@@ -328,6 +328,15 @@ class _Run:
             warnings=tuple(warnings),
             hint=hint,
         )
+
+
+async def _to_its_end(work: Coroutine[Any, Any, None]) -> None:
+    """Also when we are cancelled: a thread that goes on would write into a folder that is removed already."""
+    task = asyncio.ensure_future(work)
+    try:
+        await asyncio.shield(task)
+    finally:
+        await task
 
 
 def _tokens(world: Path) -> list[tuple[str, str]]:

@@ -76,6 +76,28 @@ def test_the_second_signal_stops_at_once_and_leaves_no_process(
     assert ledger(project) == ["first", "wait", "wait", "beside"]
 
 
+@pytest.mark.parametrize(("number", "code"), SIGNALS)
+def test_a_test_that_is_told_to_end_leaves_no_process_and_no_copy_of_the_workspace(
+    project: Project, number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch = project.root / "scratch"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    began = project.root / "began"
+    project.write(
+        "held.yaml", f"ares: v1\nname: held\nsteps:\n  hold: {{run: 'echo $$ > {began}; sleep 600', effects: none}}\n"
+    )
+    project.write("suite.yaml", "ares-test: v1\nmanifest: held.yaml\ncases: {one: {run: real}}\n")
+    process = project.begin("test", "suite.yaml")
+    pid = begun(project)
+    assert list(scratch.iterdir())
+    process.send_signal(number)
+    process.communicate(timeout=30)
+    assert process.returncode == code
+    assert not alive(pid)
+    assert not list(scratch.iterdir())
+
+
 def test_a_signal_during_validation_ends_quietly(project: Project) -> None:
     process = project.begin("validate", "go")  # a pipe that nobody writes to yet
     with reading_of(project.root / "go"):

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -35,7 +36,7 @@ commands come from stubs or from the recording beside the suite; what was not re
 the difference. Cases run in a folder of their own: nothing of the project is written, and no wait is waited for.
 
 \b
-Exit codes: 0 all passed, 1 a case failed, 2 invalid suite, recording, manifest or usage (nothing ran).
+Exit codes: 0 all passed, 1 a case failed, 2 invalid suite, recording, manifest or usage (nothing ran), 130 Ctrl-C, 143 SIGTERM.
 """
 SIGNS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "error": ("✗", "red")}
 
@@ -66,14 +67,18 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
     _refuse_mistakes(found)
     quiet = given["json_"]
     result = asyncio.run(
-        run_suites(
-            found.suites,
-            "record" if record else "replay",
-            words=given["words"],
-            sinks=_progress(record),
-            told=_Told(painter(), quiet),
+        _until_told_to_end(
+            run_suites(
+                found.suites,
+                "record" if record else "replay",
+                words=given["words"],
+                sinks=_progress(record),
+                told=_Told(painter(), quiet),
+            )
         )
     )
+    if result is None:
+        return 128 + signal.SIGTERM
     if junit is not None:
         _write_junit(junit, result)
     if given["json_"]:
@@ -83,6 +88,19 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
     else:
         _last_words(result, painter())
     return result.exit_code
+
+
+async def _until_told_to_end(work: Coroutine[Any, Any, TestResult]) -> TestResult | None:
+    """None: SIGTERM came. As Ctrl-C does, it ends what runs and removes the folders that cases run in."""
+    task = asyncio.ensure_future(work)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    try:
+        return await task
+    except asyncio.CancelledError:
+        current = asyncio.current_task()
+        if current is not None and current.cancelling():  # Ctrl-C
+            raise
+        return None
 
 
 def _progress(record: bool) -> list[Sink]:
