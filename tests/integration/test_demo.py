@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import tempfile
 from pathlib import Path
 
@@ -28,4 +31,19 @@ def test_an_outage_is_survived_as_told_and_leaves_nothing_behind(
     assert -1 not in places and places == sorted(places), told.out
     assert "review    ⏸ waits: mode" in told.out
     assert "mode normal:" in told.out
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_story_that_is_told_to_end_leaves_nothing_behind_either(tmp_path: Path) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-u", "-m", "runner", "demo", "outage"],
+        env=os.environ | {"TMPDIR": str(tmp_path)},
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert any("outline   ✓" in line for line in process.stdout)  # a runner of its own is at work
+        assert list(tmp_path.iterdir())
+        process.terminate()
+        assert process.wait(30) == 143
     assert list(tmp_path.iterdir()) == []

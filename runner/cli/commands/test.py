@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
 import sys
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from runner.cli.context import settings_of
+from runner.cli.ending import until_sigterm
 from runner.cli.output import Paint, err, options, out, out_json, painter, safe, wants_color
 from runner.cli.shared import verb
 from runner.errors import InvalidInput, UsageError
@@ -67,7 +67,7 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
     _refuse_mistakes(found)
     quiet = given["json_"]
     result = asyncio.run(
-        _until_told_to_end(
+        until_sigterm(
             run_suites(
                 found.suites,
                 "record" if record else "replay",
@@ -77,8 +77,6 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
             )
         )
     )
-    if result is None:
-        return 128 + signal.SIGTERM
     if junit is not None:
         _write_junit(junit, result)
     if given["json_"]:
@@ -88,19 +86,6 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
     else:
         _last_words(result, painter())
     return result.exit_code
-
-
-async def _until_told_to_end(work: Coroutine[Any, Any, TestResult]) -> TestResult | None:
-    """None: SIGTERM came. As Ctrl-C does, it ends what runs and removes the folders that cases run in."""
-    task = asyncio.ensure_future(work)
-    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        return await task
-    except asyncio.CancelledError:
-        current = asyncio.current_task()
-        if current is not None and current.cancelling():  # Ctrl-C
-            raise
-        return None
 
 
 def _progress(record: bool) -> list[Sink]:
