@@ -13,12 +13,16 @@ import os
 import re
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from io import BufferedReader
 from pathlib import Path
 from typing import Final, NamedTuple
 
 HIDDEN: Final = frozenset({".git", ".ares"})
 """Folders that no glob looks into."""
 
+_UNREACHED: Final = frozenset({errno.ENOENT, errno.ENOTDIR, errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENAMETOOLONG})
+"""What the system says of a file that is gone, that we may not read, or that lies deeper than a path can lead."""
 _NO_LINK: Final = os.O_NOFOLLOW | os.O_CLOEXEC
 _FOLDER: Final = os.O_RDONLY | os.O_DIRECTORY | _NO_LINK
 
@@ -76,21 +80,34 @@ def read_inside(root: Path, base: Path, text: str, limit: int) -> bytes:
 def head_inside(root: Path, base: Path, text: str, most: int) -> bytes:
     """The first `most` bytes of a regular file in `root`. Raises PathEscape, OSError."""
     path = inside(root, base, text)
-    # O_NONBLOCK: opening a pipe must not wait for a writer
-    descriptor = _open(root, path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise OSError(errno.EINVAL, "not a regular file", str(path))
+    with _opened(root, path) as file:
         return file.read(most)
 
 
-def _open(root: Path, path: Path, flags: int) -> int:
+def digest_inside(root: Path, base: Path, text: str) -> str:
+    """32 hex digits that name the content of a regular file in `root`. Raises PathEscape, OSError."""
+    return _digest(root, inside(root, base, text)).hex()
+
+
+def _digest(root: Path, path: Path) -> bytes:
+    with _opened(root, path) as file:
+        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
+
+
+@contextmanager
+def _opened(root: Path, path: Path) -> Iterator[BufferedReader]:
+    """A regular file, for reading."""
     try:
-        return os.open(path, flags)
+        # O_NONBLOCK: opening a pipe must not wait for a writer
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
     except OSError as error:
         if error.errno == errno.ELOOP:
             raise PathEscape(str(path), root) from error
         raise
+    with os.fdopen(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "not a regular file", str(path))
+        yield file
 
 
 def write_atomic(root: Path, path: Path, data: bytes, mode: int = 0o644) -> None:
@@ -150,18 +167,20 @@ def _write_in(folder: int, name: str, data: bytes, mode: int) -> None:
             os.fsync(file.fileno())
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:  # a signal, too, leaves no half a file
-        os.unlink(temporary, dir_fd=folder)
+        with suppress(FileNotFoundError):  # it came right behind the last step
+            os.unlink(temporary, dir_fd=folder)
         raise
     os.fsync(folder)
 
 
 def glob_inside(root: Path, patterns: Sequence[str]) -> list[Path]:
     """The files in `root` that match a pattern (see `matcher`), sorted, as paths below `root` as given. Nothing in `.git` or `.ares`, no
-    linked folders, and a linked file only when it leads to a file in `root`. Raises PathEscape for a pattern that leads out, OSError."""
+    linked folders, and a linked file only when it leads to a file in `root`. What lies in a folder that we may not read, or that vanishes
+    meanwhile, is not there. Raises PathEscape for a pattern that leads out, OSError."""
     matches = matcher(patterns)
     prefixes = [_literal_prefix(_segments(pattern)) for pattern in patterns]
     top = root.resolve()
-    return sorted(root / name for name in _files(top, (), prefixes) if matches(name) and _is_file(top, top / name))
+    return sorted(root / name for name in _files(top, prefixes) if matches(name) and _is_file(top, top / name))
 
 
 def matcher(patterns: Sequence[str]) -> Matcher:
@@ -253,14 +272,10 @@ def _name_regex(part: str) -> str:
 
 
 def _plain_regex(piece: str) -> str:
-    out: list[str] = []
-    for match in re.finditer(r"\?|\[[!^]?\]?[^\]]*\]|.", piece, re.DOTALL):
-        sign = match[0]
-        if sign == "?":
-            out.append(".")
-        else:
-            out.append(_class_regex(sign) if len(sign) > 1 else re.escape(sign))
-    return "".join(out)
+    """One piece of a name. Behind the last `]` no `[` begins a class, which need not be tried for each of them."""
+    end = piece.rfind("]") + 1
+    signs = re.findall(r"\[[!^]?\]?[^\]]*\]|.", piece[:end], re.DOTALL) + list(piece[end:])
+    return "".join("." if sign == "?" else _class_regex(sign) if len(sign) > 1 else re.escape(sign) for sign in signs)
 
 
 def _class_regex(sign: str) -> str:
@@ -277,17 +292,29 @@ def _class_regex(sign: str) -> str:
     return expression
 
 
-def _files(top: Path, below: tuple[str, ...], prefixes: Sequence[tuple[str, ...]]) -> Iterator[str]:
-    """The relative names of all files that a pattern might mean; folders that none leads into are not opened."""
-    with os.scandir(top.joinpath(*below)) as entries:
-        listed = sorted(entries, key=lambda entry: entry.name)
-    for entry in listed:
-        path = (*below, entry.name)
-        if entry.is_dir(follow_symlinks=False):
-            if entry.name not in HIDDEN and any(_leads(path, prefix) for prefix in prefixes):
-                yield from _files(top, path, prefixes)
-        else:
-            yield "/".join(path)
+def _files(top: Path, prefixes: Sequence[tuple[str, ...]]) -> Iterator[str]:
+    """The relative names of all files that a pattern might mean; folders that none leads into are not opened. Folders may lie deeper in
+    each other than calls may."""
+    folders: list[tuple[str, ...]] = [()]
+    while folders:
+        below = folders.pop()
+        for entry in _listed(top.joinpath(*below), must=not below):
+            path = (*below, entry.name)
+            if not entry.is_dir(follow_symlinks=False):
+                yield "/".join(path)
+            elif entry.name not in HIDDEN and any(_leads(path, prefix) for prefix in prefixes):
+                folders.append(path)
+
+
+def _listed(folder: Path, *, must: bool) -> list[os.DirEntry[str]]:
+    """What is in a folder. Raises OSError, when it `must` be there."""
+    try:
+        with os.scandir(folder) as entries:
+            return list(entries)
+    except OSError as error:
+        if must or error.errno not in _UNREACHED:
+            raise
+        return []
 
 
 def _leads(path: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
@@ -297,27 +324,31 @@ def _leads(path: tuple[str, ...], prefix: tuple[str, ...]) -> bool:
 
 def _is_file(top: Path, path: Path) -> bool:
     """A regular file, or a link to one in the root that no glob hides."""
-    if not path.is_symlink():
-        return path.is_file()
     try:
+        if not path.is_symlink():
+            return path.is_file()
         target = path.resolve()
-    except (OSError, RuntimeError):  # a loop of links
+        if not target.is_relative_to(top) or HIDDEN.intersection(target.relative_to(top).parts):
+            return False
+        return target.is_file()
+    except (OSError, RuntimeError):  # gone, out of reach, or a loop of links
         return False
-    if not target.is_relative_to(top) or HIDDEN.intersection(target.relative_to(top).parts):
-        return False
-    return target.is_file()
 
 
 def tree_digest(root: Path, patterns: Sequence[str]) -> str:
-    """32 hex digits that name the files of `glob_inside`: their names and contents. A file that vanishes meanwhile does not count."""
+    """32 hex digits that name the files of `glob_inside`: their names and contents. A file that vanishes meanwhile does not count, one
+    that we may not read counts by its name. Raises PathEscape for a pattern that leads out, OSError."""
     total = hashlib.blake2b(digest_size=16)
     top = root.resolve()
     for path in glob_inside(top, patterns):
-        try:
-            descriptor = _open(top, path.resolve(), os.O_RDONLY | os.O_NONBLOCK | _NO_LINK)
-        except FileNotFoundError:
-            continue
-        with os.fdopen(descriptor, "rb") as file:
-            content = hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).digest()
-        total.update(os.fsencode(path.relative_to(top)) + b"\0" + content)
+        with suppress(FileNotFoundError):
+            total.update(os.fsencode(path.relative_to(top)) + b"\0" + _content(top, path))
     return total.hexdigest()
+
+
+def _content(top: Path, path: Path) -> bytes:
+    """Names what a file holds; nothing when we may not read it. Raises OSError."""
+    try:
+        return _digest(top, path.resolve())
+    except (PermissionError, PathEscape):
+        return b""

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from runner.paths import HIDDEN, PathEscape, inside, matcher
+from runner.paths import HIDDEN, PathEscape, digest_inside, matcher
 
 MAX_FILES: Final = 200_000
 """A workspace of more files is not watched: time and memory (some 500 bytes a file) stay bounded."""
@@ -159,11 +159,9 @@ def _digest(path: Path, mode: int) -> str:
 
 def content_digest(root: Path, path: str) -> str:
     """What a product holds now, as `Outcome.products` records it: the digest of the file at `path` in `root`, whatever links lead
-    to it, "" when there is none."""
+    to it, "" when there is none (a pipe, a socket or a device is none)."""
     try:
-        target = inside(root, root, path)
-        with target.open("rb") as file:
-            return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return digest_inside(root, root, path)
     except (OSError, PathEscape, ValueError):
         return ""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
 from pathlib import Path
 
@@ -83,6 +84,15 @@ def test_links_count_by_where_they_lead(work: Area) -> None:
     found = touched(work, before)
     assert list(found) == ["link", "out"]
     assert products(work.root, list(found)) == {"link": digest_bytes(b"src/b.py"), "out": ""}
+
+
+def test_a_pipe_among_the_products_is_no_file_and_nobody_waits_for_its_writer(work: Area) -> None:
+    os.mkfifo(work.root / "pipe")
+    found: dict[str, str] = {}
+    looking = threading.Thread(target=lambda: found.update(products(work.root, ["pipe", "a.py"])), daemon=True)
+    looking.start()
+    looking.join(10)
+    assert found == {"pipe": "", "a.py": digest_bytes(b"a.py")}
 
 
 def test_a_pipe_is_a_file_that_nobody_reads(work: Area) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import os
+import subprocess
 import time
 from pathlib import Path
 
@@ -195,6 +197,8 @@ def test_no_pattern_takes_long() -> None:
     assert not matcher(["*a" * 120 + "b"])("a" * 250)
     assert not matcher(["**/*/" * 100 + "b"])("a/" * 1000 + "c")
     assert not matcher(["[" * 1000])("a" * 250)
+    assert not matcher(["[" * 200_000])("a")
+    assert not matcher(["[!" * 100_000])("a")
 
     assert time.process_time() - start < 1
 
@@ -211,3 +215,44 @@ def test_the_digest_of_a_tree_names_its_files_and_contents(root: Path) -> None:
     (root / "src/x.py").rename(root / "src/renamed.py")
     assert tree_digest(root, ["src/**"]) not in (before, changed)
     assert len(before) == 32
+
+
+def test_the_digest_of_a_tree_goes_as_deep_as_folders_do(root: Path) -> None:
+    before = tree_digest(root, ["**/*.py"])
+    deep = root.joinpath(*["d"] * 1200)
+    try:
+        for folder in [*reversed(deep.parents), deep]:
+            folder.mkdir(exist_ok=True)
+        (deep / "x.py").write_text("deep")
+        found = tree_digest(root, ["**/*.py"])
+        _file_out_of_reach(deep, "y.py")
+
+        assert found != before
+        assert tree_digest(root, ["**/*.py"]) == found
+    finally:  # Python's rmtree would not come back from there
+        subprocess.run(["rm", "-rf", str(root / "d")], check=True)
+
+
+def _file_out_of_reach(folder: Path, name: str) -> None:
+    """Makes a file that no path leads to, because it would be longer than the system takes."""
+    at = os.open(folder, os.O_RDONLY)
+    for _ in range(1200):
+        os.mkdir("d", dir_fd=at)
+        below = os.open("d", os.O_RDONLY, dir_fd=at)
+        os.close(at)
+        at = below
+    os.close(os.open(name, os.O_CREAT | os.O_WRONLY, dir_fd=at))
+    os.close(at)
+
+
+def test_a_folder_that_vanishes_while_a_tree_is_read_is_not_there(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    scan = os.scandir
+
+    def cleaned(folder: Path) -> object:
+        if Path(folder).name == "deep":
+            raise FileNotFoundError(errno.ENOENT, "gone", str(folder))
+        return scan(folder)
+
+    monkeypatch.setattr(os, "scandir", cleaned)
+
+    assert names(root, "**/*.py") == ["src/x.py", "tests/t.py"]
