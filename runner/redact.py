@@ -24,8 +24,15 @@ _MARKUP: Final = {
     '"': ("&quot;", "&#34;"),
     "'": ("&#39;", "&#x27;", "&apos;"),
 }
+_NUMBER: Final = re.compile(r"-?\d[\d.]*(?:[eE][+-]?\d+)?", re.ASCII)
+"""A secret that some program may take for a number: JSON then shows it without quotes."""
+_PART: Final = 4
+"""A stream is searched when a part of what it holds back has come anew, one in so many: else each line would be searched with all that is
+held back, which is 50,000 characters for a private key of 3,000."""
 _LINE_BREAK: Final = r"(?:\r?\n|(?:\\{1,4}r)?\\{1,4}n)?"
 _LINE_BREAK_WIDTH: Final = 10
+_OTHER_ALPHABET: Final = {"+": "-", "/": "_"}
+"""Of base64: for addresses and file names."""
 
 
 class Redactor:
@@ -42,6 +49,7 @@ class Redactor:
             key=lambda entry: (-len(entry[0]), entry[0]),
         )
         patterns = [_pattern(form, between, width) for form, between, width in longest_first]
+        self._numbers = any(map(_NUMBER.fullmatch, raw))
         self._pattern = re.compile("|".join(pattern for pattern, _ in patterns)) if patterns else None
         self._width = max((width for _, width in patterns), default=0)
 
@@ -55,7 +63,7 @@ class Redactor:
         return text if self._pattern is None else self._pattern.sub(MASK, text)
 
     def data(self, value: Any) -> Any:
-        """A JSON value with every secret masked, in keys too. The same object when there are no secrets."""
+        """A JSON value with every secret masked, in keys and numbers too. The same object when there are no secrets."""
         if self._pattern is None:
             return value
         if isinstance(value, str):
@@ -64,6 +72,8 @@ class Redactor:
             return {self.text(key): self.data(item) for key, item in value.items()}
         if isinstance(value, (list, tuple)):
             return [self.data(item) for item in value]
+        if self._numbers and isinstance(value, int | float) and not isinstance(value, bool):
+            return MASK if self._pattern.search(_digits(value)) else value
         return value
 
     def stream(self) -> RedactedStream:
@@ -72,18 +82,24 @@ class Redactor:
 
 
 class RedactedStream:
-    """Masks a text that arrives in chunks, a secret cut in two included: it holds back as much as a secret may be long."""
+    """Masks a text that arrives in chunks, a secret cut in two included: it holds back as much as a secret may be long, and a quarter."""
 
     def __init__(self, pattern: re.Pattern[str] | None, width: int) -> None:
         self._pattern = pattern
         self._width = width
         self._held = ""
+        self._new: list[str] = []
+        self._new_chars = 0
 
     def feed(self, chunk: str) -> str:
         """Takes the next chunk; returns what is safe to write by now."""
         if self._pattern is None:
             return chunk
-        text = self._held + chunk
+        self._new.append(chunk)
+        self._new_chars += len(chunk)
+        if self._new_chars * _PART < self._width:
+            return ""
+        text = self._taken()
         # a secret that begins before `safe` has arrived in full
         safe = max(len(text) - self._width + 1, 0)
         out: list[str] = []
@@ -99,13 +115,20 @@ class RedactedStream:
 
     def close(self) -> str:
         """The rest, once nothing more comes."""
-        rest, self._held = self._held, ""
+        rest, self._held = self._taken(), ""
         return rest if self._pattern is None else self._pattern.sub(MASK, rest)
+
+    def _taken(self) -> str:
+        text = self._held + "".join(self._new)
+        self._new, self._new_chars = [], 0
+        return text
 
 
 def _raw_forms(value: str) -> Iterator[str]:
-    """The secret, and its lines: what logs a text line by line would show them one by one."""
+    """The secret, and its lines: what logs a text line by line would show them one by one. One that is no UTF-8 is read from the output of
+    a command with marks in place of its odd bytes."""
     yield value
+    yield value.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
     yield from (line for line in map(str.strip, value.splitlines()) if len(line) >= SHORTEST)
 
 
@@ -113,20 +136,36 @@ def _base64_forms(value: str) -> Iterator[str]:
     """What of the base64 of any text around the secret is the secret's alone, for each of the three places it may start at."""
     data = value.encode("utf-8", "surrogateescape")
     for shift in range(3):
-        for encode in (base64.b64encode, base64.urlsafe_b64encode):
-            code = encode(b"\0" * shift + data).decode().rstrip("=")
-            start = (shift * 8 + 5) // 6
-            end = (shift + len(data)) * 8 // 6
-            yield code[start:end]
-            if shift == 0:
-                yield code
+        code = base64.b64encode(b"\0" * shift + data).decode().rstrip("=")
+        start = (shift * 8 + 5) // 6
+        end = (shift + len(data)) * 8 // 6
+        yield code[start:end]
+        if shift == 0:
+            yield code
+
+
+def _digits(number: float) -> str:
+    """As JSON writes it; nothing for an integer of thousands of digits, which nobody can write."""
+    try:
+        return repr(number)
+    except ValueError:
+        return ""
 
 
 def _pattern(form: str, between: str, between_width: int) -> tuple[str, int]:
-    """A regular expression for a form however its signs are escaped, and the most characters that it can match."""
-    parts = [_sign(char) for char in form]
+    """A regular expression for a form however its signs are escaped, and the most characters that it can match. `between`: what may stand
+    between the signs of base64, which has another alphabet for addresses."""
+    parts = [_base64_sign(char) if between else _sign(char) for char in form]
     width = sum(width for _, width in parts) + between_width * (len(parts) - 1)
     return between.join(pattern for pattern, _ in parts), width
+
+
+def _base64_sign(char: str) -> tuple[str, int]:
+    other = _OTHER_ALPHABET.get(char)
+    if other is None:
+        return _sign(char)
+    (one, width), (two, width_of_two) = _sign(char), _sign(other)
+    return f"(?:{one}|{two})", max(width, width_of_two)
 
 
 def _sign(char: str) -> tuple[str, int]:

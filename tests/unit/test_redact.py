@@ -155,3 +155,29 @@ def test_masking_is_fast_enough_for_logs() -> None:
     assert redactor.text(text) == text
 
     assert time.process_time() - start < 1
+
+
+def test_a_stream_of_lines_is_fast_enough_for_a_private_key() -> None:
+    key = "-----BEGIN KEY-----\n" + "MIIEvQIBADANBgkqhkiG9w0BAQEFAASCBKcwggSjAgEAAoIBAQC7+ab/cdefghi\n" * 40
+    stream = Redactor({"KEY": key}).stream()
+    start = time.process_time()
+
+    written = [stream.feed("2026-01-01 12:00:00 INFO some ordinary line of a log\n") for _ in range(2000)]
+
+    assert time.process_time() - start < 2
+    assert "".join([*written, stream.close()]).count("INFO") == 2000
+
+
+def test_a_secret_that_was_read_as_a_number_is_masked() -> None:
+    redactor = Redactor({"PIN": "9876543210123456", "RATIO": "3.14159265358"})
+
+    found = redactor.data({"pin": 9876543210123456, "ratio": [3.14159265358], "other": [12, 0.5, True, 10**5000]})
+
+    assert found == {"pin": MASK, "ratio": [MASK], "other": [12, 0.5, True, 10**5000]}
+    assert Redactor({"WORD": PLAIN}).data([9876543210123456]) == [9876543210123456]
+
+
+def test_a_secret_that_is_no_utf_8_is_masked_as_the_output_of_a_command_shows_it() -> None:
+    secret = b"pass\xffword1".decode("utf-8", "surrogateescape")
+
+    assert Redactor({"ODD": secret}).text("said pass\ufffdword1") == "said ***"
