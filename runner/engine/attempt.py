@@ -41,6 +41,11 @@ HANDED_DIFF_CHARS: Final = 16_000
 UNTOUCHED: Final = frozenset({"auth", "unavailable", "rate_limit", "quota", "invalid", "cancelled"})
 """Classes after which, when the outcome is known, an agent has done nothing that the next one need know of."""
 FEEDBACK_CHARS: Final = 20_000
+MOST_COST: Final = 10**15
+"""Micro-USD, as much as `llms` takes for a price. Who names more for one call does not know what it cost."""
+MOST_TOKENS: Final = 10**12
+LONGEST_WAIT_MS: Final = 366 * 86_400_000
+"""The longest that an endpoint may ask not to be called."""
 
 
 class Places(NamedTuple):
@@ -319,7 +324,7 @@ class Attempts:
         diff = "" if site.touched is None else self._redactor.text(site.touched.diff)
         judged = Judged(context, context["text"], request, touched, diff, self._judge, calls)
         found = await verdicts(checks, judged, self._command)
-        return [self._redactor.data(verdict) for verdict in found]
+        return [{**verdict, "message": self._told(str(verdict["message"]))} for verdict in found]
 
     async def _command(self, request: Request) -> CallResult:
         try:
@@ -378,7 +383,7 @@ class Attempts:
         result: Mapping[str, Json] | None = None,
         checks: list[Verdict] | None = None,
     ) -> Outcome:
-        told = self._redactor.text(message.encode("utf-8", "replace").decode())
+        told = self._told(message)
         return self._base(answer)._replace(
             state="failed",
             result=None if result is None else self._keep(result),
@@ -390,18 +395,25 @@ class Attempts:
         )
 
     def _base(self, answer: CallResult) -> Outcome:
+        """What the executor says of its call. A stranger said it: it is masked, and nothing that the record could not hold."""
+        known = answer.cost is not None and 0 <= answer.cost <= MOST_COST
+        wait = answer.retry_after_ms
         return Outcome(
             state="failed",
             status=answer.status,
-            retry_after_ms=answer.retry_after_ms,
-            cost=answer.cost,
-            cost_source=answer.cost_source,
-            tokens=dict(answer.tokens),
+            retry_after_ms=None if wait is None else min(max(wait, 0), LONGEST_WAIT_MS),
+            cost=answer.cost if known else None,
+            cost_source=answer.cost_source if known else "",
+            tokens={kind: count for kind, count in answer.tokens.items() if 0 <= count <= MOST_TOKENS},
             executor=answer.executor,
-            model=answer.model,
-            session=answer.session,
-            denials=tuple(self._redactor.text(denial) for denial in answer.denials),
+            model=self._told(answer.model),
+            session=None if answer.session is None else self._told(answer.session),
+            denials=tuple(map(self._told, answer.denials)),
         )
+
+    def _told(self, text: str) -> str:
+        """What a stranger said, as it may be recorded: masked, and without halves of characters."""
+        return self._redactor.text(text.encode("utf-8", "replace").decode())
 
     def _keep(self, result: Mapping[str, Any]) -> Mapping[str, Any]:
         kept, blob = stored(result, self._limits.inline)

@@ -224,6 +224,6 @@ def _retry_after_ms(value: str, now: Callable[[], datetime]) -> int | None:
         return int(value) * 1000
     try:
         date = parsedate_to_datetime(value)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or a zone of twenty digits
         return None
     return max(0, int((date.replace(tzinfo=date.tzinfo or UTC) - now()).total_seconds() * 1000))

@@ -136,7 +136,7 @@ def _milliseconds(text: str, unit: int) -> int | None:
 def _until(text: str, now_ms: int) -> int | None:
     try:
         date = parsedate_to_datetime(text)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a year or a zone of twenty digits
         return None
     return int(date.replace(tzinfo=date.tzinfo or UTC).timestamp() * 1000) - now_ms
 

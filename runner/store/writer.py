@@ -46,7 +46,9 @@ LOG_PAGES = 4000
 LOCK_WAIT_MS = 1_500
 """How long the writer waits for another process's transaction: a second runner must be told within 2 s."""
 
-_ODD = (apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, ValueError, TypeError, KeyError, AttributeError)
+_ODD = (
+    apsw.ConstraintError, apsw.MismatchError, apsw.TooBigError, ValueError, TypeError, KeyError, AttributeError, OverflowError,
+)  # fmt: skip
 """What one malformed piece of work raises. (Encoding has caught bad values before; this is for the rest.)"""
 
 
@@ -222,7 +224,7 @@ class Writer:
         """However the thread ended, nobody waits for it."""
         with self._gate:
             self._closed = True
-        jobs = self._pending
+            jobs, self._gathered = [*self._pending, *self._gathered], []
         while not self._queue.empty():
             jobs += self._queue.get() or ()
         settle(((job.waiting, StoreError("the state database was closed")) for job in jobs), self._answered)

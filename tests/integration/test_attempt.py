@@ -15,7 +15,7 @@ import pytest
 from runner.core.messages import Note, Outcome, StepTask
 from runner.digest import digest_bytes
 from runner.engine import attempt as attempt_module
-from runner.engine.attempt import Attempts, Limits, Places
+from runner.engine.attempt import LONGEST_WAIT_MS, Attempts, Limits, Places
 from runner.engine.logs import log_path
 from runner.executors.local import LocalCommands
 from runner.ports import CallResult, Executor, Request
@@ -311,6 +311,18 @@ async def test_half_a_surrogate_pair_does_no_harm(bench: Bench) -> None:
     assert bench.result(outcome) == {"output": {"a?": "?"}, "text": "?"}
     failed = await bench.answer(CallResult(error_class="tool_error", message="no \ud800"))
     assert failed.message == "no ?"
+
+
+async def test_what_a_stranger_says_of_its_call_is_masked_and_can_be_recorded(bench: Bench) -> None:
+    said = f"\ud800 {SECRETS['TOKEN']}"
+    answer = CallResult(
+        error_class="bad_output", message="no", cost=10**306, cost_source="endpoint", tokens={"in": 10**400, "out": 3}, model=said,
+        session=said, denials=(said,), retry_after_ms=10**30,
+    )  # fmt: skip
+    outcome = await bench.answer(answer)
+    assert (outcome.model, outcome.session, outcome.denials) == ("? ***", "? ***", ("? ***",))
+    assert (outcome.cost, outcome.cost_source, outcome.tokens) == (None, "", {"out": 3})
+    assert outcome.retry_after_ms == LONGEST_WAIT_MS
 
 
 async def test_a_long_message_is_cut_and_says_so(bench: Bench) -> None:

@@ -162,6 +162,36 @@ async def test_odd_work_on_the_spot_fails_alone(bench: Bench) -> None:
     assert bench.keys() == ["a", "b"]
 
 
+async def test_a_number_that_sqlite_cannot_hold_fails_its_own_work_and_ends_nobody(bench: Bench) -> None:
+    def large(record: Record) -> None:
+        record.db.execute("insert into meta (key, value) values ('large', ?)", (10**30,))
+
+    good, odd = bench.insert("a"), bench.writer.put(large)
+    with pytest.raises(StoreError, match="refused a change"):
+        await odd
+    assert await bench.writer.put(good) == "a"
+
+
+async def test_what_was_gathered_when_the_thread_ended_is_answered_too(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(threading, "excepthook", lambda ended: None)
+    let_go = threading.Event()
+
+    def defect(record: Record) -> None:
+        let_go.wait(10)
+        raise ArithmeticError("a defect")
+
+    first = bench.writer.put(defect)
+    await asyncio.sleep(0)  # handed over
+    second = bench.writer.put(bench.insert("b"))  # gathered in a turn of its own
+    let_go.set()
+    bench.writer._thread.join(10)
+    for waiting in (first, second):
+        with pytest.raises(StoreError, match="closed"):
+            await asyncio.wait_for(waiting, 10)
+
+
 async def test_of_a_transaction_that_is_interrupted_on_the_spot_nothing_is_left(bench: Bench) -> None:
     def interrupt() -> None:
         raise KeyboardInterrupt

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from runner.core.recover import CLASSES
-from runner.llms.answers import completion, no_json, refusal
+from runner.llms.answers import completion, no_json, price, refusal, tokens_of
 from runner.llms.classify import LONGEST_MS, ROWS, classify, document, retry_after_ms
 from runner.llms.exchange import Answer, Fault
 from runner.llms.signs import chain, reason, sign_of
@@ -111,9 +111,18 @@ def test_when_to_come_back_is_read_from_words(said: str, expected: int | None) -
     assert wait(said) == expected
 
 
-@pytest.mark.parametrize("value", ["soon", "-5", "", "1e9", "٣", "nan"])
+NO_DATES = ["Mon, 01 Jan 2024 00:00:00 +99999999999999999999", "1 Jan 99999999999999999999 00:00 GMT"]
+
+
+@pytest.mark.parametrize("value", ["soon", "-5", "", "1e9", "٣", "nan", *NO_DATES])
 def test_a_time_that_is_none_is_no_time(value: str) -> None:
     assert wait(retry_after=value) is None
+
+
+def test_a_price_or_a_count_that_no_call_can_have_is_none() -> None:
+    assert [price(said) for said in ("0.25", "1e300", "nan", "-1", 10**400)] == [0.25, None, None, None, None]
+    assert tokens_of({"prompt_tokens": 10**400, "completion_tokens": 1}) == {}
+    assert tokens_of({"prompt_tokens": 5, "completion_tokens": 1}) == {"in": 5, "out": 1}
 
 
 def test_nobody_waits_longer_than_a_week() -> None:

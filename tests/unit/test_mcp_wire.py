@@ -89,6 +89,7 @@ def test_a_stream_that_is_taken_up_remembers_where_it_was() -> None:
         ("soon", None),
         ("-1", None),
         ("99999999999999", None),
+        ("Mon, 01 Jan 2024 00:00:00 +99999999999999999999", None),
     ],
 )
 async def test_retry_after_is_seconds_or_a_date(value: str, after_ms: int | None) -> None:
