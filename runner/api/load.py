@@ -22,6 +22,7 @@ from runner.errors import UsageError
 from runner.manifest.checked import check
 from runner.manifest.model import Manifest, Partial
 from runner.paths import PathEscape, TooLarge, read_inside
+from runner.patterns import patience
 from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
 
 
@@ -59,6 +60,10 @@ class Loaded(NamedTuple):
     def top_level(self) -> tuple[LoadedManifest, ...]:
         """The manifests that an apply runs by themselves: those that no other one calls."""
         return tuple(entry for entry in self.manifests if entry.graph.name not in self.called)
+
+
+PATTERNS_S = 1.0
+"""All patterns of schemas together, matched against the defaults beside them: who only validates waits no longer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -107,9 +112,10 @@ def load_files(
     """Read, check and compile these files; the flag says whether a file was named itself. What is in `contents` is not read from
     the disk."""
     reading = _Reading(settings, contents=contents or {})
-    for path, named in files:
-        _read_file(reading, path, named)
-    _read_callees(reading)
+    with patience(PATTERNS_S):
+        for path, named in files:
+            _read_file(reading, path, named)
+        _read_callees(reading)
     graphs = _compile_all(reading)
     called = frozenset(name for draft in reading.drafts.values() for name in draft.calls.values())
     manifests = tuple(

@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 from runner.bridges.limits import is_notice, resets_at, speaks_of_limit
 from runner.bridges.stdio import Call, Fault, Json, Server, described, failed
+from runner.patterns import SECONDS, TooSlow, bounded, patience
 
 Status = Literal["ok", "error", "timeout", "cancelled", "denied"]
 KINDS = (
@@ -262,8 +263,10 @@ def _mismatch(value: Any, schema: Json) -> str:
     kind = validator_for(schema)
     try:
         kind.check_schema(schema)
-        error = best_match(kind(schema, registry=Registry()).iter_errors(value))  # no `$ref` may open a socket
-    except (SchemaError, Unresolvable) as wrong:
+        with patience(SECONDS):
+            validator = bounded(kind)(schema, registry=Registry())  # no `$ref` may open a socket
+            error = best_match(validator.iter_errors(value))
+    except (SchemaError, Unresolvable, TooSlow) as wrong:
         return f"`output_schema` cannot be used: {str(wrong)[:200]}"
     except RecursionError:
         return "`output_schema` cannot be used: it refers to itself without end"

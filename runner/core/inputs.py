@@ -10,6 +10,7 @@ from functools import lru_cache
 from runner.core.graph import InputSpec, Json, StepGraph
 from runner.core.rendered import BindError, cut, short
 from runner.digest import canonical_json
+from runner.patterns import SECONDS, TooSlow, bounded, patience
 from runner.templating.model import did_you_mean
 
 
@@ -126,11 +127,14 @@ def _judge(schema: str) -> Callable[[Json], str | None]:
     import referencing
     import referencing.exceptions
 
-    validator = jsonschema.Draft202012Validator(json.loads(schema), registry=referencing.Registry())
+    validator = bounded(jsonschema.Draft202012Validator)(json.loads(schema), registry=referencing.Registry())
 
     def judge(value: Json) -> str | None:
         try:
-            error = next(iter(validator.iter_errors(value)), None)
+            with patience(SECONDS):
+                error = next(iter(validator.iter_errors(value)), None)
+        except TooSlow as slow:
+            return str(slow)
         except referencing.exceptions.Unresolvable as missing:
             return f"its schema refers to {short(missing.ref)}, which is not there"
         if error is None:

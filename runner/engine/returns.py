@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn
 from runner.core.graph import Json
 from runner.digest import canonical_json
 from runner.engine.results import TOO_DEEP, too_deep
+from runner.patterns import SECONDS, TooSlow, bounded, patience
 
 SHOWN: Final = 5
 """Mistakes that are told at once."""
@@ -172,13 +173,14 @@ def _schema_problems(value: Json, schema: Mapping[str, Any]) -> list[str]:
     import referencing.exceptions
 
     # A registry of our own: the default one fetches a foreign `$ref` from the network.
-    validator = jsonschema.Draft202012Validator(schema, registry=referencing.Registry())
+    validator = bounded(jsonschema.Draft202012Validator)(schema, registry=referencing.Registry())
     try:
         validator.check_schema(schema)
-        return [_problem(error) for error in validator.iter_errors(value)]
+        with patience(SECONDS):
+            return [_problem(error) for error in validator.iter_errors(value)]
     except jsonschema.SchemaError as error:
         raise BadSchema(f"`returns` is not a JSON Schema: {error.message}") from error
-    except (referencing.exceptions.Unresolvable, RecursionError) as error:
+    except (referencing.exceptions.Unresolvable, RecursionError, TooSlow) as error:
         raise BadSchema(f"`returns` cannot be checked: {error}") from error
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from runner.executors.mcp_parts import parts_of
 from runner.executors.mcp_process import clean
+from runner.patterns import SECONDS, TooSlow, bounded, patience
 from runner.ports import CallResult, ToolInfo
 
 if TYPE_CHECKING:
@@ -150,8 +151,8 @@ def unknown_tool(server: str, name: str, tools: Iterable[str]) -> str:
 
 
 def compile_check(tool: ToolInfo) -> Check:
-    """A check of arguments against the tool's input schema. A schema that is broken, or refers outside itself, checks nothing:
-    the server has the last word. Messages show the schema's side only: an argument may hold a secret."""
+    """A check of arguments against the tool's input schema. A schema that is broken, refers outside itself, or takes too long, checks
+    nothing: the server has the last word. Messages show the schema's side only: an argument may hold a secret."""
     from jsonschema import Draft202012Validator, SchemaError
     from jsonschema.exceptions import best_match
     from jsonschema.validators import validator_for
@@ -164,12 +165,13 @@ def compile_check(tool: ToolInfo) -> Check:
         kind.check_schema(schema)
     except SchemaError:
         return lambda arguments: ""
-    validator = kind(schema, registry=Registry())  # an empty registry: no `$ref` may open a socket
+    validator = bounded(kind)(schema, registry=Registry())  # an empty registry: no `$ref` may open a socket
 
     def check(arguments: Mapping[str, Any]) -> str:
         try:
-            error = best_match(validator.iter_errors(dict(arguments)))
-        except Unresolvable:
+            with patience(SECONDS):
+                error = best_match(validator.iter_errors(dict(arguments)))
+        except (Unresolvable, RecursionError, TooSlow):
             return ""
         if error is None:
             return ""

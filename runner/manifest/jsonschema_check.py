@@ -14,6 +14,7 @@ from pydantic_core import PydanticCustomError
 
 from runner.manifest.base import mistake
 from runner.manifest.types import shown
+from runner.patterns import TooSlow, found
 
 Found = Iterator[tuple[tuple[str | int, ...], PydanticCustomError]]
 
@@ -235,9 +236,15 @@ def _out_of_bounds(schema: Mapping[str, Any], value: Any) -> str | None:
     if isinstance(value, str):
         if not schema.get("minLength", 0) <= len(value) <= schema.get("maxLength", len(value)):
             return f"{shown(value)} is too short or too long"
-        if "pattern" in schema and not re.search(schema["pattern"], value):
-            return f"{shown(value)} does not match {shown(schema['pattern'])}"
+        return _unmatched(schema["pattern"], value) if "pattern" in schema else None
     return None
+
+
+def _unmatched(pattern: str, value: str) -> str | None:
+    try:
+        return None if found(pattern, value) else f"{shown(value)} does not match {shown(pattern)}"
+    except TooSlow as error:
+        return f"{error} with {shown(value)}"
 
 
 def _item_misfit(schema: Mapping[str, Any], value: Any) -> str | None:
