@@ -1,33 +1,27 @@
-"""What an MCP server said, as a CallResult: results, refusals, faults, and arguments that cannot be right.
+"""What an MCP server said, as a CallResult: results, refusals, faults.
 
-Pure, and loads nothing heavy: `jsonschema` is imported when the first argument is checked. Not here: sessions (`mcp_session`)."""
+Pure, and loads nothing heavy. Not here: sessions (`mcp_session`), and whether a call can be made at all (`mcp_arguments`)."""
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.executors.mcp_parts import parts_of
 from runner.executors.mcp_process import clean
-from runner.patterns import SECONDS, TooSlow, bounded, patience
-from runner.ports import CallResult, ToolInfo
+from runner.ports import CallResult
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
 
 OUTPUT_BYTES = 64 * 1024 * 1024
 MESSAGE_CHARS = 4000
-SHOWN_SCHEMA_CHARS = 200
 UNREADABLE = -31_999
 """Error code with which our transport answers a request whose reply cannot be read. Outside of what JSON-RPC reserves."""
 _MALFORMED = (-32_700, -32_600, -32_601, -32_602)
 """Parse error, invalid request, unknown method, invalid params: the call itself is wrong."""
-
-Check = Callable[[Mapping[str, Any]], str]
-"""Arguments -> what is wrong with them, or ""."""
 
 
 def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
@@ -137,91 +131,3 @@ def failed(
         status=status,
         retry_after_ms=retry_after_ms,
     )
-
-
-# ---------------------------------------------------------------- arguments
-
-
-def unknown_tool(server: str, name: str, tools: Iterable[str]) -> str:
-    """Why `server.name` cannot be called, with the nearest name there is."""
-    have = sorted(tools)
-    near = difflib.get_close_matches(name, have, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(have)}" if have else "it has none"
-    return f"{server} has no tool `{name}`: {hint}"
-
-
-def compile_check(tool: ToolInfo) -> Check:
-    """A check of arguments against the tool's input schema. A schema that is broken, refers outside itself, or takes too long, checks
-    nothing: the server has the last word. Messages show the schema's side only: an argument may hold a secret."""
-    from jsonschema import Draft202012Validator, SchemaError
-    from jsonschema.exceptions import best_match
-    from jsonschema.validators import validator_for
-    from referencing import Registry
-    from referencing.exceptions import Unresolvable
-
-    schema = dict(tool.input_schema)
-    kind = validator_for(schema, default=Draft202012Validator)
-    try:
-        kind.check_schema(schema)
-    except SchemaError:
-        return lambda arguments: ""
-    validator = bounded(kind)(schema, registry=Registry())  # an empty registry: no `$ref` may open a socket
-
-    def check(arguments: Mapping[str, Any]) -> str:
-        try:
-            with patience(SECONDS):
-                error = best_match(validator.iter_errors(dict(arguments)))
-        except (Unresolvable, RecursionError, TooSlow):
-            return ""
-        if error is None:
-            return ""
-        return f"{tool.name}: {_explain(error.validator, error.validator_value, error.instance, list(error.absolute_path), schema)}"
-
-    return check
-
-
-def _explain(
-    rule: Any,
-    wanted: Any,
-    found: Any,
-    path: Sequence[str | int],
-    schema: Mapping[str, Any],
-) -> str:
-    where = "arguments" if not path else f"argument `{'.'.join(map(str, path))}`"
-    if rule == "type":
-        return f"{where} must be {_either(wanted)}, not {_kind(found)}"
-    if rule == "required":
-        missing = [name for name in wanted if name not in found]
-        under = f" in {where}" if path else ""
-        return f"missing argument{'s' if len(missing) > 1 else ''} {_names(missing)}{under}"
-    if rule == "additionalProperties" and wanted is False and not path:
-        return _unknown_arguments(found, schema.get("properties", {}))
-    limit = shown(json.dumps(wanted, ensure_ascii=False), SHOWN_SCHEMA_CHARS)
-    return f"{where} must be one of {limit}" if rule == "enum" else f"{where} does not satisfy {rule}: {limit}"
-
-
-def _unknown_arguments(found: Mapping[str, Any], known: Mapping[str, Any]) -> str:
-    extra = [name for name in found if name not in known]
-    near = difflib.get_close_matches(extra[0], list(known), n=1) if extra else []
-    hint = f": did you mean `{near[0]}`?" if near else f": it takes {_names(known)}" if known else ": it takes none"
-    return f"unknown argument{'s' if len(extra) > 1 else ''} {_names(extra)}{hint}"
-
-
-def _names(names: Iterable[str]) -> str:
-    return ", ".join(f"`{name}`" for name in names)
-
-
-def _either(wanted: Any) -> str:
-    return " or ".join(map(str, wanted)) if isinstance(wanted, list) else str(wanted)
-
-
-def _kind(value: Any) -> str:
-    kinds = {
-        bool: "boolean",
-        int: "integer",
-        float: "number",
-        str: "string",
-        list: "array",
-        dict: "object",
-    }
-    return "null" if value is None else kinds.get(type(value), type(value).__name__)

@@ -22,6 +22,7 @@ from mcp.types import (
 from pydantic import ValidationError
 
 from runner.digest import digest
+from runner.executors.mcp_arguments import Check, compile_check, unknown_tool
 from runner.executors.mcp_http import Streamable
 from runner.executors.mcp_link import CannotOpen, Link, ServerGone
 from runner.executors.mcp_process import CannotStart, ProcessId, start
@@ -29,13 +30,10 @@ from runner.executors.mcp_remote import Remote
 from runner.executors.mcp_results import (
     INSTEAD,
     NOBODY,
-    Check,
-    compile_check,
     failed,
     from_error,
     from_tool,
     shown,
-    unknown_tool,
 )
 from runner.executors.mcp_spec import ServerSpec
 from runner.executors.mcp_sse import OldSse

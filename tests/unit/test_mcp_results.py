@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
 from mcp.types import CallToolResult, TextContent
 
-from runner.executors.mcp_results import UNREADABLE, compile_check, from_error, from_tool, shown, unknown_tool
+from runner.executors.mcp_arguments import compile_check, unknown_tool
+from runner.executors.mcp_results import UNREADABLE, from_error, from_tool, shown
 from runner.ports import ToolInfo
 
 
@@ -58,6 +64,51 @@ def test_no_message_shows_the_value_of_an_argument(rule: dict[str, Any]) -> None
 
 def test_a_check_never_opens_a_reference_outside_of_the_schema() -> None:
     assert check({"properties": {"x": {"$ref": "http://127.0.0.1:9/x.json"}}}, {"x": 1}) == ""
+
+
+NAMES = st.sampled_from(["a", "b", "c"])
+TYPES = st.sampled_from(["string", "integer", "number", "boolean", "array", "object", "null"])
+RULES = st.one_of(
+    st.builds(dict, type=TYPES),
+    st.builds(dict, type=TYPES, title=st.just("T"), default=st.none()),
+    st.builds(dict, type=st.lists(TYPES, min_size=1, max_size=2, unique=True)),
+    st.builds(
+        dict, anyOf=st.lists(st.one_of(st.builds(dict, type=TYPES), st.just({"const": 1})), min_size=1, max_size=2)
+    ),
+    st.builds(dict, type=TYPES, minimum=st.integers(0, 2)),
+    st.sampled_from([{}, True, False, {"enum": [1, "x"]}, {"items": {"type": "string"}}]),
+)
+SCHEMAS = st.fixed_dictionaries(
+    {"type": st.just("object")},
+    optional={
+        "properties": st.dictionaries(NAMES, RULES),
+        "required": st.lists(NAMES, unique=True),
+        "additionalProperties": st.one_of(st.booleans(), RULES),
+        "maxProperties": st.integers(0, 2),
+        "title": st.just("arguments"),
+    },
+)
+VALUES = st.sampled_from([None, True, 0, 1, 1.0, 1.5, "x", [], ["x"], [1], {}, {"a": 1}])
+
+
+@given(SCHEMAS, st.dictionaries(NAMES, VALUES))
+def test_arguments_are_taken_that_the_schema_takes_and_no_others(
+    schema: dict[str, Any], arguments: dict[str, Any]
+) -> None:
+    assert (check(schema, arguments) == "") == Draft202012Validator(schema).is_valid(arguments)
+
+
+def test_arguments_that_plainly_fit_need_no_jsonschema() -> None:
+    program = """
+import sys
+from runner.executors.mcp_arguments import compile_check
+from runner.ports import ToolInfo
+schema = {"type": "object", "properties": {"text": {"type": "string", "title": "Text"}}, "required": ["text"]}
+assert compile_check(ToolInfo("t", "", schema, None, False, False))({"text": "x"}) == ""
+assert "jsonschema" not in sys.modules
+assert "missing" in compile_check(ToolInfo("t", "", schema, None, False, False))({})
+"""
+    subprocess.run([sys.executable, "-c", program], check=True)
 
 
 def test_the_nearest_tool_is_offered_else_all_of_them() -> None:
