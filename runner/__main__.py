@@ -15,8 +15,9 @@ def main() -> None:
     if sys.argv[1:] == ["--version"]:  # the one answer that needs no command line library
         from runner import __version__
 
-        print(f"runner {__version__}")
-        return
+        with suppress(OSError):  # what cannot be written is told below
+            print(f"runner {__version__}", flush=True)
+            return
     collect_seldom()
     without_plugins()
     try:

@@ -266,6 +266,6 @@ def _class(word: str) -> Iterator[Topic]:
 
 def _exit(word: str, exit_codes: Mapping[int, str]) -> Iterator[Topic]:
     number = word.removeprefix("exit").removeprefix(" code").removeprefix("-").strip()
-    if number.isascii() and number.isdigit() and int(number) in exit_codes:
+    if number.isascii() and number.isdigit() and len(number) < 10 and int(number) in exit_codes:
         text = exit_codes[int(number)]
         yield Topic(f"exit code {number}", "exit code", f"{text[:1].upper()}{text[1:]}.", see="docs/cli.md")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Sequence
@@ -14,7 +15,7 @@ import click
 from runner.cli.nearest import nearest
 from runner.cli.registry import ALIASES, VERBS
 from runner.cli.shared import CONTEXT, SHARED, shared_options
-from runner.errors import InvalidInput, RunnerError
+from runner.errors import InvalidInput, RunnerError, UsageError
 
 EPILOG = """\b
 Examples:
@@ -82,6 +83,8 @@ def run(argv: Sequence[str]) -> int:
 
         abandon(sys.stdout)
         return 0
+    except OSError as error:
+        return _of_the_system(error)
     except Exception as error:  # noqa: BLE001  the border of the program
         from runner.cli.crash import report
 
@@ -96,6 +99,21 @@ def _forgiving(stream: Any) -> Any:
     if hasattr(stream, "reconfigure"):
         stream.reconfigure(errors="backslashreplace")
     return stream
+
+
+def _of_the_system(error: OSError) -> int:
+    """Output that cannot be written, or a name that no file can have, is no defect of ours. All else is."""
+    from runner.cli.output import flushed
+
+    try:
+        flushed()
+    except RunnerError as refused:
+        return _refused(refused)
+    if error.errno == errno.ENAMETOOLONG:
+        return _refused(UsageError(f"{error.filename}: no file can have so long a name"))
+    from runner.cli.crash import report
+
+    return report(error)
 
 
 def _misused(error: click.ClickException) -> int:

@@ -74,6 +74,11 @@ def out_json(document: Any, *, indent: int | None = 2) -> None:
     _write(sys.stdout, text.encode("utf-8", "backslashreplace") + b"\n")
 
 
+def flushed() -> None:
+    """What was written to stdout by others has got there. Raises RunnerError when it cannot."""
+    _write(sys.stdout, "")
+
+
 def _write(stream: TextIO, data: str | bytes) -> None:
     try:
         if isinstance(data, bytes):

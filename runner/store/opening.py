@@ -165,6 +165,14 @@ def inspect(path: Path, newest: int) -> None:
     _check_version(int.from_bytes(header[60:64], "big"), path, newest)
 
 
+def check_name(path: Path) -> None:
+    """Raise unless SQLite can take the path, which must be UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError as error:
+        raise faults.misplaced(path, "its path is no UTF-8 text") from error
+
+
 def check_file(path: Path) -> None:
     """Raise when what is there is no file: a device would take everything and keep nothing, a pipe would hold us for ever."""
     if path.exists() and not path.is_file():

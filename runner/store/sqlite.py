@@ -104,6 +104,7 @@ class SqliteStore:
         write raises StoreReadOnly, and a missing file reads as an empty record. Raises the StoreError family; a file that is
         damaged, foreign or newer stays as it is."""
         path = Path(path)
+        opening.check_name(path)
         if read_only:
             missing = opening.is_missing(path)
             if not missing:

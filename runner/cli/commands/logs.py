@@ -34,7 +34,7 @@ Control characters are made visible, so that no output can play tricks with the 
 Exit codes: 0 ok, 2 no such run or step, 7 state database.
 """
 
-_STEP = re.compile(r"(?P<node>[A-Za-z_]\w*(?:\[\d+\])?)(?:\.(?P<attempt>\d+))?", re.ASCII)
+_STEP = re.compile(r"(?P<node>[A-Za-z_]\w*(?:\[\d+\])?)(?:\.(?P<attempt>\d{1,9}))?", re.ASCII)
 _CHUNK = 1 << 16
 
 

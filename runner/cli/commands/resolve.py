@@ -55,6 +55,8 @@ def _parsed(text: str) -> Any:
         return json.loads(text, parse_constant=_no_constant)
     except ValueError as error:
         raise UsageError(f"--done: not JSON: {error}", hint="text needs quotes: --done '\"sent\"'") from error
+    except RecursionError as error:
+        raise UsageError("--done: nested too deeply") from error
 
 
 def _no_constant(word: str) -> None:
