@@ -201,6 +201,7 @@ class Attempts:
             progress=lambda text: self._progress(task.run, task.node, self._redactor.text(text)),
             tried=task.tried,
             interrupted=task.session is not None and task.feedback is None,
+            masked=self._told,
         )
 
     def _run_dir(self, run: str) -> str:

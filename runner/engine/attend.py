@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Protocol
 
 from runner.clock import Clock
@@ -36,20 +37,20 @@ class Attended:
         entry = self._told.roster.of(self._kind).get(request.label)
         if entry is not None:
             with contextlib.suppress(StoreError):  # the run that this belongs to finds out by itself
-                await self._told.keeper.ended(call_end(entry, result, began))
+                await self._told.keeper.ended(call_end(entry, result, began, request.masked))
         return result
 
     async def close(self) -> None:
         await self._calls.close()
 
 
-def call_end(entry: Entry, result: CallResult, began: int) -> CallEnd:
-    """What a result means for circuits."""
+def call_end(entry: Entry, result: CallResult, began: int, masked: Callable[[str], str] = str) -> CallEnd:
+    """What a result means for circuits, which keep the message: an endpoint that refuses a key may quote it."""
     return CallEnd(
         target=entry.name,
         endpoint=entry.endpoint,
         error_class=result.error_class,
-        message=result.message,
+        message=masked(result.message),
         began=began,
         retry_after_ms=result.retry_after_ms,
         hollow=result.contact == "hollow",

@@ -125,7 +125,7 @@ async def _command(check: Mapping[str, Any], number: int, judged: Judged, run: C
     name = _name(inputs)
     if not result.error_class:
         return _said("run", True, name)
-    return _said("run", False, f"{name}: {_with_output(result)}")
+    return _said("run", False, f"{name}: {_with_output(result, request.masked)}")
 
 
 def _inputs(body: Mapping[str, Any], context: Mapping[str, Json]) -> dict[str, Json]:
@@ -139,9 +139,10 @@ def _name(inputs: Mapping[str, Any]) -> str:
     return text if len(text) <= SHOWN_CHARS else f"{text[: SHOWN_CHARS - 3]}..."
 
 
-def _with_output(result: CallResult) -> str:
+def _with_output(result: CallResult, masked: Callable[[str], str]) -> str:
     """The message, which has the end of stderr, and the end of stdout: test runners report there."""
-    tail = "\n".join((result.text or "")[-TAIL_CHARS:].rstrip().splitlines()[-TAIL_LINES:])
+    text = masked((result.text or "")[-4 * TAIL_CHARS :])
+    tail = "\n".join(text[-TAIL_CHARS:].rstrip().splitlines()[-TAIL_LINES:])
     return result.message if not tail or tail in result.message else f"{result.message}\n{tail}"
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from runner.core.graph import Json
 from runner.core.messages import Note
-from runner.executors.process import Process, Spec, Why, pid_start
+from runner.executors.process import TAIL_BYTES, Process, Spec, Why, pid_start
 from runner.executors.watchdog import Watchdog
 from runner.ports import CallResult, Request
 from runner.templating import TemplateError
@@ -39,8 +39,8 @@ class LocalCommands:
             spec = Spec(_argv(request), self._env(request), request.cwd, request.stdin, self._cap)
         except TemplateError as error:
             return _failed("invalid", "none", error.message, "", None)
-        self._watchdog.start()
         try:
+            self._watchdog.start()
             process = Process(spec, request.log)
         except (OSError, ValueError) as error:
             return _not_spawned(spec, error)
@@ -66,7 +66,8 @@ class LocalCommands:
         process.stdout.clear()
         if why == "exit" and process.returncode == 0:
             return CallResult(output=text, text=text, executor=LABEL)
-        tail = _tail(process.stderr_tail()) or _tail(text)  # many tools report their failures on stdout
+        said = (process.stderr_tail(), text[-TAIL_BYTES:])  # many tools report their failures on stdout
+        tail = next((tail for one in said if (tail := _tail(request.masked(one)))), "")
         match why:
             case "deadline":
                 return _failed("timeout", "maybe", f"timed out after {request.deadline_s:g} s", tail, text)

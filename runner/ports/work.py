@@ -59,6 +59,8 @@ class Request(NamedTuple):
     """What earlier attempts at this task by agents came to: see `StepTask.tried`."""
     interrupted: bool = False
     """`session` is that of an attempt at this very task which was lost with its runner."""
+    masked: Callable[[str], str] = str
+    """A text without secrets, for who cuts it (half a secret is none that could be found later) or tells of it elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)

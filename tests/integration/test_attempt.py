@@ -255,6 +255,14 @@ async def test_a_secret_appears_nowhere_that_a_command_can_print_it(bench: Bench
         assert "czNjcjN0LXZhbHVlLTEyMzQ" not in shown
 
 
+@pytest.mark.parametrize("stream", ["", " >&2"])
+async def test_a_secret_that_the_end_of_an_output_begins_in_is_masked_whole(bench: Bench, stream: str) -> None:
+    text = f"printf '%s%3990s' \"$T\" .{stream}; exit 1"
+    outcome = await bench.script(text, {"env": {"T": "?"}}, secrets={"env/T": [{"secret": "TOKEN"}]})
+    assert SECRETS["TOKEN"][-6:] not in outcome.message
+    assert "\n***  " in outcome.message
+
+
 async def test_a_secret_split_over_two_writes_is_masked_in_the_log(bench: Bench) -> None:
     async def write(request: Request) -> CallResult:
         for part in ("so s3cr3t-", "value-", "1234 and on", "\n"):

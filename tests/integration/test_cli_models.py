@@ -520,3 +520,21 @@ def test_a_tab_offers_the_steps_of_the_manifests_that_stand_before(project: Proj
     assert offered(["route", "nowhere"], "") == []
     project.write("m/other.yaml", "ares: v1\nname: other\nsteps: {short: {run: [ls]}}\n")
     assert "other/short" in [str(item.value) for item in offered(["route", "m"], "")]
+
+
+def test_a_key_that_an_endpoint_says_back_is_in_no_record(project: Project, upstreams: Upstreams) -> None:
+    catalog = "fast: {endpoint: proxy, model: echo401, tier: free}"
+    project.write(
+        "config.yaml",
+        f"lite_llm_url: {upstreams.proxy.url}\nmodels:\n  endpoints: {{proxy: {{kind: litellm_proxy, api_key: '${{PROXY_KEY}}'}}}}\n"
+        f"  catalog: {{{catalog}}}\n",
+    )
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {model: hi, route: {models: [fast]}}}\n")
+
+    failed, mode = project.cli("apply", "m.yaml"), project.cli("mode", "--json")
+
+    assert failed.code == 1
+    assert "Received API key: Bearer ***" in mode.out
+    assert KEYS["PROXY_KEY"] not in failed.out + failed.err + mode.out
+    for file in (project.root / ".ares").glob("state.db*"):
+        assert KEYS["PROXY_KEY"].encode() not in file.read_bytes()

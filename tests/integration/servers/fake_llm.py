@@ -164,6 +164,8 @@ class FakeLlm:
             return await self._wire(name, writer)
         if name in ROWS:
             return await _send(writer, ROWS[name])
+        if name == "echo401":  # as proxies do that tell which key they were given
+            return await _send(writer, (401, {}, error(f"Received API key: {seen.headers['authorization']}")))
         return await _send(writer, self._completion(seen, name))
 
     def _completion(self, seen: Seen, name: str) -> Reply:
