@@ -15,7 +15,7 @@ from runner.api.settings import load_config
 from runner.bridges.task import Answer, Task, judged
 from runner.core.inputs import mismatch
 from runner.engine.returns import BadSchema, structured
-from runner.executors.mcp_results import compile_check
+from runner.executors.mcp_arguments import compile_check
 from runner.patterns import TooSlow, bounded, found, patience
 from runner.ports import ToolInfo
 
