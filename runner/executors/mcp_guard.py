@@ -43,12 +43,17 @@ def children() -> list[int]:
 
 
 def end_all() -> None:
-    """Kill every descendant: killing a child makes its children ours, so this goes on until there are none."""
-    while pids := children():
+    """Kill every descendant: killing a child makes its children ours, so this goes on until there are none but those that are another
+    user's (`sudo`), which we may not kill."""
+    beyond: set[int] = set()
+    while pids := set(children()) - beyond:
         for pid in pids:
-            os.kill(pid, signal.SIGKILL)
-        for _ in pids:
-            os.waitpid(-1, 0)
+            try:
+                os.kill(pid, signal.SIGKILL)
+            except PermissionError:
+                beyond.add(pid)
+        for pid in pids - beyond:
+            os.waitpid(pid, 0)
 
 
 def become(command: Sequence[str]) -> NoReturn:

@@ -42,10 +42,16 @@ def reap(folder: Path) -> int:
         owner = _process(left.name)
         if owner is None or pid_start(owner.pid) == owner.start:
             continue
-        noted = [process for file in left.iterdir() if (process := _process(file.name))]
-        ended += sum(end_orphan(process) for process in noted)
+        ended += sum(map(end_orphan, _noted(left)))
         _remove(left)
     return ended
+
+
+def _noted(folder: Path) -> list[ProcessId]:
+    """The processes of one runner. None when another runner, which has just started too, was faster to remove it."""
+    with contextlib.suppress(OSError):
+        return [process for file in folder.iterdir() if (process := _process(file.name))]
+    return []
 
 
 def _process(name: str) -> ProcessId | None:

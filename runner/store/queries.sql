@@ -219,10 +219,13 @@ join events e on e.id = (r.n << 32) + s.result_seq
 where s.id = ? and s.result_seq is not null
 
 -- name: has_reusable
--- Whether anything of this manifest can be reused.
+-- Whether anything of this manifest can be reused, as a run or as a sub-run: each has an index, both together have none.
 select exists (
     select 1 from runs r join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
-    where r.name = ? and s.key is not null and s.result_seq is not null
+    where r.parent is null and r.name = ?1 and s.key is not null and s.result_seq is not null
+) or exists (
+    select 1 from runs r join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
+    where r.parent is not null and r.name = ?1 and s.key is not null and s.result_seq is not null
 )
 
 -- name: past

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -60,3 +61,21 @@ def test_files_that_are_not_ours_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / "a-b").mkdir()
     assert reap(tmp_path) == 0
     assert reap(tmp_path / "missing") == 0
+
+
+def test_a_folder_that_another_runner_has_just_removed_is_passed_over(
+    tmp_path: Path, server: subprocess.Popen[bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = ProcessId(DEAD.pid, DEAD.start + 1)
+    Orphans(tmp_path, gone).note("files", identity(server.pid))
+    Orphans(tmp_path, DEAD).note("files", identity(server.pid))
+    listed = Path.iterdir
+
+    def faster(folder: Path) -> Iterator[Path]:
+        if folder.name == f"{gone.pid}-{gone.start}":
+            shutil.rmtree(folder)
+        return listed(folder)
+
+    monkeypatch.setattr(Path, "iterdir", faster)
+
+    assert reap(tmp_path) == 1

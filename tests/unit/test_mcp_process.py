@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import os
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -120,3 +122,24 @@ async def test_what_was_written_before_the_end_reaches_the_server(tmp_path: Path
     assert process.write(b"its cancellation\n")
     await process.close()
     assert heard.read_text() == "a call\nits cancellation\n"
+
+
+BESIDE_A_FOREIGN_CHILD = """
+import os, subprocess
+from runner.executors import mcp_guard
+foreign = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+os.setresuid(65534, 65534, 65534)
+subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+mcp_guard.end_all()
+print(foreign.pid, mcp_guard.children() == [foreign.pid])
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs children of another user, which only root can have")
+def test_the_guard_ends_what_it_may_kill_beside_what_it_may_not() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", BESIDE_A_FOREIGN_CHILD], capture_output=True, text=True, timeout=20, check=True
+    )
+    pid, _, alone = ended.stdout.strip().partition(" ")
+    os.kill(int(pid), signal.SIGKILL)
+    assert alone == "True"
