@@ -127,9 +127,9 @@ async def test_what_was_written_before_the_end_reaches_the_server(tmp_path: Path
 BESIDE_A_FOREIGN_CHILD = """
 import os, subprocess
 from runner.executors import mcp_guard
-foreign = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+foreign = subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 os.setresuid(65534, 65534, 65534)
-subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL)
+subprocess.Popen(["sleep", "60"], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
 mcp_guard.end_all()
 print(foreign.pid, mcp_guard.children() == [foreign.pid])
 """
