@@ -8,7 +8,7 @@ import signal
 from pathlib import Path
 
 from runner.core.graph import Json
-from runner.core.messages import Note
+from runner.core.messages import EffectDoubt, Note
 from runner.executors.process import TAIL_BYTES, Process, Spec, Why, pid_start
 from runner.executors.watchdog import Watchdog
 from runner.ports import CallResult, Request
@@ -93,14 +93,14 @@ def _argv(request: Request) -> list[str]:
 
 
 def _failed(
-    error_class: str, effect: str, message: str, tail: str, text: str | None, status: int | None = None
+    error_class: str, effect: EffectDoubt, message: str, tail: str, text: str | None, status: int | None = None
 ) -> CallResult:
     return CallResult(
         output=text,
         text=text,
         error_class=error_class,
         message=f"{message}\n{tail}" if tail else message,
-        effect="maybe" if effect == "maybe" else "none",
+        effect=effect,
         status=status,
         executor=LABEL,
     )

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import click
 
 from runner.cli.context import reading, settings_of
 from runner.cli.output import err, options, out, safe
+from runner.cli.reports import file_to_write
 from runner.cli.shared import verb
-from runner.errors import UsageError
 
 EPILOG = """\b
 Examples:
@@ -38,7 +36,7 @@ def command(run: str, file: str) -> int:
     from runner.clock import SystemClock
     from runner.reporters.page import page
 
-    path = None if file == "-" else _place(file)
+    path = file_to_write("--html", None if file == "-" else file)
     settings = settings_of()
     with reading(settings) as store:
         text = page(report(store, find_run(store, run), settings.state_path.parent, SystemClock().now()))
@@ -49,12 +47,3 @@ def command(run: str, file: str) -> int:
     if not options().get("quiet"):
         err(f"wrote {safe(file)}")
     return 0
-
-
-def _place(file: str) -> Path:
-    path = Path(file)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        raise UsageError(
-            f"--html {file}: no file can be written there", hint="name a file in a folder that exists, or -"
-        )
-    return path
