@@ -5,49 +5,79 @@ has a time limit (and is quicker with such patterns). Which patterns are well-fo
 
 from __future__ import annotations
 
-import time
+import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
 from functools import cache
 from typing import Any
 
-SECONDS = 2.0
-"""The longest search, where nobody says otherwise."""
-_until: ContextVar[float | None] = ContextVar("patience", default=None)
+from runner.patience import Patience
+
+ONE_ANSWER_S = 2.0
+"""For the patterns of a schema over one value."""
+PATIENCE = Patience(ONE_ANSWER_S)
+LONGEST = 2_000
+"""Characters of a pattern."""
+MOST_ATOMS = 50_000
+"""Of a pattern with its counted repetitions written out, as `regex` does: `((a{999}){999}){999}` would take all memory."""
+_ATOM = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|.", re.DOTALL)
+_COUNT = re.compile(r"\{(\d{0,9})(?:,(\d{0,9}))?\}")
 
 
 class TooSlow(Exception):
-    """A search was given up."""
+    """A search was given up, or not begun."""
 
     def __init__(self, pattern: str) -> None:
         shown = pattern if len(pattern) <= 80 else f"{pattern[:79]}…"
         super().__init__(f"the pattern {shown!r} takes too long")
 
 
-@contextmanager
-def patience(seconds: float) -> Iterator[None]:
-    """All searches within this take no longer together."""
-    end, before = time.monotonic() + seconds, _until.get()
-    token = _until.set(end if before is None else min(before, end))
-    try:
-        yield
-    finally:
-        _until.reset(token)
+def check(pattern: str) -> None:
+    """Is it well-formed, as far as `re` can tell? Raises re.error, OverflowError, RecursionError, TooSlow."""
+    if is_huge(pattern):
+        raise TooSlow(pattern)
+    with PATIENCE.spent() as left:
+        if not left:
+            raise TooSlow(pattern)
+        re.compile(pattern)
 
 
 def found(pattern: str, text: str) -> bool:
     """Is `pattern` found in `text`? Raises TooSlow."""
     import regex  # 20 ms, and only for schemas with a pattern
 
-    until = _until.get()
-    left = SECONDS if until is None else until - time.monotonic()
-    try:
-        if left > 0:
-            return regex.search(pattern, text, timeout=left) is not None
-    except (TimeoutError, regex.error, MemoryError, RecursionError) as error:
-        raise TooSlow(pattern) from error
+    if is_huge(pattern):
+        raise TooSlow(pattern)
+    with PATIENCE.spent() as left:
+        try:
+            if left:
+                return regex.search(pattern, text, timeout=left) is not None
+        except (TimeoutError, regex.error, MemoryError, RecursionError) as error:
+            raise TooSlow(pattern) from error
     raise TooSlow(pattern)
+
+
+def is_huge(pattern: str) -> bool:
+    """Is it longer, or with its counted repetitions written out larger, than anybody needs?"""
+    if len(pattern) > LONGEST:
+        return True
+    groups, last, at = [0], 0, 0  # the atoms of each open group, and of what a repetition would repeat
+    while at < len(pattern):
+        if (count := _COUNT.match(pattern, at)) is not None and count[0] != "{}":
+            times = int(count[2] or count[1] or 1)
+            groups[-1] += last * (times - 1)
+            last *= times
+            at = count.end()
+        else:
+            atom = _ATOM.match(pattern, at)
+            sign = atom[0] if atom else pattern[at]
+            last = groups.pop() if sign == ")" and len(groups) > 1 else 1
+            groups[-1] += last
+            at += len(sign)
+            if sign == "(":
+                groups.append(0)
+        if groups[-1] > MOST_ATOMS:
+            return True
+    return sum(groups) > MOST_ATOMS
 
 
 @cache

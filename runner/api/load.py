@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from runner import patterns, spelling
 from runner.api.facts import facts_of
 from runner.api.finding import Look, find
 from runner.api.healing import further, heal
@@ -22,7 +23,6 @@ from runner.errors import UsageError
 from runner.manifest.checked import check
 from runner.manifest.model import Manifest, Partial
 from runner.paths import PathEscape, TooLarge, read_inside
-from runner.patterns import patience
 from runner.syntax import Document, Limits, arrange, looks_like_manifest, place, read
 
 
@@ -62,8 +62,8 @@ class Loaded(NamedTuple):
         return tuple(entry for entry in self.manifests if entry.graph.name not in self.called)
 
 
-PATTERNS_S = 1.0
-"""All patterns of schemas together, matched against the defaults beside them: who only validates waits no longer."""
+PATTERNS_S, SPELLING_S = 1.0, 0.5
+"""For all patterns of schemas together, and for what misspelt words may have meant: who only validates waits no longer."""
 
 
 @dataclass(slots=True, eq=False)
@@ -112,11 +112,11 @@ def load_files(
     """Read, check and compile these files; the flag says whether a file was named itself. What is in `contents` is not read from
     the disk."""
     reading = _Reading(settings, contents=contents or {})
-    with patience(PATTERNS_S):
+    with patterns.PATIENCE.within(PATTERNS_S), spelling.PATIENCE.within(SPELLING_S):
         for path, named in files:
             _read_file(reading, path, named)
         _read_callees(reading)
-    graphs = _compile_all(reading)
+        graphs = _compile_all(reading)
     called = frozenset(name for draft in reading.drafts.values() for name in draft.calls.values())
     manifests = tuple(
         LoadedManifest(

@@ -7,9 +7,9 @@ yet, and what depends on it is said to be so.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any, NamedTuple, cast
 
+from runner import spelling
 from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.plan import RouteChoice
@@ -149,8 +149,8 @@ def find_step(graphs: Sequence[StepGraph], name: str) -> tuple[StepGraph, GraphS
         raise UsageError(f"several manifests have a step {id!r}", hint=f"name one of {names}")
     if not found:
         steps = [step for graph in among for step in graph.by_id]
-        near = get_close_matches(id, steps, 1, 0.6)
-        hint = f"did you mean {near[0]}?" if near else f"steps: {', '.join(steps[:20]) or 'none'}"
+        near = spelling.near(id, steps)
+        hint = f"did you mean {near}?" if near else f"steps: {', '.join(steps[:20]) or 'none'}"
         raise UsageError(f"no manifest here has a step {id!r}", hint=hint)
     return found[0], found[0].by_id[id]
 

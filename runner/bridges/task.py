@@ -17,7 +17,7 @@ from typing import Any, Literal
 
 from runner.bridges.limits import is_notice, resets_at, speaks_of_limit
 from runner.bridges.stdio import Call, Fault, Json, Server, described, failed
-from runner.patterns import SECONDS, TooSlow, bounded, patience
+from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 
 Status = Literal["ok", "error", "timeout", "cancelled", "denied"]
 KINDS = (
@@ -263,7 +263,7 @@ def _mismatch(value: Any, schema: Json) -> str:
     kind = validator_for(schema)
     try:
         kind.check_schema(schema)
-        with patience(SECONDS):
+        with PATIENCE.within(ONE_ANSWER_S):
             validator = bounded(kind)(schema, registry=Registry())  # no `$ref` may open a socket
             error = best_match(validator.iter_errors(value))
     except (SchemaError, Unresolvable, TooSlow) as wrong:

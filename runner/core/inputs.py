@@ -10,7 +10,7 @@ from functools import lru_cache
 from runner.core.graph import InputSpec, Json, StepGraph
 from runner.core.rendered import BindError, cut, short
 from runner.digest import canonical_json
-from runner.patterns import SECONDS, TooSlow, bounded, patience
+from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 from runner.templating.model import did_you_mean
 
 
@@ -131,7 +131,7 @@ def _judge(schema: str) -> Callable[[Json], str | None]:
 
     def judge(value: Json) -> str | None:
         try:
-            with patience(SECONDS):
+            with PATIENCE.within(ONE_ANSWER_S):
                 error = next(iter(validator.iter_errors(value)), None)
         except TooSlow as slow:
             return str(slow)

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Literal, NamedTuple
 
+from runner import spelling
 from runner.core.circuits import Admission, Cause, Circuit, admit
 from runner.core.graph import Body, Json
 from runner.core.learning import Rank
@@ -247,8 +247,8 @@ def _named(names: tuple[str, ...], roster: Roster, kind: Kind, source: str) -> _
 def _unknown(name: str, roster: Roster, kind: Kind, *, alone: bool) -> str:
     """`needs model x, which …`: what is missing, and what may have been meant."""
     known = sorted({*roster.of(kind), *(roster.chains if kind == "model" and alone else ())})
-    near = get_close_matches(name, known, 1, 0.6)
-    meant = f"; did you mean {near[0]}?" if near else ""
+    near = spelling.near(name, known)
+    meant = f"; did you mean {near}?" if near else ""
     noun = "model or chain" if kind == "model" and alone else _NOUN[kind]
     return f"needs {noun} {name}, which is not configured ({_PLACE[kind]}){meant}"
 

@@ -13,7 +13,7 @@ from typing import Any, Final, NoReturn
 from runner.core.graph import Json
 from runner.digest import canonical_json
 from runner.engine.results import TOO_DEEP, too_deep
-from runner.patterns import SECONDS, TooSlow, bounded, patience
+from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 
 SHOWN: Final = 5
 """Mistakes that are told at once."""
@@ -176,7 +176,7 @@ def _schema_problems(value: Json, schema: Mapping[str, Any]) -> list[str]:
     validator = bounded(jsonschema.Draft202012Validator)(schema, registry=referencing.Registry())
     try:
         validator.check_schema(schema)
-        with patience(SECONDS):
+        with PATIENCE.within(ONE_ANSWER_S):
             return [_problem(error) for error in validator.iter_errors(value)]
     except jsonschema.SchemaError as error:
         raise BadSchema(f"`returns` is not a JSON Schema: {error.message}") from error

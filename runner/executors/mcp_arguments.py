@@ -11,7 +11,7 @@ from functools import cache
 from typing import Any, Final
 
 from runner.executors.mcp_results import shown
-from runner.patterns import SECONDS, TooSlow, bounded, patience
+from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 from runner.ports import ToolInfo
 
 Check = Callable[[Mapping[str, Any]], str]
@@ -109,7 +109,7 @@ def _whole_check(tool: ToolInfo) -> Check:
 
     def check(arguments: Mapping[str, Any]) -> str:
         try:
-            with patience(SECONDS):
+            with PATIENCE.within(ONE_ANSWER_S):
                 error = best_match(validator.iter_errors(dict(arguments)))
         except (Unresolvable, RecursionError, TooSlow):
             return ""

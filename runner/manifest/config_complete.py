@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from difflib import get_close_matches
 
+from runner import spelling
 from runner.diagnostics.model import Loc, Problem
 from runner.manifest.config import Config
 from runner.manifest.config_models import Endpoint, Match, Models, RouteRule
@@ -149,8 +149,8 @@ def _unknown(rule: str, noun: str, names: Sequence[str], known: Iterable[str], l
     known = sorted(known)
     for at, name in enumerate(names):
         if name not in known:
-            near = get_close_matches(name, known, 1, 0.6)
-            fix = f"did you mean `{near[0]}`?" if near else None
+            near = spelling.near(name, known)
+            fix = f"did you mean `{near}`?" if near else None
             place = loc if len(names) == 1 else (*loc, at)
             yield Problem(rule, place, f"no {noun} `{name}` is defined", fix)
 

@@ -7,11 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic_core import PydanticCustomError
 
+from runner import patterns, spelling
 from runner.manifest.base import mistake
 from runner.manifest.types import shown
 from runner.patterns import TooSlow, found
@@ -128,8 +128,8 @@ def _unknown(key: Any) -> PydanticCustomError:
         return mistake(
             "schema-invalid", "`$ref` cannot be used here", fix="write the schema out in its place", key=True
         )
-    near = get_close_matches(str(key), KEYWORDS, 1, 0.6)
-    fix = f"did you mean `{near[0]}`?" if near else None
+    near = spelling.near(str(key), KEYWORDS)
+    fix = f"did you mean `{near}`?" if near else None
     return mistake("schema-invalid", f"{shown(key)} is not a keyword of JSON Schema", fix=fix, key=True)
 
 
@@ -158,8 +158,7 @@ def _required_fix(key: str, value: Any) -> str | None:
 
 
 def _type_meant(word: str) -> str | None:
-    near = get_close_matches(word.lower(), TYPES, 1, 0.6)
-    return word if word in TYPES else _MEANT.get(word.lower()) or (near[0] if near else None)
+    return word if word in TYPES else _MEANT.get(word.lower()) or spelling.near(word.lower(), TYPES)
 
 
 def check_type(value: Any, loc: tuple[str | int, ...]) -> Found:
@@ -177,7 +176,9 @@ def check_type(value: Any, loc: tuple[str | int, ...]) -> Found:
 
 def _check_regex(value: Any, loc: tuple[str | int, ...]) -> Found:
     try:
-        re.compile(value)
+        patterns.check(value)
+    except TooSlow as error:
+        yield loc, mistake("regex", str(error))
     except (re.error, TypeError, RecursionError, OverflowError):
         yield loc, mistake("regex", f"{shown(value)} is not a regular expression")
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import GetCoreSchemaHandler
 from pydantic_core import CoreSchema
 from pydantic_core import core_schema as cs
 
+from runner import spelling
 from runner.manifest.base import mistake, mistakes
 
 MEANT = {
@@ -44,8 +44,7 @@ def meant(key: object, words: tuple[str, ...]) -> str | None:
     """The word that a misspelt or foreign key stands for."""
     if MEANT.get(str(key)) in words:
         return MEANT[str(key)]
-    near = get_close_matches(str(key).lower(), words, 1, 0.6)
-    return near[0] if near else None
+    return spelling.near(str(key).lower(), words)
 
 
 @dataclass(slots=True, eq=False)

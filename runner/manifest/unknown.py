@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from typing import Any
 
 from pydantic import BaseModel
 
+from runner import spelling
 from runner.diagnostics.model import Loc, Problem
 from runner.manifest.fallbacks import Entry
 from runner.manifest.manifest import Defaults, Manifest, Partial
@@ -47,9 +47,7 @@ ELSEWHERE = {
 
 def near(word: Any, options: Iterable[str]) -> str | None:
     """The option that a misspelt word is close to."""
-    text = str(word).lower().replace("-", "_")
-    found = get_close_matches(text, list(options), 1, 0.6)
-    return found[0] if found else None
+    return spelling.near(str(word).lower().replace("-", "_"), options)
 
 
 def unknown_key(loc: Loc, owner: type[BaseModel] | None, meant: str | None) -> Problem:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
+
+from runner import spelling
 
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
@@ -98,8 +99,8 @@ def brief(text: str) -> str:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
     """A fix that offers the nearest known word, if one is near."""
-    near = difflib.get_close_matches(brief(word), [brief(name) for name in known], 1)
-    return f"did you mean `{near[0]}`?" if near else None
+    near = spelling.near(word, known)
+    return f"did you mean `{brief(near)}`?" if near else None
 
 
 def exceeds(text: str, limit: int) -> bool:

@@ -16,30 +16,26 @@ from runner.bridges.task import Answer, Task, judged
 from runner.core.inputs import mismatch
 from runner.engine.returns import BadSchema, structured
 from runner.executors.mcp_arguments import compile_check
-from runner.patterns import TooSlow, bounded, found, patience
+from runner.patience import Patience
+from runner.patterns import PATIENCE, TooSlow, bounded, found, is_huge
 from runner.ports import ToolInfo
 
 SLOW, TEXT = "(a|aa)+$", "a" * 100 + "!"
 PATIENCE_S = 10.0
 
 
-@pytest.fixture(autouse=True)
-def in_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("runner.patterns.SECONDS", 0.2)
-
-
 def test_a_search_ends_in_its_time_and_says_which_pattern_took_too_long() -> None:
     began = time.monotonic()
-    with pytest.raises(TooSlow, match=r"the pattern '\(a\|aa\)\+\$' takes too long"):
+    with PATIENCE.within(0.2), pytest.raises(TooSlow, match=r"the pattern '\(a\|aa\)\+\$' takes too long"):
         found(SLOW, TEXT)
     assert time.monotonic() - began < PATIENCE_S
 
 
 def test_all_searches_together_take_no_longer_than_there_is_patience() -> None:
     began = time.monotonic()
-    with patience(0.2):
+    with PATIENCE.within(0.2):
         for _ in range(1_000):
-            with pytest.raises(TooSlow), patience(60):
+            with PATIENCE.within(60), pytest.raises(TooSlow):
                 found(SLOW, TEXT)
     assert time.monotonic() - began < PATIENCE_S
 
@@ -81,7 +77,7 @@ def test_validating_a_manifest_does_not_wait_for_the_patterns_in_it(tmp_path: Pa
 
 def test_an_input_an_answer_and_an_argument_are_not_waited_for_either() -> None:
     began = time.monotonic()
-    with patience(1):
+    with PATIENCE.within(1):
         assert "takes too long" in (mismatch({"type": "string", "pattern": SLOW}, TEXT) or "")
         fields = {"type": "object", "properties": {"x": {"type": "string", "pattern": SLOW}}}
         with pytest.raises(BadSchema, match="takes too long"):
@@ -97,3 +93,55 @@ def test_an_input_an_answer_and_an_argument_are_not_waited_for_either() -> None:
 def test_a_tool_whose_schema_refers_to_itself_without_end_is_left_to_its_server() -> None:
     tool = ToolInfo("t", "", {"$ref": "#"}, None, read_only=False, idempotent=False)
     assert compile_check(tool)({"x": 1}) == ""
+
+
+def test_time_that_passes_otherwise_does_not_count() -> None:
+    patience = Patience(1)
+    with patience.within(0.05):
+        time.sleep(0.1)  # the work of somebody else
+        with patience.spent() as left:
+            assert left > 0.04
+            time.sleep(0.06)
+        with patience.within(9), patience.spent() as left:
+            assert left == 0
+    with patience.spent() as left:
+        assert left == 1
+
+
+@pytest.mark.parametrize(
+    ("pattern", "huge"),
+    [
+        ("^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$", False),
+        (r"^\{x{2}[}{]{3}(?:a|b){1,64}$", False),
+        ("(([0-9a-f]{1,4}:){7,7}[0-9a-f]{1,4}|([0-9a-f]{1,4}:){1,7}:)" * 20, False),
+        ("x" * 2_001, True),
+        ("(((a{999}){999}){999})", True),
+        ("(?:" * 90 + "a" + "{1,60000})" * 90, True),
+        ("a{999999999}", True),
+    ],
+)
+def test_a_pattern_that_would_take_all_memory_is_never_compiled(pattern: str, huge: bool) -> None:
+    assert is_huge(pattern) is huge
+    if huge:
+        with pytest.raises(TooSlow):
+            found(pattern, "x")
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "inputs:\n"
+        + "".join(f'  x{n}: {{type: string, pattern: "(?i)[\\u0000-\\U0010fff{n % 10}]{n}"}}\n' for n in range(2_000)),
+        "steps:\n" + "".join(f"  step_{n}_of_many: {{run: [x], needs: [stop_{n}_of_mani]}}\n" for n in range(3_000)),
+        "steps:\n  a:\n    run: [x]\n" + "".join(f"    runn{n}: 1\n" for n in range(10_000)),
+    ],
+    ids=["patterns", "names", "keys"],
+)
+@pytest.mark.slow
+def test_what_a_strangers_manifest_costs_is_bounded(text: str, tmp_path: Path) -> None:
+    (tmp_path / "m.yaml").write_text(
+        f"ares: v1\nname: m\n{text}" + ("" if "steps" in text else "steps: {a: {fail: x}}\n")
+    )
+    began = time.process_time()
+    load([tmp_path], load_config(None, start=tmp_path, env={}))
+    assert time.process_time() - began < 10  # half of that where nobody else is at work: promise 17
