@@ -11,6 +11,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from runner import spelling
 from runner.api.config_file import ConfigFile, find_config
 from runner.api.config_place import project_root
 from runner.api.overrides import Override, environment, flags, merge
@@ -24,6 +25,9 @@ from runner.manifest.references import SENSITIVE, names
 from runner.manifest.types import duration_text, is_duration_field
 from runner.redact import MASK
 from runner.syntax import arrange, place
+
+SPELLING_S = 0.5
+"""For what misspelt words may have meant: a config may come from a stranger, too."""
 
 
 @dataclass(frozen=True)
@@ -72,8 +76,9 @@ def load_config(
     found = list(file.diagnostics) if file else []
     if file and file.unusable:
         return Settings(complete(DEFAULT, sys.executable), file.path, project_root(start), {}, tuple(arrange(found)))
-    config, refused = check(Config, merged) if merged else (DEFAULT, [])
-    problems += refused or (cross_check(config) if config else [])
+    with spelling.PATIENCE.within(SPELLING_S):
+        config, refused = check(Config, merged) if merged else (DEFAULT, [])
+        problems += refused or (cross_check(config) if config else [])
     found += _placed(problems, given, file)
     usable = config if config and not any(one.severity == "error" for one in found) else DEFAULT
     origins = {path_text(loc): origin for loc, origin in _origins(merged, given, file)}
