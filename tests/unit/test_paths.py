@@ -200,7 +200,7 @@ def test_no_pattern_takes_long() -> None:
     assert not matcher(["[" * 200_000])("a")
     assert not matcher(["[!" * 100_000])("a")
 
-    assert time.process_time() - start < 1
+    assert time.process_time() - start < 10  # seconds; without a limit each takes for ever
 
 
 def test_the_digest_of_a_tree_names_its_files_and_contents(root: Path) -> None:
