@@ -110,9 +110,10 @@ def _opened(root: Path, path: Path) -> Iterator[BufferedReader]:
         yield file
 
 
-def write_atomic(root: Path, path: Path, data: bytes, mode: int = 0o644) -> None:
+def write_atomic(root: Path, path: Path, data: bytes, mode: int | None = None) -> None:
     """Writes `data` to `path` in `root` so that readers see the old content or the new, also after power loss. Folders are made where
-    they are missing. Raises PathEscape, OSError."""
+    they are missing. `mode` None: a file that is written over keeps its rights, a new one has those that the umask leaves.
+    Raises PathEscape, OSError."""
     top = root.resolve()
     target = Path(os.path.normpath(path if path.is_absolute() else top / path))
     if not target.is_relative_to(top) or target == top:
@@ -156,14 +157,17 @@ def _is_link(parent: int, name: str) -> bool:
     return stat.S_ISLNK(os.stat(name, dir_fd=parent, follow_symlinks=False).st_mode)
 
 
-def _write_in(folder: int, name: str, data: bytes, mode: int) -> None:
+def _write_in(folder: int, name: str, data: bytes, mode: int | None) -> None:
     temporary = f".{os.urandom(8).hex()}.tmp"
-    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, 0o600, dir_fd=folder)
+    wanted = _mode_of(folder, name) if mode is None else mode
+    at_first = 0o666 if wanted is None else 0o600  # the system takes the umask off
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | _NO_LINK, at_first, dir_fd=folder)
     try:
         with os.fdopen(descriptor, "wb") as file:
             file.write(data)
             file.flush()
-            os.fchmod(file.fileno(), mode)
+            if wanted is not None:
+                os.fchmod(file.fileno(), wanted)
             os.fsync(file.fileno())
         os.rename(temporary, name, src_dir_fd=folder, dst_dir_fd=folder)
     except BaseException:  # a signal, too, leaves no half a file
@@ -171,6 +175,15 @@ def _write_in(folder: int, name: str, data: bytes, mode: int) -> None:
             os.unlink(temporary, dir_fd=folder)
         raise
     os.fsync(folder)
+
+
+def _mode_of(folder: int, name: str) -> int | None:
+    """The rights of a file that is there."""
+    try:
+        found = os.stat(name, dir_fd=folder, follow_symlinks=False)
+    except FileNotFoundError:
+        return None
+    return found.st_mode & 0o777 if stat.S_ISREG(found.st_mode) else None
 
 
 def glob_inside(root: Path, patterns: Sequence[str]) -> list[Path]:

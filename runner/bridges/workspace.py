@@ -61,7 +61,7 @@ def write_file(root: Path, *, path: str, content: str) -> tuple[Json, str]:
         raise Refused(f"`content` has {len(data)} bytes; {MOST_BYTES} is the most")
     changed = not (target.is_file() and target.stat().st_size == len(data) and target.read_bytes() == data)
     if changed:
-        write_atomic(root, target, data, target.stat().st_mode & 0o777 if target.exists() else 0o644)
+        write_atomic(root, target, data)
     return {"path": path, "bytes": len(data), "changed": changed}, f"{path}: {'written' if changed else 'unchanged'}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import subprocess
 import time
 from pathlib import Path
@@ -101,6 +102,37 @@ def test_a_file_is_replaced_whole_with_its_folders_made(root: Path) -> None:
     assert target.read_bytes() == b"two"
     assert target.stat().st_mode & 0o777 == 0o600
     assert [path.name for path in target.parent.iterdir()] == ["file.txt"]
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_a_new_file_has_the_rights_that_the_umask_leaves(root: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomic(root, root / "new.txt", b"one")
+    finally:
+        os.umask(before)
+
+    assert stat.S_IMODE((root / "new.txt").stat().st_mode) == mode
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o755, 0o664, 0o444])
+def test_a_file_that_is_written_over_keeps_its_rights_and_nobody_else_may_look_meanwhile(
+    root: Path, mode: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int] = []
+
+    def synced(descriptor: int) -> None:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode):
+            seen.append(stat.S_IMODE(os.fstat(descriptor).st_mode))
+
+    (root / "a.txt").chmod(mode)
+    monkeypatch.setattr(os, "fsync", synced)
+
+    write_atomic(root, root / "a.txt", b"two")
+
+    assert (root / "a.txt").read_bytes() == b"two"
+    assert stat.S_IMODE((root / "a.txt").stat().st_mode) == mode
+    assert seen and all(rights | mode == mode for rights in seen)
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(root: Path) -> None:
