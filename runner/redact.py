@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 MASK: Final = "***"
 SHORTEST: Final = 8
 """Characters. A shorter secret would shred the output: it is refused."""
+
+ROOM: Final = 1 << 16
+"""Characters. Behind what is to be kept of a text, that much is looked at for a secret that the cut would go through."""
 
 _BACKSLASHES: Final = 4
 """JSON within JSON within JSON: how many backslashes may stand before one escaped character."""
@@ -79,6 +82,20 @@ class Redactor:
     def stream(self) -> RedactedStream:
         """A masker for one text that arrives in chunks."""
         return RedactedStream(self._pattern, self._width)
+
+
+def head(text: str, most: int, masked: Callable[[str], str]) -> tuple[str, bool]:
+    """What `masked` leaves of the first `most` characters, with no half of a secret at the end, and whether something was cut off."""
+    told = masked(text[: most + ROOM])
+    if len(told) <= most and len(text) > most + ROOM:
+        told = masked(text)
+    return told[:most], len(told) > most
+
+
+def shortened(text: str, most: int, masked: Callable[[str], str] = str) -> str:
+    """`head`, with the cut marked."""
+    told, cut = head(text, most, masked)
+    return f"{told}… [cut: {len(text)} characters]" if cut else told
 
 
 class RedactedStream:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from runner.llms.exchange import Answer, Bill, Fault
+from runner.llms.exchange import Answer, Bill, Fault, Sign
+from runner.redact import shortened
 
-MESSAGE_CHARS: Final = 2_000
 MOST_USD: Final = 1e9
 MOST_TOKENS: Final = 10**12
 """More of either is no amount: no record could hold what is computed from it."""
@@ -19,10 +19,10 @@ _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 """What a terminal might obey."""
 
 
-def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
-    """`text` fit for a message: harmless, bounded, the cut marked."""
-    text = _CONTROL.sub("", text).strip()
-    return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
+def told(fault: Fault, masked: Callable[[str], str]) -> str:
+    """What went wrong, with the words of the other side: harmless, masked, bounded, the cut marked."""
+    words = shortened(_CONTROL.sub("", fault.quote).strip(), fault.quoted, masked)
+    return ": ".join(part for part in (fault.message, words) if part)
 
 
 def read(body: bytes, usd: float | None = None) -> Answer | Fault:
@@ -42,7 +42,8 @@ def completion(data: Any, usd: float | None, guess: float | None = None) -> Answ
     if data.get("error"):  # some gateways send it with status 200
         code, said = error_object(data)
         status = _status(data["error"])
-        return Fault(shown(said), sign=None if status else "not_json", status=status, code=code, said=said, bill=bill)
+        sign: Sign | None = None if status else "not_json"
+        return Fault("", sign=sign, status=status, code=code, said=said, bill=bill, quote=said)
     choices = data.get("choices")
     first = choices[0] if isinstance(choices, list) and choices else None
     if not isinstance(first, Mapping):
@@ -55,7 +56,7 @@ def _choice(choice: Mapping[str, Any], bill: Bill) -> Answer | Fault:
     said = message if isinstance(message, Mapping) else {}
     finish = str(choice.get("finish_reason") or "")
     if refusal := said.get("refusal"):
-        return Fault(f"the model declined: {shown(str(refusal))}", sign="filtered", bill=bill)
+        return Fault("the model declined", sign="filtered", bill=bill, quote=str(refusal))
     if finish == "content_filter":
         return Fault("the provider's content filter withheld the answer", sign="filtered", bill=bill)
     text = _text(said.get("content"))
@@ -116,8 +117,7 @@ def refusal(status: int, headers: Mapping[str, str], text: str, kinds: frozenset
     except (ValueError, RecursionError):
         code, said = "", "" if looks_like_page(text) else text
     said = said or _where(headers.get("location", ""))
-    message = f"HTTP {status}{f': {shown(said)}' if said else ''}"
-    return Fault(message, status=status, kinds=kinds, code=code, said=said, headers=headers)
+    return Fault(f"HTTP {status}", status=status, kinds=kinds, code=code, said=said, headers=headers, quote=said)
 
 
 def _where(location: str) -> str:
@@ -145,4 +145,4 @@ def no_json(text: str) -> Fault:
         return Fault("the answer is an HTML page", sign="html")
     if not text.strip():
         return Fault("the answer is empty", sign="empty")
-    return Fault(f"the answer is not JSON: {shown(text, 200)}", sign="not_json")
+    return Fault("the answer is not JSON", sign="not_json", quote=text, quoted=200)

@@ -68,7 +68,8 @@ class Answer:
 @dataclass(frozen=True, slots=True)
 class Fault:
     """A call that gave no answer, before it is classified. `kinds`: names of the exception's classes. `code`: type and code of
-    the API's error object. `message` is for people; `said` is all that patterns may look at. Header names are lower case."""
+    the API's error object. `message` is for people, `quote` behind it is what the other side said, whole: whoever shows it masks it
+    before it is cut to `quoted` characters (`answers.told`). `said` is all that patterns may look at. Header names are lower case."""
 
     message: str
     sign: Sign | None = None
@@ -78,6 +79,8 @@ class Fault:
     said: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     bill: Bill = NO_BILL
+    quote: str = ""
+    quoted: int = 2_000
 
 
 def response_format(schema: Mapping[str, Any]) -> dict[str, Any]:

@@ -5,13 +5,14 @@ Not here: which model a step gets, what follows from a failure, and whether the 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Final, Literal
 
 from runner.clock import Clock, SystemClock
 from runner.core.graph import Json
+from runner.llms.answers import told
 from runner.llms.classify import classify
 from runner.llms.conversation import session_of, turns, with_system
 from runner.llms.exchange import DEADLINE_S, Answer, Ask, Client, Fault, Message
@@ -72,7 +73,11 @@ class ModelCalls:
             return _failed(model, "invalid", question)
         client = await self._client(model.endpoint.client)
         answer = await client.ask(model, question.ask)
-        result = self._refused(model, answer) if isinstance(answer, Fault) else _answered(model, question.said, answer)
+        result = (
+            self._refused(model, answer, request.masked)
+            if isinstance(answer, Fault)
+            else _answered(model, question.said, answer)
+        )
         if request.log is not None:
             request.log.write("progress", _line(model, result, cut=isinstance(answer, Answer) and answer.cut))
         return result
@@ -89,14 +94,14 @@ class ModelCalls:
                 self._clients[way] = getattr(loaded, name)()
         return self._clients[way]
 
-    def _refused(self, model: ModelSpec, fault: Fault) -> CallResult:
+    def _refused(self, model: ModelSpec, fault: Fault, masked: Callable[[str], str]) -> CallResult:
         verdict = classify(fault, self._clock.now())
         known = verdict.effect == "none" and fault.status is not None and fault.status >= 300
         unsent = fault.sign in ("dns", "refused", "tls", "connect_timeout")
         amount, source = (0, "") if known or unsent else cost(model, fault.bill)
         return CallResult(
             error_class=verdict.error_class,
-            message=f"{model.endpoint.name}/{model.model}: {fault.message}",
+            message=f"{model.endpoint.name}/{model.model}: {told(fault, masked)}",
             effect=verdict.effect,
             status=fault.status,
             retry_after_ms=verdict.retry_after_ms,

@@ -11,7 +11,7 @@ import importlib
 import os
 from typing import Any, Final
 
-from runner.llms.answers import COST_HEADER, completion, price, read, refusal, shown
+from runner.llms.answers import COST_HEADER, completion, price, read, refusal
 from runner.llms.exchange import ANSWER_BYTES, Answer, Ask, Fault, response_format
 from runner.llms.signs import chain, kinds_of, names_of, reason, sign_of
 from runner.llms.spec import ModelSpec
@@ -138,7 +138,7 @@ def _failed(error: Exception, body: bytes) -> Answer | Fault:
     if sign is not None:
         return Fault(reason(error), sign=sign, kinds=kinds)
     said = str(error)
-    return Fault(shown(said), status=getattr(error, "status_code", None), kinds=kinds, said=said)
+    return Fault("", status=getattr(error, "status_code", None), kinds=kinds, said=said, quote=said)
 
 
 def _text(response: Any) -> str:

@@ -20,6 +20,7 @@ from runner.llms.spec import EndpointSpec, ModelSpec, PriceSpec, catalog
 from runner.manifest.config import Config
 from runner.manifest.config_complete import complete
 from runner.ports import CallResult, Request
+from runner.redact import Redactor
 
 SCHEMA = {"type": "object", "properties": {"kind": {"type": "string"}}, "required": ["kind"]}
 KEY = "sk-of-the-proxy"
@@ -38,7 +39,10 @@ async def calls(upstream: FakeLlm) -> AsyncIterator[ModelCalls]:
     local = EndpointSpec("local", "ollama", upstream.url, local=True)
     gone = EndpointSpec("gone", "openai", "http://127.0.0.1:9")
     models = [
-        *(ModelSpec(name, proxy, name) for name in ("ok", "fast", "rate429", "server500", "key401", "html", "empty")),
+        *(
+            ModelSpec(name, proxy, name)
+            for name in ("ok", "fast", "rate429", "server500", "key401", "late401", "html", "empty")
+        ),
         ModelSpec("sure", proxy, "sure", capabilities=frozenset({"json_schema"})),
         ModelSpec("priced", proxy, "priced", price=PriceSpec(3.0, 15.0)),
         ModelSpec("uncounted", proxy, "uncounted", price=PriceSpec(3.0, 15.0)),
@@ -217,6 +221,15 @@ async def test_a_failure_has_its_class_and_names_the_endpoint(calls: ModelCalls)
     assert answer.message == "proxy/rate429: HTTP 429: Rate limit reached"
     assert (answer.executor, answer.model) == ("proxy", "rate429")
     assert "rate_limit" in log.text
+
+
+async def test_no_half_of_a_key_is_left_where_a_message_is_cut(calls: ModelCalls) -> None:
+    log = Log()
+    result = await calls.call(request("late401", log=log, masked=Redactor({"key": KEY}).text))
+    assert "[cut: " in result.message
+    for said in (result.message, log.text):
+        assert "Received API key: Bearer ***" in said
+        assert KEY[:6] not in said
 
 
 async def test_the_deadline_of_the_step_holds(calls: ModelCalls) -> None:

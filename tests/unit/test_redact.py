@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from runner.redact import MASK, Redactor
+from runner.redact import MASK, Redactor, head, shortened
 
 PLAIN = "hunter2-correct/horse"
 NASTY = 'p@ss "w&rd" \\ <ü€😀>\tline+1='
@@ -181,3 +181,15 @@ def test_a_secret_that_is_no_utf_8_is_masked_as_the_output_of_a_command_shows_it
     secret = b"pass\xffword1".decode("utf-8", "surrogateescape")
 
     assert Redactor({"ODD": secret}).text("said pass\ufffdword1") == "said ***"
+
+
+def test_no_cut_goes_through_a_secret() -> None:
+    secret = "correct-horse-battery"
+    masked = Redactor({"s": secret}).text
+    for before in range(80, 101):
+        told, cut = head("." * before + secret + "." * 100, 100, masked)
+        assert "corr" not in told
+        assert (len(told), cut) == (100, True)
+    assert head(secret, 3, masked) == (MASK, False)
+    assert shortened(f"{secret} and more", 5, masked) == "*** a… [cut: 30 characters]"
+    assert head(secret * 40_000, 5_000, masked) == ((MASK * 1_667)[:5_000], True)

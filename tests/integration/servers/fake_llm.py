@@ -164,8 +164,11 @@ class FakeLlm:
             return await self._wire(name, writer)
         if name in ROWS:
             return await _send(writer, ROWS[name])
-        if name == "echo401":  # as proxies do that tell which key they were given
-            return await _send(writer, (401, {}, error(f"Received API key: {seen.headers['authorization']}")))
+        if name in ("echo401", "late401"):  # as proxies do that tell which key they were given
+            before = "." * 1_960 if name == "late401" else ""
+            return await _send(
+                writer, (401, {}, error(f"{before}Received API key: {seen.headers['authorization']}{before}"))
+            )
         return await _send(writer, self._completion(seen, name))
 
     def _completion(self, seen: Seen, name: str) -> Reply:
