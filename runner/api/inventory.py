@@ -137,7 +137,9 @@ async def _asked(one: Executor, spec: ServerSpec) -> Executor:
         session = await slot.open()
         took = round((time.monotonic() - began) * 1000)
         if isinstance(session, CannotOpen):
-            return replace(one, ready="broken", detail=slot.masked(str(session)), fix=_fix(spec, session), took_ms=took)
+            return replace(
+                one, ready="broken", detail=slot.spec.masked(str(session)), fix=_fix(spec, session), took_ms=took
+            )
         return replace(one, ready="reachable", tools=len(session.tools), took_ms=took)
     finally:
         await slot.close()
@@ -277,8 +279,7 @@ async def tools(settings: Settings, env: Mapping[str, str], server: str, *, acce
     try:
         session = await slot.open()
         if isinstance(session, CannotOpen):
-            why = SecretSource(settings.config, env).redactor().text(slot.masked(str(session)))
-            raise NoSession(f"{server}: {why}", hint=_fix(slot.spec, session))
+            raise NoSession(f"{server}: {slot.spec.masked(str(session))}", hint=_fix(slot.spec, session))
         found = tuple(_tool(settings, server, info) for info in session.tools.values())
         return Listing(found, tuple(warnings))
     finally:

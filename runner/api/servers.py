@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from runner.api.secrets import SecretSource
 from runner.api.settings import Settings
 from runner.digest import digest
 from runner.errors import InvalidInput
@@ -32,8 +33,9 @@ BRIDGES: Mapping[str, tuple[str, ...]] = {
 def server_specs(settings: Settings, env: Mapping[str, str]) -> dict[str, ServerSpec]:
     """The servers of the config. One that refers to a variable which is not set is there, but each of its calls fails and says which:
     the others go on."""
+    masked = SecretSource(settings.config, env).redactor().text
     return {
-        name: _resolved(_spec(name, server, settings.workspace), server, env)
+        name: replace(_resolved(_spec(name, server, settings.workspace), server, env), masked=masked)
         for name, server in settings.config.mcp_servers.items()
     }
 

@@ -65,7 +65,8 @@ class AgentCalls:
     async def _once(self, spec: AgentSpec, request: Request) -> Ended:
         turn = _Turn(spec, request)
         raw = await self._servers.ask(request, spec.tool, turn.fill, turn.heard)
-        return ended(spec, raw, turn.session, str(request.inputs.get("model") or ""), self._clock.now())
+        model = str(request.inputs.get("model") or "")
+        return ended(spec, raw, turn.session, model, self._clock.now(), request.masked)
 
 
 class _Turn:

@@ -13,7 +13,7 @@ from typing import Any, Final, Literal
 
 from runner.bridges.task import Answer, Problem, against
 from runner.executors.agent_spec import AgentSpec
-from runner.executors.mcp_results import MESSAGE_CHARS, shown
+from runner.executors.mcp_results import MESSAGE_CHARS, Masked, shown
 from runner.manifest.vocabulary import ERROR_CLASSES
 from runner.ports import CallResult
 
@@ -40,17 +40,20 @@ class Ended:
     forgotten: bool = False
 
 
-def ended(spec: AgentSpec, raw: CallResult, session: str | None, model: str, now_ms: int) -> Ended:
-    """`raw`: what the tool came back with. `session`: the one that progress named, or that it was to go on in."""
-    answer = _read(spec, raw)
+def ended(
+    spec: AgentSpec, raw: CallResult, session: str | None, model: str, now_ms: int, masked: Masked = str
+) -> Ended:
+    """`raw`: what the tool came back with. `session`: the one that progress named, or that it was to go on in. `masked`: of what is
+    cut, and only of that."""
+    answer = _read(spec, raw, masked)
     if answer is None:
         return Ended(_passed(spec, raw, session, model))
     answer = replace(answer, session_id=answer.session_id or session)
-    problem = _problem(spec, answer, datetime.fromtimestamp(now_ms / 1000, UTC).astimezone())
-    result = _result(spec, answer, model)
+    problem = _problem(spec, answer, datetime.fromtimestamp(now_ms / 1000, UTC).astimezone(), masked)
+    result = _result(spec, answer, model, masked)
     if problem is None:
         return Ended(result)
-    return Ended(_failed(result, answer, problem, now_ms), forgotten=problem.session_unknown)
+    return Ended(_failed(result, answer, problem, now_ms, masked), forgotten=problem.session_unknown)
 
 
 def _passed(spec: AgentSpec, raw: CallResult, session: str | None, model: str) -> CallResult:
@@ -63,11 +66,11 @@ def _passed(spec: AgentSpec, raw: CallResult, session: str | None, model: str) -
 # ---------------------------------------------------------------- reading
 
 
-def _read(spec: AgentSpec, raw: CallResult) -> Answer | None:
+def _read(spec: AgentSpec, raw: CallResult, masked: Masked) -> Answer | None:
     """The answer in what came back; None for a failure of MCP itself, in which there is none."""
     if raw.error_class not in ("", "tool_error") or raw.status is not None:
         return None
-    return _mapped(spec, raw) if spec.args is not None else _contract(raw)
+    return _mapped(spec, raw, masked) if spec.args is not None else _contract(raw)
 
 
 def _contract(raw: CallResult) -> Answer:
@@ -111,7 +114,7 @@ def _told(said: Mapping[str, Any], raw: CallResult) -> Problem | None:
     )
 
 
-def _mapped(spec: AgentSpec, raw: CallResult) -> Answer:
+def _mapped(spec: AgentSpec, raw: CallResult, masked: Masked) -> Answer:
     """By the paths of the mapping, into the structured answer, else into its text as JSON. Text that is neither is under `text`."""
     tree = _tree(raw)
     found = {part: _at(tree, path) for part, path in spec.paths.items()}
@@ -120,9 +123,8 @@ def _mapped(spec: AgentSpec, raw: CallResult) -> Answer:
     problem = Problem("tool_error", raw.message) if raw.error_class else None
     if problem is None and text is None and found.get("structured") is None:
         where = spec.paths.get("text", "text")
-        problem = Problem(
-            "bad_output", f"there is no `{where}` in the answer of {spec.tool}: {shown(raw.text or '', 200)}"
-        )
+        said = shown(raw.text or "", 200, masked)
+        problem = Problem("bad_output", f"there is no `{where}` in the answer of {spec.tool}: {said}")
     return Answer(
         text=text
         if isinstance(text, str)
@@ -161,24 +163,24 @@ def _at(tree: Any, path: str) -> Any:
 # ---------------------------------------------------------------- judging
 
 
-def _problem(spec: AgentSpec, answer: Answer, now: datetime) -> Problem | None:
-    problem = against(_ruled(spec, answer), now)
+def _problem(spec: AgentSpec, answer: Answer, now: datetime, masked: Masked) -> Problem | None:
+    problem = against(_ruled(spec, answer, masked), now)
     if problem is None and answer.structured is None and not answer.text.strip():
         return Problem("bad_output", "it says that it is done, but gave no answer")
     return problem
 
 
-def _ruled(spec: AgentSpec, answer: Answer) -> Answer:
+def _ruled(spec: AgentSpec, answer: Answer, masked: Masked) -> Answer:
     """`answer` with the class that the first rule gives which finds its words."""
     said = f"{answer.problem.message}\n{answer.text}" if answer.problem is not None else answer.text
     for pattern, error_class in spec.rules:
         if re.search(pattern, said):
-            known = answer.problem or Problem(error_class, shown(answer.text, 500))
+            known = answer.problem or Problem(error_class, shown(answer.text, 500, masked))
             return replace(answer, problem=replace(known, kind=error_class))
     return answer
 
 
-def _result(spec: AgentSpec, answer: Answer, model: str) -> CallResult:
+def _result(spec: AgentSpec, answer: Answer, model: str, masked: Masked) -> CallResult:
     cost, source = _cost(spec, answer.cost_usd)
     if answer.problem is not None and answer.problem.begun is False and answer.cost_usd is None:
         cost, source = 0, ""
@@ -193,7 +195,7 @@ def _result(spec: AgentSpec, answer: Answer, model: str) -> CallResult:
         executor=spec.name,
         model=model,
         session=answer.session_id,
-        denials=tuple(map(_denial, answer.denials)),
+        denials=tuple(_denial(denial, masked) for denial in answer.denials),
     )
 
 
@@ -204,12 +206,12 @@ def _cost(spec: AgentSpec, usd: float | None) -> tuple[int | None, str]:
     return (None, "") if usd is None or usd > MOST_USD else (round(usd * MICRO), "billed")
 
 
-def _failed(result: CallResult, answer: Answer, problem: Problem, now_ms: int) -> CallResult:
+def _failed(result: CallResult, answer: Answer, problem: Problem, now_ms: int, masked: Masked) -> CallResult:
     kept = result if problem.kind == "bad_output" else replace(result, output=None, structured=False)
     return replace(
         kept,
         error_class=problem.kind,
-        message=shown(problem.message, MESSAGE_CHARS) or "it failed without a word",
+        message=shown(problem.message, MESSAGE_CHARS, masked) or "it failed without a word",
         effect=_effect(answer, problem),
         status=problem.http_status,
         retry_after_ms=_retry_after(problem, now_ms),
@@ -236,9 +238,9 @@ def _retry_after(problem: Problem, now_ms: int) -> int | None:
     return round(wait) if wait <= LONGEST_MS else None
 
 
-def _denial(denial: Mapping[str, Any]) -> str:
+def _denial(denial: Mapping[str, Any], masked: Masked) -> str:
     tool, why = denial.get("tool") or "a tool", denial.get("message") or ""
-    return shown(f"{tool}: {why}" if why else str(tool), DENIAL_CHARS)
+    return shown(f"{tool}: {why}" if why else str(tool), DENIAL_CHARS, masked)
 
 
 # ---------------------------------------------------------------- plain values

@@ -88,7 +88,7 @@ class McpServers:
             return failed("invalid", f"needs the MCP server `{request.label}`, which is not configured")
         with slot.used(request.log):
             result = await _Attempt(slot, request, tool, fill, heard).bounded()
-        return replace(result, message=slot.masked(result.message)) if result.message else result
+        return replace(result, message=slot.spec.masked(result.message)) if result.message else result
 
     async def close(self) -> None:
         """End all sessions at once; returns when no process of theirs is left, within about 4 s."""
@@ -163,5 +163,5 @@ class _Attempt:
         if self._log is not None:
             self._log.write("progress", f"{share} {message}\n" if message else f"{share}\n")
         if self._request.progress is not None:
-            words = " ".join(shown(message or "", PROGRESS_CHARS).split())
-            self._request.progress(self._slot.masked(f"{share} {words}" if words else share))
+            words = " ".join(shown(message or "", PROGRESS_CHARS, self._slot.spec.masked).split())
+            self._request.progress(f"{share} {words}" if words else share)

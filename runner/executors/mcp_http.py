@@ -121,7 +121,7 @@ class Streamable:
             await self._whole(message.id, response)
         else:
             where = f"{self._remote.spec.name}: {self._wire.place}"
-            why = f"{where}: the answer is {shown(kind, 100) or 'of no type'}, no MCP message (is this an MCP URL?)"
+            why = f"{where}: the answer is {shown(kind, 100, self._remote.spec.masked) or 'of no type'}, no MCP message (is this an MCP URL?)"
             await self._remote.refuse(message.id, failed("bad_output", why, maybe=True))
 
     async def _refused(self, request: RequestId, response: httpx2.Response) -> None:

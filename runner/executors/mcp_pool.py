@@ -9,6 +9,7 @@ import importlib
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from runner.executors.mcp_link import CannotOpen
@@ -46,10 +47,8 @@ class Slot:
     """One server: at most one session, opened by the first who needs it."""
 
     def __init__(self, spec: ServerSpec, around: Surroundings) -> None:
-        self.spec = spec
+        self.spec = _masking(spec)
         self.places = asyncio.Semaphore(spec.max_in_flight)
-        self.masked = _mask(spec).text
-        """A message without the values of our headers, which a server may say back to us."""
         self._around = around
         self._session: Session | None = None
         self._opening: asyncio.Task[Session | CannotOpen] | None = None
@@ -128,8 +127,8 @@ class Slot:
             self._failure = error.with_traceback(None)  # it is kept, and must keep nothing alive
             return error
         except Exception as error:  # noqa: BLE001  of the border of one attempt: left "closed", it would be opened for ever
-            self._heard(self.masked("".join(traceback.format_exception(error))))
-            self._failure = CannotOpen(self.masked(f"internal error: {type(error).__name__}: {error}"))
+            self._heard(self.spec.masked("".join(traceback.format_exception(error))))
+            self._failure = CannotOpen(self.spec.masked(f"internal error: {type(error).__name__}: {error}"))
             return self._failure
         finally:
             self._opening = None
@@ -194,7 +193,9 @@ class Slot:
             await asyncio.wait(self._leaving)
 
 
-def _mask(spec: ServerSpec) -> Redactor:
-    """Masks what the headers hold: whole values, and what follows a scheme such as `Bearer`."""
+def _masking(spec: ServerSpec) -> ServerSpec:
+    """`spec` that also masks the values of our headers, which a server may say back to us: whole, and what follows a scheme such as
+    `Bearer`."""
     parts = {part for value in spec.headers.values() for part in (value, *value.split()) if len(part) >= SHORTEST}
-    return Redactor({str(at): part for at, part in enumerate(sorted(parts))})
+    headers = Redactor({str(at): part for at, part in enumerate(sorted(parts))}).text
+    return replace(spec, masked=lambda text: headers(spec.masked(text)))

@@ -87,19 +87,20 @@ def clean(text: str) -> str:
 
 
 class Tail:
-    """The last words of a server, in bounded memory."""
+    """The last words of a server, in bounded memory. More is kept than is shown: `masked` must see whole secrets."""
 
-    def __init__(self) -> None:
+    def __init__(self, masked: Callable[[str], str] = str) -> None:
         self._bytes = bytearray()
+        self._masked = masked
 
     def add(self, data: bytes) -> None:
-        self._bytes += data[-TAIL_BYTES:]
-        if len(self._bytes) > 2 * TAIL_BYTES:
-            del self._bytes[:-TAIL_BYTES]
+        self._bytes += data[-2 * TAIL_BYTES :]
+        if len(self._bytes) > 4 * TAIL_BYTES:
+            del self._bytes[: -2 * TAIL_BYTES]
 
     def text(self) -> str:
         """At most 20 lines of at most 400 characters, safe to show."""
-        lines = clean(self._bytes[-TAIL_BYTES:].decode(errors="replace")).split("\n")
+        lines = self._masked(clean(self._bytes.decode(errors="replace")))[-TAIL_BYTES:].split("\n")
         kept = [line for line in lines if line.strip()][-TAIL_LINES:]
         return "\n".join(line if len(line) <= TAIL_LINE_CHARS else line[:TAIL_LINE_CHARS] + "…" for line in kept)
 
@@ -128,7 +129,7 @@ class ServerProcess(asyncio.SubprocessProtocol):
     """One running server. `next_line` for one reader; `write` from anywhere; `close` once at the end."""
 
     def __init__(self, spec: ServerSpec, on_stderr: Callable[[str], None]) -> None:
-        self.tail = Tail()
+        self.tail = Tail(spec.masked)
         self.failure = ""
         """Why we ended it, when we did."""
         self.exit_code: int | None = None

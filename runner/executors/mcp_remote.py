@@ -153,7 +153,7 @@ class Remote:
             await self._hand_on(message)
             return True
         if isinstance(message, JSONRPCRequest) and message.method != "ping" and len(self.asked) < REMEMBERED:
-            self.asked.append(wanted(message.method, message.params))
+            self.asked.append(wanted(message.method, message.params, self.spec.masked))
         await self._hand_on(message)
         return False
 
@@ -183,7 +183,8 @@ class Remote:
         """Answer `request`, whose HTTP answer is no success. An error of the protocol in its body is the server's own answer."""
         message = read_message(body)
         error = message if isinstance(message, JSONRPCError) else None
-        trouble = self.wire.refused(response, shown(error.error.message, 500) if error is not None else "")
+        said = shown(error.error.message, 500, self.spec.masked) if error is not None else ""
+        trouble = self.wire.refused(response, said)
         if error is not None and response.status_code in _OWN_ANSWERS:
             self._trouble = trouble
             await self.deliver(body, request)

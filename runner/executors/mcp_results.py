@@ -6,12 +6,13 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from runner.executors.mcp_parts import parts_of
 from runner.executors.mcp_process import clean
 from runner.ports import CallResult
+from runner.redact import shortened
 
 if TYPE_CHECKING:
     from mcp.types import CallToolResult
@@ -24,10 +25,13 @@ _MALFORMED = (-32_700, -32_600, -32_601, -32_602)
 """Parse error, invalid request, unknown method, invalid params: the call itself is wrong."""
 
 
-def shown(text: str, limit: int = MESSAGE_CHARS) -> str:
-    """`text` fit for a message: nothing that a terminal obeys, a bound, the cut marked."""
-    text = clean(text).strip()
-    return text if len(text) <= limit else f"{text[:limit]}… [cut: {len(text)} characters]"
+Masked = Callable[[str], str]
+"""A text -> the text without secrets."""
+
+
+def shown(text: str, limit: int = MESSAGE_CHARS, masked: Masked = str) -> str:
+    """`text` fit for a message: nothing that a terminal obeys, masked before it is cut to a bound, the cut marked."""
+    return shortened(clean(text).strip(), limit, masked)
 
 
 def with_tail(message: str, tail: str) -> str:
@@ -46,13 +50,15 @@ INSTEAD: Mapping[str, str] = {
 """What a server may want of us while it is called, and what an author does instead."""
 
 
-def wanted(method: str, params: Mapping[str, Any] | None) -> str:
+def wanted(method: str, params: Mapping[str, Any] | None, masked: Masked = str) -> str:
     """What a server asks us for, in a few words."""
     question = (params or {}).get("message")
-    return f'{method} "{shown(question, 120)}"' if isinstance(question, str) else method
+    return f'{method} "{shown(question, 120, masked)}"' if isinstance(question, str) else method
 
 
-def from_tool(result: CallToolResult, asked: Sequence[str], output_bytes: int = OUTPUT_BYTES) -> CallResult:
+def from_tool(
+    result: CallToolResult, asked: Sequence[str], output_bytes: int = OUTPUT_BYTES, masked: Masked = str
+) -> CallResult:
     """The answer to tools/call. `asked`: what the server wanted of us meanwhile and was refused (for the message of a failure).
 
     Output: structured content; else, when there are parts that are not text, all parts in their order (see `parts_of`); else the text.
@@ -60,7 +66,7 @@ def from_tool(result: CallToolResult, asked: Sequence[str], output_bytes: int = 
     texts = [block.text for block in result.content if block.type == "text"]
     text = "\n".join(texts) if texts or not result.content else None
     if result.is_error:
-        return _refused(result, text or "", asked)
+        return _refused(result, text or "", asked, masked)
     if not _finite(result.structured_content):
         return failed("bad_output", "the structured content has a number that JSON cannot hold")
     if result.structured_content is not None:
@@ -83,7 +89,7 @@ def _finite(value: Any) -> bool:
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallResult:
+def _refused(result: CallToolResult, text: str, asked: Sequence[str], masked: Masked) -> CallResult:
     said = text or (
         json.dumps(result.structured_content) if result.structured_content is not None else "the tool gave no reason"
     )
@@ -93,7 +99,7 @@ def _refused(result: CallToolResult, text: str, asked: Sequence[str]) -> CallRes
         text=text,
         structured=result.structured_content is not None,
         error_class="tool_error",
-        message=shown(said) + note,
+        message=shown(said, masked=masked) + note,
     )
 
 
@@ -103,11 +109,11 @@ def _told(asked: Sequence[str]) -> str:
     return f"{', '.join(dict.fromkeys(asked))}, which is refused: {NOBODY}{advice}"
 
 
-def from_error(server: str, code: int, message: str) -> CallResult:
+def from_error(server: str, code: int, message: str, masked: Masked = str) -> CallResult:
     """An error answer of the protocol: known, so nothing is in doubt."""
     if code == UNREADABLE:
         return failed("bad_output", f"{server}: {message}")
-    said = shown(message) or "no message"
+    said = shown(message, masked=masked) or "no message"
     return failed(
         "invalid" if code in _MALFORMED else "tool_error",
         f"{server}: {said} (MCP error {code})",

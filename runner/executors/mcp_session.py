@@ -124,7 +124,7 @@ class Session:
             ExceptionGroup,
         ) as error:
             leaf = _leaf(error)
-            self._give_up(self._link.unopened(f"{type(leaf).__name__}: {shown(str(leaf), 500)}"))
+            self._give_up(self._link.unopened(f"{type(leaf).__name__}: {shown(str(leaf), 500, self.spec.masked)}"))
         finally:
             timer.cancel()
             self._give_up(CannotOpen("its session ended before it began"))
@@ -208,8 +208,8 @@ class Session:
         except ValidationError as error:
             return failed("bad_output", f"{name}: the answer is no MCP result: {_where(error)}")
         except RuntimeError as error:  # the SDK's word for structured content that breaks the tool's own output schema
-            return failed("bad_output", f"{name}: {shown(str(error).splitlines()[0], 500)}")
-        return from_tool(result, self._link.asked[asked:], self._output_bytes)
+            return failed("bad_output", f"{name}: {shown(str(error).splitlines()[0], 500, self.spec.masked)}")
+        return from_tool(result, self._link.asked[asked:], self._output_bytes, self.spec.masked)
 
     async def _refused(self, tool: str, error: MCPError) -> CallResult:
         if isinstance(error.data, ServerGone):
@@ -222,7 +222,7 @@ class Session:
         if _asks(error):
             instead = INSTEAD["elicitation/create"]
             return failed("denied", f"{name}: {tool} asks for input, which is refused: {NOBODY}. {instead}")
-        return from_error(name, error.code, error.message)
+        return from_error(name, error.code, error.message, self.spec.masked)
 
     async def _died(self) -> CallResult:
         closing = self._closing
@@ -262,7 +262,7 @@ async def _process(
     except BaseException:  # who is told writes it down, and may fail at that: nobody would ever end it
         await process.close()
         raise
-    return lambda on_end: Stdio(process, spec.command, spec.max_line_bytes, on_end)
+    return lambda on_end: Stdio(process, spec, on_end)
 
 
 def _remote(spec: ServerSpec) -> Connect:

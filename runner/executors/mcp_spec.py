@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -16,7 +16,8 @@ class ServerSpec:
 
     `env` and `headers` are resolved: they may hold secrets, so they are in no text of this value. `env` comes on top of a minimal
     environment; `cwd` None = ours. Times are seconds; `call_timeout_s` None = only the step's own deadline holds.
-    `unusable`, when it is set, says what is missing before the server can be used at all: each of its calls fails with it."""
+    `unusable`, when it is set, says what is missing before the server can be used at all: each of its calls fails with it.
+    `masked`: a text without the secrets that we know, for who cuts what the server says."""
 
     name: str
     command: str = ""
@@ -33,3 +34,4 @@ class ServerSpec:
     transport: Literal["http", "sse"] = "http"
     headers: Mapping[str, str] = field(default_factory=dict, repr=False)
     unusable: str = ""
+    masked: Callable[[str], str] = field(default=str, repr=False, compare=False)

@@ -108,5 +108,7 @@ class OldSse:
         except httpx2.InvalidURL:
             same = False
         where = f"{self._remote.spec.name}: {self._wire.place}"
-        wrong = failed("denied", f"{where}: it names an address elsewhere: {shown(reference, 200)}")
+        wrong = failed(
+            "denied", f"{where}: it names an address elsewhere: {shown(reference, 200, self._remote.spec.masked)}"
+        )
         self._found(target if same else wrong)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from types import TracebackType
+from typing import Final
 
 import anyio
 from mcp.shared.message import SessionMessage
@@ -17,9 +18,12 @@ from runner.executors.mcp_link import REMEMBERED, CannotOpen, ServerGone
 from runner.executors.mcp_messages import Overruns, over_cap, read_message, request_of, unreadable
 from runner.executors.mcp_process import HEAD_BYTES, Overlong, ServerProcess
 from runner.executors.mcp_results import wanted, with_tail
+from runner.executors.mcp_spec import ServerSpec
 
 _STAYS_OPEN = "subscriptions/listen"
 """A request that is answered when its stream ends: no reply over the cap can be its."""
+STRAY_BYTES: Final = 4_096
+"""Of a line that is no message: more than is shown of it, so that no secret is cut in two before it is masked."""
 
 
 class Inbound:
@@ -42,13 +46,13 @@ class Inbound:
             return None
         message = read_message(line)
         if message is None:
-            self._process.tail.add(b"(stdout) " + bytes(line[:1000]) + b"\n")
+            self._process.tail.add(b"(stdout) " + bytes(line[:STRAY_BYTES]) + b"\n")
             found = request_of(bytes(line[:HEAD_BYTES]), bytes(line[-HEAD_BYTES:]))
             return self._instead(found, "the answer is not JSON") if found is not None else None
         if isinstance(message, JSONRPCResponse | JSONRPCError) and message.id is not None:
             self._pending.discard(message.id)
         elif isinstance(message, JSONRPCRequest) and message.method != "ping" and len(self._stdio.asked) < REMEMBERED:
-            self._stdio.asked.append(wanted(message.method, message.params))
+            self._stdio.asked.append(wanted(message.method, message.params, self._stdio.masked))
         return SessionMessage(message)
 
     def _overlong(self, line: Overlong) -> SessionMessage | None:
@@ -125,8 +129,9 @@ class Outbound:
 class Stdio:
     """The `Link` to a process that is already running; leaving it ends the process. `on_end` is called when nothing more can come."""
 
-    def __init__(self, process: ServerProcess, command: str, cap: int, on_end: Callable[[], None]) -> None:
-        self.process, self.command, self.cap, self.on_end = process, command, cap, on_end
+    def __init__(self, process: ServerProcess, spec: ServerSpec, on_end: Callable[[], None]) -> None:
+        self.process, self.on_end = process, on_end
+        self.command, self.cap, self.masked = spec.command, spec.max_line_bytes, spec.masked
         self.asked: list[str] = []
         self.pending: set[str | int] = set()
 

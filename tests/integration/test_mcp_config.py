@@ -53,6 +53,12 @@ async def apply(root: Path, **env: str) -> tuple[int, Any]:
     return process.returncode or 0, run
 
 
+def test_what_a_server_says_is_masked_by_all_secrets_of_the_config(tmp_path: Path) -> None:
+    settings = load_config(project(tmp_path, "http://127.0.0.1:9/mcp") / "config.yaml", start=tmp_path, env={})
+    specs = server_specs(settings, {"REMOTE_TOKEN": TOKEN})
+    assert specs["remote"].masked(f"{TOKEN} is wrong") == "*** is wrong"
+
+
 async def test_a_url_of_the_config_is_called_with_its_headers_and_they_are_in_no_file(tmp_path: Path) -> None:
     async with RawHttp() as server:
         code, run = await apply(project(tmp_path, server.url), REMOTE_TOKEN=TOKEN)

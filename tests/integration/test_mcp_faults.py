@@ -6,12 +6,14 @@ import asyncio
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from mcp_calls import Log, call, lives, spec
 
 from runner.executors.mcp import McpServers, ProcessId
+from runner.redact import Redactor
 
 SHORT_S = 0.3
 CAP = 1_000_000
@@ -133,6 +135,14 @@ async def test_a_flood_on_stderr_reaches_the_log_and_only_its_tail_an_error() ->
     assert (await call(servers, "t", "bad", log=log)).output == "hi"
     await servers.close()
     assert sum(len(text) for stream, text in log.entries if stream == "stderr") > 1_000_000
+
+
+async def test_the_last_words_of_a_server_are_masked_before_they_are_cut() -> None:
+    dying = spec("misbehaving", env={"MODE": "crash"})
+    servers = McpServers({"s": replace(dying, masked=Redactor({"s": "about to die"}).text)})
+    result = await call(servers, "t")
+    await servers.close()
+    assert result.message.endswith("its last output:\n***")
 
 
 MEMORY = """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from runner.executors.agent_answer import ended
 from runner.executors.agent_spec import AgentSpec
 from runner.ports import CallResult
+from runner.redact import Redactor
 
 Json = dict[str, Any]
 NOW = 1_800_000_000_000
@@ -85,6 +87,28 @@ def test_what_an_agent_only_claims_is_no_success(claim: Json, error_class: str, 
 def test_denials_are_told_one_by_one() -> None:
     denials = [{"tool": "Bash", "message": "not allowed"}, {"tool": "Write"}]
     assert answer(denials=denials).denials == ("Bash: not allowed", "Write")
+
+
+@pytest.mark.parametrize(
+    ("most", "said"),
+    [
+        (
+            4_000,
+            lambda text: (AgentSpec("agent"), GOOD | {"status": "error", "error": {"kind": "crash", "message": text}}),
+        ),
+        (494, lambda text: (AgentSpec("agent"), GOOD | {"denials": [{"tool": "Bash", "message": text}]})),
+        (500, lambda text: (AgentSpec("agent", rules=(("no way", "denied"),)), GOOD | {"text": text + "no way"})),
+        (200, lambda text: (AgentSpec("agent", "ask", {}, {"text": "answer"}), text)),
+    ],
+)
+def test_no_cut_goes_through_a_secret(most: int, said: Callable[[str], tuple[AgentSpec, Json | str]]) -> None:
+    secret = "correct-horse-battery"
+    for before in range(most - len(secret), most + 1):
+        spec, told = said("." * before + secret + "." * most)
+        raw = came_back(text=told) if isinstance(told, str) else came_back(text=told["text"], structured=told)
+        result = ended(spec, raw, None, "", NOW, Redactor({"s": secret}).text).result
+        assert "[cut: " in f"{result.message} {result.denials}"
+        assert "corr" not in f"{result.message} {result.denials}"
 
 
 @pytest.mark.parametrize("raw", [came_back(text="all done!"), came_back(structured={"done": True})])

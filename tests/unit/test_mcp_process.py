@@ -13,6 +13,8 @@ import pytest
 
 from runner.executors.mcp_process import (
     HEAD_BYTES,
+    TAIL_BYTES,
+    TAIL_LINE_CHARS,
     LineFramer,
     Overlong,
     ProcessId,
@@ -24,6 +26,7 @@ from runner.executors.mcp_process import (
     start,
 )
 from runner.executors.mcp_spec import ServerSpec
+from runner.redact import Redactor
 
 
 @pytest.mark.parametrize("step", [1, 2, 3, 7, 100])
@@ -62,6 +65,19 @@ def test_a_long_line_of_the_tail_is_cut_and_marked() -> None:
     tail = Tail()
     tail.add(b"x" * 1000 + b"\xff\n")
     assert tail.text() == "x" * 400 + "…"
+
+
+def test_no_cut_of_the_tail_goes_through_a_secret() -> None:
+    secret = "correct-horse-battery"
+    masked = Redactor({"s": secret}).text
+    for before in range(TAIL_LINE_CHARS - len(secret), TAIL_LINE_CHARS + 1):
+        tail = Tail(masked)
+        tail.add(b"." * before + secret.encode() + b"." * TAIL_LINE_CHARS)
+        assert "corr" not in tail.text()
+    for behind in range(TAIL_BYTES - len(secret), TAIL_BYTES + 1):
+        tail = Tail(masked)
+        tail.add(secret.encode() + b"." * behind)
+        assert "tery" not in tail.text()
 
 
 def test_cleaning_keeps_text_newlines_and_tabs() -> None:

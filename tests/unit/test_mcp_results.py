@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,8 +14,9 @@ from jsonschema import Draft202012Validator
 from mcp.types import CallToolResult, TextContent
 
 from runner.executors.mcp_arguments import compile_check, unknown_tool
-from runner.executors.mcp_results import UNREADABLE, from_error, from_tool, shown
+from runner.executors.mcp_results import UNREADABLE, Masked, from_error, from_tool, shown, wanted
 from runner.ports import ToolInfo
+from runner.redact import Redactor
 
 
 def check(schema: dict[str, Any], arguments: dict[str, Any]) -> str:
@@ -150,6 +152,28 @@ def test_a_long_message_is_cut_and_marked_and_its_text_is_whole() -> None:
     assert result.message == "x" * 4000 + "… [cut: 5000 characters]"
     assert result.text == long
     assert shown("ok") == "ok"
+
+
+@pytest.mark.parametrize(
+    ("said", "most"),
+    [
+        (
+            lambda text, m: (
+                from_tool(CallToolResult(content=[TextContent(text=text)], is_error=True), (), 9, m).message
+            ),
+            4000,
+        ),
+        (lambda text, m: from_error("s", -32_000, text, m).message, 4000),
+        (lambda text, m: wanted("elicitation/create", {"message": text}, m), 120),
+    ],
+)
+def test_no_cut_goes_through_a_secret(said: Callable[[str, Masked], str], most: int) -> None:
+    secret = "correct-horse-battery"
+    masked = Redactor({"s": secret}).text
+    for before in range(most - len(secret), most + 1):
+        told = said("." * before + secret + "." * most, masked)
+        assert "[cut: " in told
+        assert "corr" not in told
 
 
 @pytest.mark.parametrize("value", [{"x": float("inf")}, {"x": [1, {"y": float("nan")}]}])
