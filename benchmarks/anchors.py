@@ -6,15 +6,20 @@ This module stays light on purpose: the peak memory of a child is never below th
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 COMMITS = 1_000
+SETTINGS = ("RUNNER_", "DAGSTER_", "DBOS_", "LANGCHAIN_", "LANGSMITH_", "LUIGI_", "PREFECT_", "SNAKEMAKE_", "TEMPORAL_")
+"""How the names of variables begin that configure what is measured."""
 
 
 def commits_per_second(folder: Path, count: int = COMMITS) -> float:
@@ -49,22 +54,48 @@ class Spent:
     out: str
 
 
-def child(argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> Spent:
-    """Run a program to its end. Its stdout is kept, its stderr thrown away."""
+def child(argv: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None, limit: float | None = None) -> Spent:
+    """Run a program to its end. Its stdout is kept, its stderr thrown away.
+
+    With a `limit` in seconds it is a process group of its own, which is killed when that time is over, and at the end: no server stays."""
     begun = time.perf_counter()
-    process = subprocess.Popen(argv, cwd=cwd, env=clean(env), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        argv,
+        cwd=cwd,
+        env=clean(env),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        start_new_session=limit is not None,
+    )
     assert process.stdout is not None
-    out = process.stdout.read().decode()
-    _, status, usage = os.wait4(process.pid, 0)
-    wall = time.perf_counter() - begun
+    with _bounded(process.pid, limit) if limit is not None else nullcontext():
+        out = process.stdout.read().decode()
+        _, status, usage = os.wait4(process.pid, 0)
+        wall = time.perf_counter() - begun
     process.stdout.close()
     process.returncode = os.waitstatus_to_exitcode(status)
     return Spent(usage.ru_utime + usage.ru_stime, wall, usage.ru_maxrss / 1024, process.returncode, out)
 
 
+@contextmanager
+def _bounded(group: int, limit: float) -> Iterator[None]:
+    timer = threading.Timer(limit, _end, [group])
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+        _end(group)
+
+
+def _end(group: int) -> None:
+    with suppress(ProcessLookupError, PermissionError):
+        os.killpg(group, signal.SIGKILL)
+
+
 def clean(env: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Our environment without what would change a measurement: unwritten bytecode, and settings of the runner."""
-    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE" and not k.startswith("RUNNER_")}
+    """Our environment without what would change a measurement: unwritten bytecode, and settings of the runner and of other engines."""
+    kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE" and not k.startswith(SETTINGS)}
     return kept | dict(env or {})
 
 

@@ -57,6 +57,11 @@ class Row:
         return ratio >= self.goal if self.sense == "≥" else ratio <= self.goal
 
 
+def number(value: float) -> str:
+    """Three digits that count."""
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
 @contextmanager
 def fresh(base: Path) -> Iterator[Path]:
     """An empty folder, gone afterwards."""

