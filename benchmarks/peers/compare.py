@@ -7,14 +7,10 @@ whether the disk changed its mind between them.
 
 from __future__ import annotations
 
-import atexit
 import json
 import os
-import shutil
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from pathlib import Path
 
 from anchors import HERE, Spent, child, commits_per_second
@@ -49,9 +45,6 @@ HOME = {
 }
 """The environment of an engine: all that it writes goes into the folder of its sample, and it reports to nobody."""
 
-PREPARED = ("prefect",)
-"""Engines that take long to make their database: done once (`prepare`), copied for each sample, except where a cold start is measured."""
-
 
 @dataclass(frozen=True)
 class Rate:
@@ -85,8 +78,6 @@ def against(ours: str, theirs: str, names: Sequence[str]) -> Measure:
 
 def _rate(name: str, what: str, base: Path) -> Rate:
     with fresh(base) as folder:
-        if name in PREPARED:
-            shutil.copytree(_prepared(name, base), folder, dirs_exist_ok=True)
         before = commits_per_second(folder)
         per_s = float(json.loads(_run(name, what, folder).out)["per_s"])
         return Rate(name, per_s, (before + commits_per_second(folder)) / 2)
@@ -100,15 +91,6 @@ def _run(name: str, what: str, folder: Path) -> Spent:
     if spent.code:
         raise RuntimeError(f"{name} {what} ended with {spent.code} after {spent.wall:.0f} s")
     return spent
-
-
-@cache
-def _prepared(name: str, base: Path) -> Path:
-    """A folder with an engine's database, without runs; gone when this process ends."""
-    folder = Path(tempfile.mkdtemp(prefix="ares-bench-", dir=base))
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    _run(name, "prepare", folder)
-    return folder
 
 
 def cold(name: str) -> Measure:
@@ -156,12 +138,12 @@ class Other:
 
 
 OTHERS = (
-    Other("luigi", "Luigi", 1_000, 300),
-    Other("doit", "doit", 1_000, 300),
+    Other("luigi", "Luigi", 1_000, 100),
+    Other("doit", "doit", 1_000, 100),
     Other("prefect", "Prefect", 100, 5),
-    Other("dagster", "Dagster", 100, 10),
+    Other("dagster", "Dagster", 50, 5),
     Other("snakemake", "Snakemake", 100, 10),
-    Other("temporal", "Temporal", 300, 30),
+    Other("temporal", "Temporal", 200, 20),
 )
 
 PEER_ROWS = (

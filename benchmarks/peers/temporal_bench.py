@@ -1,8 +1,9 @@
 """Temporal with its dev server and SQLite on disk: `python temporal_bench.py CELL FOLDER` prints steps a second as JSON.
 
 Runs in a venv of its own, with the server as a package. A step is an activity of a workflow; server and worker (this process) talk over
-loopback. The history of a workflow, inputs and results of each activity in it, is committed by the server before it goes on, and another worker
-would resume from it. Workflows run outside the SDK's sandbox, which is quicker. Starting the server lies before the clock.
+loopback. The server commits the history of a workflow, with inputs and results of each activity, before it goes on; another worker would resume
+from it. Its database is set to WAL and `synchronous=FULL` (by itself it keeps the rollback journal, which is slower). Workflows run outside the
+SDK's sandbox, which is quicker. Starting the server lies before the clock.
 """
 
 from __future__ import annotations
