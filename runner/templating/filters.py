@@ -44,7 +44,7 @@ def items_of(scope: Scope, value: Any) -> list[Any]:
     raise TemplateError(f"a list is needed here, not {kind_of(value)}")
 
 
-def _reader(attribute: Any, default: Any = None, *, strict: bool = True) -> Callable[[Any], Any]:
+def _reader(scope: Scope, attribute: Any, default: Any = None, *, strict: bool = True) -> Callable[[Any], Any]:
     """What reads `attribute` (a dotted path, an index, or None for the item itself) of an item. Where it is absent: TemplateError, or
     `default` unless `strict`."""
     if attribute is None:
@@ -52,8 +52,10 @@ def _reader(attribute: Any, default: Any = None, *, strict: bool = True) -> Call
     if not isinstance(attribute, str) and type(attribute) is not int:
         raise TemplateError(f"an attribute is named by a text, not {kind_of(attribute)}")
     keys = [int(key) if key.isdecimal() else key for key in str(attribute).split(".")]
+    further = len(keys) - 1
 
     def read(item: Any) -> Any:
+        scope.charge(further)
         try:
             for key in keys:
                 item = lookup(item, key)
@@ -68,7 +70,7 @@ def _reader(attribute: Any, default: Any = None, *, strict: bool = True) -> Call
 
 def _order(scope: Scope, case_sensitive: Any, attribute: Any) -> Callable[[Any], Any]:
     """The key that `sort`, `min`, `max` and `unique` compare: text without regard to case, unless asked."""
-    read = _reader(attribute)
+    read = _reader(scope, attribute)
 
     def key(item: Any) -> Any:
         value = read(item)
@@ -83,7 +85,7 @@ def default(scope: Scope, value: Any, default_value: Any = "", boolean: Any = Fa
 
 
 def _join(scope: Scope, value: Any, d: Any = "", attribute: Any = None) -> str:
-    read = _reader(attribute)
+    read = _reader(scope, attribute)
     between = text_of(scope, d)
     parts: list[str] = []
     room = RESULT_LIMIT + len(between)
@@ -127,7 +129,7 @@ def _map(scope: Scope, value: Any, attribute: Any = None, default: Any = _MISSIN
     if attribute is None:
         raise TemplateError("`map` needs `attribute`", fix="`map(attribute='name')`")
     strict = default is _MISSING and not scope.tolerant
-    read = _reader(attribute, None if default is _MISSING else default, strict=strict)
+    read = _reader(scope, attribute, None if default is _MISSING else default, strict=strict)
     return [read(item) for item in items_of(scope, value)]
 
 
@@ -152,7 +154,7 @@ def _pick(
 
 def _selecting(wanted: bool) -> Callable[..., list[Any]]:
     def select(scope: Scope, items: Any, test: str | None = None, *args: Any, **named: Any) -> list[Any]:
-        return _pick(scope, items, _reader(None), _passes(scope, test, (*args, *named.values())), wanted)
+        return _pick(scope, items, _reader(scope, None), _passes(scope, test, (*args, *named.values())), wanted)
 
     return select
 
@@ -161,7 +163,7 @@ def _selecting_attribute(wanted: bool) -> Callable[..., list[Any]]:
     def select(
         scope: Scope, items: Any, attribute: Any, test: str | None = None, *args: Any, **named: Any
     ) -> list[Any]:
-        read = _reader(attribute, _MISSING, strict=False)
+        read = _reader(scope, attribute, _MISSING, strict=False)
         return _pick(scope, items, read, _passes(scope, test, (*args, *named.values())), wanted)
 
     return select
@@ -186,7 +188,7 @@ def _unique(scope: Scope, value: Any, case_sensitive: Any = False, attribute: An
 
 
 def _sum(scope: Scope, value: Any, attribute: Any = None, start: Any = 0) -> int | float:
-    read = _reader(attribute)
+    read = _reader(scope, attribute)
     total: int | float = 0
     for number in (start, *map(read, items_of(scope, value))):
         if not is_number(number):
@@ -258,7 +260,9 @@ def _upper(scope: Scope, value: Any) -> str:
 
 
 def _trim(scope: Scope, value: Any, chars: Any = None) -> str:
-    return short_enough(text_of(scope, value).strip(None if chars is None else text_of(scope, chars)))
+    text, stripped = text_of(scope, value), None if chars is None else text_of(scope, chars)
+    scope.charge(len(text) * len(stripped or "") >> 10)  # each character is looked for among all of them
+    return short_enough(text.strip(stripped))
 
 
 def _replace(scope: Scope, value: Any, old: Any, new: Any, count: Any = -1) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 from compiling import Facts, compiled, data_of, found, graph_of, only
+from counting import calls
 
-from runner.core.compile import Callees, call_order, callee_names, file_references
+from runner.core.compile import Callees, call_order, callee_names, compile_manifest, file_references
 from runner.manifest.model import Manifest
 
 STEP = ("steps", "a")
@@ -394,3 +395,37 @@ def test_what_looks_like_a_credential_is_a_warning(step: str, loc: tuple[str | i
 )
 def test_names_and_references_are_no_credentials(step: str) -> None:
     graph_of(f"{{steps: {{a: {{{step}}}}}}}")
+
+
+def test_a_ring_of_calls_is_named_in_part_however_long_it_is() -> None:
+    _, circles = call_order({f"m{n}": [f"m{(n + 1) % 2_000}"] for n in range(2_000)})
+    assert len(circles) == 2_000
+    assert max(len(circle) for circle in circles.values()) < 200
+    assert circles["m1999"][:3] == ("m1999", "m0", "m1")
+    problem = only("{steps: {a: {call: m0}}}", callees=Callees(cycles={"m": ("m", *circles["m0"][:-1], "m")}))
+    assert problem.message.startswith("a manifest cannot call itself: m → m0 → m1 → ")
+    assert problem.message.endswith("m10 → … → m")
+
+
+def test_a_value_of_env_that_names_the_run_looks_at_the_steps_once() -> None:
+    def work(values: int) -> int:
+        text = {
+            "env": {f"K{n}": "{{ run.id }}" for n in range(values)},
+            "steps": {f"s{n}": {"run": ["x"]} for n in range(200)},
+        }
+        data = {"ares": "v1", "name": "m", **text}
+        manifest = Manifest.model_validate(data)
+        return calls(lambda: compile_manifest(manifest, data), most=10_000_000)
+
+    assert work(200) < 1.5 * work(100)
+
+
+@pytest.mark.parametrize("step", ["{set: {x: '{{ steps.stp_%d.output }}'}}", "{set: {x: 1}, needs: [stp_%d]}"])
+def test_of_thousands_of_unknown_names_only_the_first_are_told_what_was_meant(
+    step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("runner.core.compile.state.MOST_LOOKED_AT", 50 * 400)
+    steps = ", ".join(f"step_{n}: {step % n}" for n in range(400))
+    _, problems = compiled(f"{{steps: {{{steps}}}}}")
+    assert {problem.rule for problem in problems} == {"unknown-step"}
+    assert [problem.fix for problem in problems] == [f"did you mean `step_{n}`?" for n in range(50)] + [None] * 350

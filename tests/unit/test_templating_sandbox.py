@@ -306,3 +306,19 @@ def test_the_data_is_never_changed() -> None:
     evaluate("[inputs.l | sort(reverse=true), inputs.l + [3], inputs.m | list, inputs.l | unique | list]", CONTEXT)
 
     assert repr(CONTEXT["inputs"]) == before
+
+
+@pytest.mark.parametrize(
+    "filter", ["map(attribute=PATH)", "join('', PATH)", "sum(PATH)", "selectattr(PATH)", "max(attribute=PATH)"]
+)
+def test_a_long_attribute_path_costs_a_step_for_each_key_of_each_item(filter: str) -> None:
+    path = "'" + ".".join(["0"] * 3_000) + "'"
+    with pytest.raises(TemplateError, match="too much work"):
+        evaluate(f"vars.words | {filter.replace('PATH', path)}", CONTEXT)
+
+
+def test_trimming_looks_for_each_character_among_all_that_are_trimmed() -> None:
+    context = {"vars": {"big": BIG, "other": "b" * 100_000 + "a"}}
+    with pytest.raises(TemplateError, match="too much work"):
+        evaluate("vars.big | trim(vars.other) | length", context)
+    assert evaluate("vars.big | trim('abc') | length", context) == 0

@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from runner.core.compile.edges import SHOWN
 from runner.core.compile.state import Compiling, Draft, Where
 from runner.core.graph import Json, StepGraph
 from runner.core.inputs import mismatch
 from runner.diagnostics.model import Loc
 from runner.manifest.model import Manifest
 from runner.templating import has_template
-from runner.templating.model import did_you_mean
+
+_KEPT = 100
+"""Names of a circle that are kept for each manifest on it: of a ring of thousands each has thousands."""
 
 
 def callee_names(manifest: Manifest) -> list[tuple[Loc, str]]:
@@ -61,7 +64,9 @@ def _next(calls: Mapping[str, Sequence[str]], name: str) -> list[str]:
 
 def _note_circle(circles: dict[str, tuple[str, ...]], names: list[str]) -> None:
     for index, name in enumerate(names):
-        circles.setdefault(name, (*names[index:], *names[:index], name))
+        if name not in circles:
+            around = (*names[index : index + _KEPT], *names[: max(0, min(index, index + _KEPT - len(names)))])
+            circles[name] = (*around, name) if len(names) <= _KEPT else (*around, "…", name)
 
 
 def check_calls(c: Compiling) -> None:
@@ -78,13 +83,19 @@ def _call(c: Compiling, draft: Draft, loc: Loc, name: str, given: Mapping[str, J
     callees = c.callees
     circle = (name, name) if name == c.manifest.name else callees.cycles.get(c.manifest.name, ())
     if name in circle:
+        if len(circle) > SHOWN + 1:
+            circle = (*circle[:SHOWN], "…", circle[-1])
         c.report("recursion", Where(loc), f"a manifest cannot call itself: {' → '.join(circle)}")
     elif name in callees.graphs:
         _arguments(c, loc, callees.graphs[name], given)
     elif name not in callees.broken:
-        known = {*callees.graphs, *callees.broken, *callees.known} - {c.manifest.name}
         message = f"there is no manifest `{name}` among those given, and no {name}.yaml beside this one"
-        c.report("unknown-callee", Where(loc), message, did_you_mean(name, known))
+        c.report("unknown-callee", Where(loc), message, _callee_meant(c, name))
+
+
+def _callee_meant(c: Compiling, name: str) -> str | None:
+    callees = c.callees
+    return c.meant(name, {*callees.graphs, *callees.broken, *callees.known} - {c.manifest.name})
 
 
 def _arguments(c: Compiling, loc: Loc, callee: StepGraph, given: Mapping[str, Json]) -> None:
@@ -93,7 +104,7 @@ def _arguments(c: Compiling, loc: Loc, callee: StepGraph, given: Mapping[str, Js
         spec = callee.inputs.get(name)
         if spec is None:
             message = f"`{callee.name}` has no input `{name}`"
-            c.report("call-inputs", Where((*inside, name)), message, did_you_mean(name, callee.inputs), key=True)
+            c.report("call-inputs", Where((*inside, name)), message, c.meant(name, callee.inputs), key=True)
         elif not has_template(value) and (why := mismatch(spec.schema, value)):
             c.report("call-inputs", Where((*inside, name)), f"`{callee.name}` cannot take this: {why}")
     missing = [name for name, spec in callee.inputs.items() if spec.required and name not in given]

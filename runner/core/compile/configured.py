@@ -12,7 +12,6 @@ from runner.core.inputs import mismatch
 from runner.diagnostics.model import Loc
 from runner.manifest.vocabulary import MODES
 from runner.templating import has_template
-from runner.templating.model import did_you_mean
 
 
 def check_configured(c: Compiling) -> None:
@@ -91,7 +90,7 @@ def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: st
             message = f"`{word}` is a chain, which stands alone"
             c.report("not-configured", where, message, f"`models: [{word}]`, or name its models")
         elif word not in known and not has_template(word):
-            c.report("not-configured", where, f"config defines no {noun} `{word}`", did_you_mean(word, known))
+            c.report("not-configured", where, f"config defines no {noun} `{word}`", c.meant(word, known))
 
 
 def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
@@ -99,7 +98,7 @@ def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
     where = Where((*loc, "tool"))
     server, _, tool = name.partition(".")
     if c.facts.servers is not None and server not in c.facts.servers:
-        fix = did_you_mean(server, c.facts.servers)
+        fix = c.meant(server, c.facts.servers)
         c.report("not-configured", where, f"config defines no MCP server `{server}`", fix)
     elif not _allowed(c, name):
         c.report("policy", where, f"the operator's policy denies `{name}`")
@@ -107,7 +106,7 @@ def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
     if tools is None:
         return
     if tool not in tools:
-        fix = did_you_mean(tool, tools) or f"there are {', '.join(sorted(tools))}"
+        fix = c.meant(tool, tools) or f"there are {', '.join(sorted(tools))}"
         c.report("unknown-tool", where, f"the server `{server}` has no tool `{tool}`", fix)
     elif (schema := tools[tool]) is not None:
         _arguments(c, loc, raw.get("with") or {}, schema)
@@ -130,7 +129,7 @@ def _arguments(c: Compiling, loc: Loc, given: Mapping[str, Json], schema: Mappin
                     "tool-arguments",
                     where,
                     f"the tool has no argument `{name}`",
-                    did_you_mean(name, properties),
+                    c.meant(name, properties),
                     key=True,
                 )
         elif (

@@ -5,7 +5,6 @@ from __future__ import annotations
 from runner.core.compile.state import Compiling, Draft, Where
 from runner.core.graph import Edge
 from runner.diagnostics.model import Loc
-from runner.templating.model import did_you_mean
 
 SHOWN = 12
 """Steps of a circle that are spelled out."""
@@ -28,7 +27,7 @@ def read_needs(c: Compiling) -> None:
 def _need(c: Compiling, draft: Draft, id: str, where: Where, *, repeated: bool) -> None:
     target = c.drafts.get(id)
     if target is None:
-        c.report("unknown-step", where, f"there is no step `{id}`", did_you_mean(id, c.drafts))
+        c.report("unknown-step", where, f"there is no step `{id}`", c.meant(id, c.drafts))
     elif id == draft.id:
         c.report("self-reference", where, f"`{id}` needs itself")
     elif target.final and not draft.final:

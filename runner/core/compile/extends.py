@@ -36,8 +36,8 @@ def _merge(into: dict[str, Any], above: Mapping[str, Any], loc: Loc, origins: di
         if isinstance(value, Mapping) and isinstance(below, dict):
             _merge(below, value, here, origins, path)
             continue
-        if below is not None:
-            _forget(origins, here)
+        if key in into:
+            _forget(origins, here, below)
         if path is None:
             into[key] = value
         else:
@@ -52,9 +52,12 @@ def _copy(value: Any, loc: Loc, origins: dict[Loc, str], path: str) -> Any:
     return value
 
 
-def _forget(origins: dict[Loc, str], loc: Loc) -> None:
-    for known in [known for known in origins if known[: len(loc)] == loc]:
-        del origins[known]
+def _forget(origins: dict[Loc, str], loc: Loc, value: Any) -> None:
+    """The origins of what was there before."""
+    if isinstance(value, Mapping):
+        for key, inner in value.items():
+            _forget(origins, (*loc, key), inner)
+    origins.pop(loc, None)
 
 
 def origin_of(origins: Origins, loc: Loc) -> str | None:

@@ -11,7 +11,7 @@ from runner.core.items import expand_matrix, key_text
 from runner.core.rendered import BindError
 from runner.diagnostics.model import Loc
 from runner.templating import has_template, parse
-from runner.templating.model import TemplateError, did_you_mean
+from runner.templating.model import TemplateError
 
 
 def check_fans(c: Compiling) -> None:
@@ -51,7 +51,7 @@ def _rows_fit(c: Compiling, rows: Sequence[Mapping[str, Json]], axes: Mapping[st
     unknown = [(index, axis) for index, row in enumerate(rows) for axis in row if axis not in axes]
     for index, axis in unknown:
         where = Where((*loc, index, axis))
-        c.report("matrix-row", where, f"there is no axis `{axis}` to exclude from", did_you_mean(axis, axes), key=True)
+        c.report("matrix-row", where, f"there is no axis `{axis}` to exclude from", c.meant(axis, axes), key=True)
     return not unknown
 
 

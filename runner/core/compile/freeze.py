@@ -20,7 +20,8 @@ def freeze(c: Compiling, *, file: str, lines: Mapping[str, int]) -> StepGraph:
     """The graph of a manifest without mistakes."""
     manifest = c.manifest
     layers, inherited = Layers(c), Inherited(manifest)
-    callees = {name: graph.digest for name, graph in sorted(c.callees.graphs.items()) if name in set(_called(c))}
+    called = set(_called(c))
+    callees = {name: graph.digest for name, graph in sorted(c.callees.graphs.items()) if name in called}
     return StepGraph(
         name=manifest.name,
         digest=_graph_digest(c, callees),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 
 from runner.core.compile.places import Place, outer_places, step_places
 from runner.core.compile.scope import ERROR_FIELDS, GROUP_FIELDS, PLACE_OF, RUN_FIELDS, STEP_FIELDS
 from runner.core.compile.state import Compiling, Draft, Where, verb_of
 from runner.core.graph import EdgeKind, Json
 from runner.templating import Parsed, Ref, TemplateError, evaluate, parse, parse_expression
-from runner.templating.model import did_you_mean
 
 OWN_NAME = (
     r"\{\{-?\s*((?:inputs|vars|steps|run|matrix|secrets)(?=[.\[])|"
@@ -50,6 +49,7 @@ class _Reader:
         self.inputs = {name.removesuffix("?") for name in c.data.get("inputs") or {}}
         self.vars = set(c.data.get("vars") or {})
         self._fields: dict[str, frozenset[str] | None] = {}
+        self._marked: set[bool] = set()
 
     def read(self, draft: Draft | None, place: Place) -> None:
         """Judge one template."""
@@ -111,10 +111,8 @@ class _Reader:
     def _report(self, rule: str, place: Place, ref: Ref, message: str, fix: str | None = None) -> None:
         self.c.report(rule, _where(place, ref.offset, ref.length), message, fix)
 
-    def _unknown(self, rule: str, place: Place, ref: Ref, word: object, what: str, known: Iterable[str]) -> None:
-        names = sorted(known)
-        fix = did_you_mean(str(word), names) or (f"there are {', '.join(names[:12])}" if names else None)
-        self._report(rule, place, ref, f"{what} `{word}`", fix)
+    def _unknown(self, rule: str, place: Place, ref: Ref, word: object, what: str, known: Collection[str]) -> None:
+        self._report(rule, place, ref, f"{what} `{word}`", self.c.meant(str(word), known, listed=True))
 
     def _input(self, draft: Draft | None, place: Place, ref: Ref) -> None:
         if ref.path and ref.path[0] not in self.inputs:
@@ -150,7 +148,11 @@ class _Reader:
 
     def _mark_volatile(self, place: Place) -> None:
         """`env` is part of every command, `cwd` of `defaults` of every command and agent; `outputs` are no part of a step."""
-        users = {"run", "agent"} if place.loc[-1] == "cwd" else {"run"}
+        agents = place.loc[-1] == "cwd"
+        if agents in self._marked:
+            return  # as many as there are values, and steps: not each with each
+        self._marked.add(agents)
+        users = {"run", "agent"} if agents else {"run"}
         for draft in self.c.drafts.values():
             if not users.isdisjoint(_verbs(draft)):
                 draft.volatile = True
@@ -163,7 +165,7 @@ class _Reader:
         known = self.c.facts.secrets
         if known is not None and ref.path and ref.path[0] not in known:
             message = f"config defines no secret `{ref.path[0]}`"
-            self._report("not-configured", place, ref, message, did_you_mean(str(ref.path[0]), known))
+            self._report("not-configured", place, ref, message, self.c.meant(str(ref.path[0]), known))
 
     def _step(self, draft: Draft | None, place: Place, ref: Ref) -> None:
         id = str(ref.path[0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -13,6 +13,10 @@ from runner.diagnostics.rules import RULES
 from runner.digest import canonical_json
 from runner.manifest.model import Manifest
 from runner.manifest.vocabulary import VERBS, Verb
+from runner.templating.model import did_you_mean
+
+MOST_LOOKED_AT = 200_000
+"""Words that are compared for one manifest, at some microseconds each."""
 
 
 class Where(NamedTuple):
@@ -59,6 +63,8 @@ class Compiling:
     callees: Callees
     drafts: dict[str, Draft] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
+    looked: int = 0
+    """Words that were compared to find what was meant."""
     text: str = field(init=False)
     """All of the data but the names of partials (what they say is in it already), as canonical JSON."""
 
@@ -71,6 +77,15 @@ class Compiling:
         if where.file:
             message = f"{where.file}:{where.line}: {message}"
         self.problems.append(Problem(rule, where.loc, message, fix, "key" if key else "value", where.within))
+
+    def meant(self, word: str, known: Collection[str], *, listed: bool = False) -> str | None:
+        """The known word that is near, as a fix; with `listed` else all of them, if few. None once the manifest has had so many
+        mistakes that nobody will see this one's."""
+        self.looked += len(known)
+        if self.looked > MOST_LOOKED_AT:
+            return None
+        names = sorted(known)
+        return did_you_mean(word, names) or (f"there are {', '.join(names[:12])}" if listed and names else None)
 
     @property
     def failed(self) -> bool:
