@@ -14,7 +14,9 @@ from runner.ports import AttemptRow, RunRow, StepRow, Store
 
 def find_run(store: Store, reference: str) -> RunRow:
     """The run that an id, a unique prefix of one, or a manifest's name (its latest run) means. Raises UsageError."""
-    if not reference.isascii():  # ids and names are; the database could not even be asked for what is no text
+    # Ids and names are ASCII; the database could not even be asked for what is no text. And every id begins with "": whoever says
+    # `runner cancel "$RUN"` without a RUN means none of them.
+    if not reference or not reference.isascii():
         raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
     if row := store.run(reference):
         return row
