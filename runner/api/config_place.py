@@ -21,7 +21,7 @@ def locate_config(path: Path | None, start: Path, env: Mapping[str, str]) -> tup
     `start`, or in the project root. Raises UsageError for a named one that is not there."""
     named = path or (Path(env["RUNNER_CONFIG"]) if env.get("RUNNER_CONFIG") else None)
     if named is not None:
-        file = start / named.expanduser()
+        file = start / at_home(named)
         if not file.is_file():
             raise UsageError(
                 f"no config file {named}", hint="name one with --config or RUNNER_CONFIG, or leave both out"
@@ -31,6 +31,14 @@ def locate_config(path: Path | None, start: Path, env: Mapping[str, str]) -> tup
     folders = [ares, start] if ares else [start]
     found = next((folder / NAME for folder in folders if (folder / NAME).is_file()), None) or _above(start)
     return (found, NAME if found.parent == start else str(found)) if found else None
+
+
+def at_home(path: Path) -> Path:
+    """`~/x` and `~somebody/x` as they are meant; the home of nobody stays as it was typed, for it may be the name of a file."""
+    try:
+        return path.expanduser()
+    except RuntimeError:
+        return path
 
 
 def project_root(start: Path) -> Path:

@@ -9,6 +9,7 @@ import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from runner.api.config_place import at_home
 from runner.diagnostics.model import Diagnostic
 
 _MOST = 1024 * 1024
@@ -20,7 +21,7 @@ def sources_of(diagnostics: Sequence[Diagnostic]) -> Mapping[str, str]:
     """Text by file name, of the files that diagnostics have a place in; lines that may hold a secret are empty, what cannot be read
     is not there."""
     files = dict.fromkeys(one.file for one in diagnostics if one.span)
-    found = {file: _text(Path(file).expanduser()) for file in files if file != "stdin"}
+    found = {file: _text(at_home(Path(file))) for file in files if file != "stdin"}
     return {file: _without_secrets(text, file, diagnostics) for file, text in found.items() if text}
 
 
