@@ -107,10 +107,10 @@ def _text(step: StepRow, store: Store) -> str:
 
 
 def write_report(path: Path, text: str, *, append: bool = False) -> None:
-    """Writes a report. Raises RunnerError."""
+    """Writes a report: a file whole or not at all, into a pipe or a device as it goes. Raises RunnerError."""
     try:
         data = text.encode("utf-8", "replace")
-        if append:
+        if append or (path.exists() and not path.is_file()):  # what is no file stays what it is
             with path.open("ab") as file:
                 file.write(data)
         else:

@@ -43,6 +43,8 @@ class Reports:
         self._pause_ok = options["on_pause"] == "ok"
         page = env.get("GITHUB_STEP_SUMMARY") if env.get("GITHUB_ACTIONS") == "true" else None
         self._page = Path(page) if page and self._summary is None else None
+        self._told = False
+        """The reports tell what was driven, as far as they could be written."""
 
     @property
     def wanted(self) -> bool:
@@ -55,6 +57,7 @@ class Reports:
 
             with reading(settings) as store:
                 made = suites(result, store, pause_ok=self._pause_ok)
+            self._told = True
             self._write(made, result.exit_code)
 
     @contextmanager
@@ -63,7 +66,7 @@ class Reports:
         try:
             yield
         except RunnerError as error:
-            if self.wanted:
+            if self.wanted and not self._told:
                 from runner.api.ci_report import refused
 
                 self._write(refused(error), error.exit_code)

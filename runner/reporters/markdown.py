@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from typing import Final
 
 from runner.reporters.junit import Case, Suite, legal
-from runner.reporters.words import SIGNS, seconds
+from runner.reporters.words import ODD, SIGNS, seconds
 
 LIMIT: Final = 900_000
 """Bytes: a page of GitHub takes 1 MiB from a step."""
@@ -19,7 +19,7 @@ _PUNCTUATION: Final = re.compile(r"([\\`*_{}\[\]()#+\-.!|~:@$])")
 
 def code(text: str, most: int = _MOST_SHOWN) -> str:
     """Data on one line, as code: nothing in it is Markdown, HTML, or the mention of a person."""
-    line = " ".join(legal(text).split())
+    line = " ".join(re.sub(ODD, " ", legal(text)).split())
     shown = line if len(line) <= most else f"{line[: most - 1]}…"
     # Markdown is read inside of HTML, too: so both are escaped.
     escaped = _PUNCTUATION.sub(r"\\\1", html.escape(shown, quote=False))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import stat
+import subprocess
+import sys
 from pathlib import Path
 from xml.etree import ElementTree
 
 import pytest
-from cli_project import HELLO, Project
+from cli_project import HELLO, Project, environment
 
 BAD = """
 ares: v1
@@ -124,3 +128,39 @@ def test_a_secret_is_in_no_report(project: Project, monkeypatch: pytest.MonkeyPa
     whole = (project.root / "junit.xml").read_text() + (project.root / "page.md").read_text()
     assert "*** &lt;&amp;" in whole
     assert "battery" not in whole
+
+
+def test_a_report_of_what_ran_is_not_written_over_when_something_else_cannot_be(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    with Path("/dev/full").open("w") as full:
+        argv = [sys.executable, "-m", "runner", "apply", ".", "--junit", "junit.xml"]
+        done = subprocess.run(argv, env=environment(), stdout=full, stderr=subprocess.DEVNULL, timeout=60)
+    assert done.returncode == 8
+    assert cases(project) == {"hello/greet": "passed", "hello/shout": "passed"}
+
+
+def test_a_report_that_cannot_be_written_leaves_the_others_as_they_are(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    done = project.cli("apply", ".", "--junit", "junit.xml", "--summary", "/proc/sys/no-such-report")
+    assert done.code == 8
+    assert "/proc/sys/no-such-report cannot be written" in done.err
+    assert cases(project) == {"hello/greet": "passed", "hello/shout": "passed"}
+
+
+def test_a_report_goes_into_a_pipe_or_device_and_does_not_take_its_place(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    pipe = project.root / "pipe"
+    os.mkfifo(pipe)
+    reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
+    assert project.cli("apply", ".", "--junit", "pipe").code == 0
+    assert "<testsuites" in reader.communicate(timeout=20)[0]
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    assert project.program("report", "hello", "--html", "/dev/stdout").stdout.startswith("<!doctype html>")
+
+
+def test_a_summary_holds_nothing_that_turns_the_direction_of_text(project: Project) -> None:
+    project.write("odd.yaml", 'ares: v1\nname: odd\nsteps: {a: {fail: "\\u202eabc\\u2066"}}\n')
+    assert project.cli("apply", ".", "--summary", "page.md").code == 1
+    page = (project.root / "page.md").read_text()
+    assert "abc" in page
+    assert not {"\u202e", "\u2066"} & set(page)
