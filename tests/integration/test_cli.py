@@ -532,6 +532,26 @@ def test_a_defect_of_ours_leaves_a_report_that_only_we_can_read(project: Project
     assert "hunter2" not in text, "what the environment calls a secret is masked"
 
 
+FULL = f"""
+import resource, signal, tempfile
+tempfile.gettempdir()
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
+{DEFECT}"""
+"""No file may grow any more, as on a disk that is full."""
+
+
+def test_a_defect_of_ours_on_a_full_disk_is_told_on_the_terminal(project: Project) -> None:
+    env = {**environment(), "TMPDIR": str(project.root)}
+    ended = subprocess.run(
+        [sys.executable, "-c", FULL, "x"], cwd=project.root, env=env, capture_output=True, text=True, timeout=60
+    )
+    assert ended.returncode == 8
+    assert ended.stderr.startswith("internal error: KeyError.")
+    assert "help: no report file could be written (File too large)" in ended.stderr
+    assert "runner/cli/crash.py" not in ended.stderr
+
+
 IMPORTS = """
 import contextlib, io, sys
 from runner.cli.main import run
