@@ -155,6 +155,8 @@ async def resume(
     clock: Clock | None = None,
 ) -> ApplyResult:
     """Go on with one run. With `from_step`: a new run that reuses what is before that step. Raises UsageError, StoreError."""
+    if from_step is not None and request.add_usd is not None:
+        raise UsageError("--add-usd raises what this run may spend, --from begins another one", hint="give one of them")
     clock, control = clock or SteadyClock(SystemClock()), control or Control()
     async with open_app(
         settings, sinks=sinks, clock=clock, jobs=request.jobs, mode=request.mode, on_warning=control.warn

@@ -42,7 +42,10 @@ def explain_step(planned: PlannedStep, entry: PlannedManifest, paint: Paint) -> 
     if planned.id in entry.ways and planned.action != "skip":
         rows = list(_routes(entry.ways[planned.id], entry.now, paint))
     else:
-        rows = [("route", f"{'→' if c.taken else '×'} {c.target}: {c.reason}") for c in planned.route]
+        rows = [
+            ("route", f"{'→' if c.taken else '×'} {one_line(c.target, 80)}: {one_line(c.reason, 200)}")
+            for c in planned.route
+        ]
     if planned.price is not None:
         rows.append(("cost", price_text(planned.price)))
     rows += [("hint", text) for text in _policy(step, "route", step.bodies[0].route.get(mode, {}), mode)]
@@ -53,7 +56,7 @@ def explain_step(planned: PlannedStep, entry: PlannedManifest, paint: Paint) -> 
     if step.bodies[0].timeout is not None:
         rows.append(("timeout", _length(step.bodies[0].timeout)))
     if step.labels:
-        rows.append(("labels", ", ".join(f"{key}={_plain(value)}" for key, value in step.labels.items())))
+        rows.append(("labels", ", ".join(f"{one_line(key, 80)}={_plain(value)}" for key, value in step.labels.items())))
     yield from columns(rows)
 
 
@@ -124,7 +127,7 @@ def _policy(step: GraphStep, section: str, values: Mapping[str, Any], mode: Mode
             continue
         origin = step.origins.get(f"{mode}.{section}.{key}" if section else f"{mode}.{key}", "")
         text = _length(value) if key in _LENGTHS else _plain(value)
-        rows.append(f"{key} {text}" + (f" [{origin}]" if origin not in ("", "built-in") else ""))
+        rows.append(f"{key} {text}" + (f" [{one_line(origin, 80)}]" if origin not in ("", "built-in") else ""))
     return rows
 
 

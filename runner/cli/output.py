@@ -66,12 +66,13 @@ def err(text: str) -> None:
 
 def out_json(document: Any, *, indent: int | None = 2) -> None:
     """A JSON document on stdout as UTF-8, whole or not at all. Raises RunnerError when it cannot be written."""
+    from runner.reporters.words import json_bytes  # which loads what events are: most commands print no JSON
+
     try:
         text = json.dumps(document, indent=indent, ensure_ascii=False, allow_nan=False)
     except (ValueError, TypeError) as error:
         raise RunnerError(f"the result cannot be written as JSON: {error}") from error
-    # A file name that is no text has lone surrogates: this writes them as the escapes that JSON has for them.
-    _write(sys.stdout, text.encode("utf-8", "backslashreplace") + b"\n")
+    _write(sys.stdout, json_bytes(text) + b"\n")
 
 
 def flushed() -> None:

@@ -9,6 +9,7 @@ from runner.api.planning import PlannedManifest
 from runner.cli.explain import explain_manifest, explain_step, price_text
 from runner.cli.output import Paint, columns
 from runner.core.plan import PlannedStep
+from runner.diagnostics.excerpt import harmless
 from runner.reporters.words import one_line
 
 SIGNS = {
@@ -33,7 +34,7 @@ def plan_text(planned: Sequence[PlannedManifest], paint: Paint, *, explain: bool
 def _manifest(entry: PlannedManifest, paint: Paint, explain: bool) -> Iterator[str]:
     plan = entry.plan
     head = paint(f"{SIGNS[plan.action]} {plan.name}", COLORS[plan.action])
-    yield f"{head}  {plan.action}: {one_line(plan.reason)}  {paint(f'({plan.file})', 'bright_black')}"
+    yield f"{head}  {plan.action}: {one_line(plan.reason)}  {paint(f'({harmless(plan.file)})', 'bright_black')}"
     for old in plan.supersedes:
         yield f"    ends run {old} as superseded"
     if explain:

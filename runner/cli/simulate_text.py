@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from runner.api.simulating import SimulatedManifest
 from runner.api.simulating_json import frequent, help_for, moment_of
 from runner.cli.output import Paint, columns, safe
+from runner.diagnostics.excerpt import harmless
 from runner.reporters.words import COLORS, SIGNS, one_line, seconds
 from runner.simulate.campaign import Summary
 from runner.simulate.outcome import Ended, StepEnd
@@ -27,7 +28,7 @@ def simulate_text(found: Sequence[SimulatedManifest], paint: Paint, *, timeline:
 
 def _manifest(one: SimulatedManifest, paint: Paint, timeline: bool) -> Iterator[str]:
     shown = one.one.ended
-    yield f"{paint(one.entry.graph.name, 'bright_white')}  {paint(f'({one.entry.loaded.file})', 'bright_black')}"
+    yield f"{paint(one.entry.graph.name, 'bright_white')}  {paint(f'({harmless(one.entry.loaded.file)})', 'bright_black')}"
     if timeline:
         yield from _timeline(shown, paint)
         yield ""

@@ -9,7 +9,7 @@ from typing import Any, BinaryIO, TextIO
 import click
 
 from runner.core.events import Recorded, V
-from runner.reporters.words import COLORS, SIGNS, one_line, place_of, seconds, told
+from runner.reporters.words import COLORS, SIGNS, json_bytes, one_line, place_of, seconds, told
 
 PROGRESS_S = 1.0
 _PLACE = 28
@@ -88,7 +88,7 @@ def event_line(recorded: Recorded, name: str) -> bytes:
         "v": V,
         "data": data,
     }
-    return json.dumps(line, ensure_ascii=False).encode("utf-8", "backslashreplace") + b"\n"
+    return json_bytes(json.dumps(line, ensure_ascii=False)) + b"\n"
 
 
 class JsonLines:

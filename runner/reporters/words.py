@@ -28,6 +28,16 @@ ODD = (
 """Controls, what turns the direction of text or is invisible, and what is no character at all."""
 
 
+_IN_JSON = "[\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]"
+
+
+def json_bytes(text: str) -> bytes:
+    """A JSON text as UTF-8, the same to who parses it, and nothing in it that a terminal would obey: JSON itself escapes what is below
+    0x20 and leaves the rest of the controls, and what turns the direction of text, as they are. Lone surrogates become escapes, too."""
+    harmless = re.sub(_IN_JSON, lambda found: f"\\u{ord(found[0]):04x}", text)
+    return harmless.encode("utf-8", "backslashreplace")
+
+
 def one_line(text: object, width: int = 160) -> str:
     """Text as one harmless line: no control characters, at most `width` characters."""
     flat = re.sub(_CONTROL, " ", str(text)[: 4 * width]).strip()

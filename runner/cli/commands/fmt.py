@@ -7,6 +7,7 @@ import click
 from runner.cli.context import settings_of
 from runner.cli.output import err, options, out, safe
 from runner.cli.shared import verb
+from runner.diagnostics.excerpt import harmless
 from runner.errors import InvalidInput
 
 EPILOG = """\b
@@ -38,10 +39,10 @@ def command(paths: tuple[str, ...], check: bool) -> int:
         write(done)
     changed = [file for file in done.files if file.changed]
     for file in changed:
-        out(safe(str(file.path)))
+        out(harmless(str(file.path)))
     if not options().get("quiet"):
         for file in done.files:
             if file.after is None:
-                err(f"{safe(str(file.path))} {safe(file.reason)}: left as it is")
+                err(f"{harmless(str(file.path))} {safe(file.reason)}: left as it is")
         err(f"{len(changed)} of {len(done.files)} {'would change' if check else 'changed'}")
     return 6 if check and changed else 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from runner.cli.output import err, options, out
 from runner.cli.shared import verb
 from runner.cli.starter import FILES, IGNORED, SCHEMAS
 from runner.errors import UsageError
+from runner.reporters.words import one_line
 
 EPILOG = """\b
 Examples:
@@ -44,7 +46,7 @@ def command(folder: str) -> int:
     if not options().get("quiet"):
         for name, what in done:
             err(f"  {what:<9} {name}")
-    here = "" if root.resolve() == Path.cwd() else f"cd {folder} && "
+    here = "" if root.resolve() == Path.cwd() else f"cd {one_line(shlex.quote(folder), 400)} && "
     out(f"next: {here}runner apply manifests/")
     return 0
 

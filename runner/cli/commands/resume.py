@@ -23,7 +23,7 @@ The run goes on with the manifest as it was when it started; `runner apply` also
 @verb(EPILOG)
 @click.argument("run", metavar="RUN")
 @click.option("--from", "from_step", metavar="STEP", help="A new run: this step and all that depends on it run again.")
-@click.option("--add-usd", type=Number(0, MOST_USD), help="US dollars that the run may spend besides.")
+@click.option("--add-usd", type=Number(0, MOST_USD), help="US dollars that the run may spend besides; not with --from.")
 @driving_options
 def command(run: str, from_step: str | None, add_usd: float | None, jobs: int | None, json_: bool, events: bool) -> int:
     """Go on with one run: a next leg when it failed or was cancelled, else from where it was."""
