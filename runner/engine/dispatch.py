@@ -43,8 +43,12 @@ class Rates:
         at = self._rates.free_at(name, now)
         if at is None:
             return "ready"
-        if lane not in self._alarms:
-            self._alarms[lane] = asyncio.get_running_loop().call_later((at - now) / 1000, self._free, lane)
+        loop, known = asyncio.get_running_loop(), self._alarms.get(lane)
+        when = loop.time() + (at - now) / 1000
+        if known is None or when < known.when():  # another model of the lane may be free before
+            if known is not None:
+                known.cancel()
+            self._alarms[lane] = loop.call_at(when, self._free, lane)
         return "full"
 
     def count(self, name: str, now: int) -> None:
