@@ -24,6 +24,7 @@ from runner.core.tree import Member, Tree
 from runner.engine.attempt import Attempts
 from runner.engine.driven import RunEnd, manifest_row
 from runner.engine.driver import Engine
+from runner.engine.funds import DayFunds
 from runner.engine.health import HealthKeeper
 from runner.errors import UsageError
 from runner.manifest.config import Config
@@ -42,6 +43,7 @@ class App:
     attempts: Attempts
     keeper: HealthKeeper
     roster: Roster
+    funds: DayFunds
     clock: Clock
     prefetch: Callable[[], Awaitable[None]]
     """Loads what model steps need, while others run."""
@@ -87,8 +89,11 @@ class App:
         return await self._ended(done)
 
     async def _ended(self, done: Awaitable[RunEnd]) -> RunEnd:
-        """Once a leg is over, nobody goes on with what its attempts left for a next one."""
+        """Once a leg is over, nobody goes on with what its attempts left for a next one. Of one that was interrupted some may still
+        run, and cost."""
         end = await done
+        if end.state != "interrupted":
+            await self.funds.forget(end.run)
         if end.state in SETTLED_RUN:
             await self.attempts.forget(end.run)
         return end

@@ -151,7 +151,19 @@ async def _wired(
     )
     await stack.enter_async_context(engine)
     host = Preparer(world, operator_policy(config), routed.dispatch)
-    return App(settings, store, engine, slots, host, attempts, routed.keeper, routed.roster, clock, models.prefetch)
+    return App(
+        settings,
+        store,
+        engine,
+        slots,
+        host,
+        attempts,
+        routed.keeper,
+        routed.roster,
+        routed.funds,
+        clock,
+        models.prefetch,
+    )
 
 
 def _executors(

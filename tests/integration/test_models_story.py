@@ -277,6 +277,17 @@ async def test_the_day_has_one_budget_for_all_runs(stage: Stage) -> None:
     assert stage.days() == (40_000, 0)
 
 
+async def test_what_was_held_for_an_attempt_that_never_began_comes_back_to_the_day(stage: Stage) -> None:
+    stage.config("budget: {per_day_usd: 2.03}")
+    stage.project.manifest("budget: {usd: 1}\nsteps: {a: {model: x, route: {models: [smart]}}}")
+    run = await stage.run()
+    assert (run.exit_code, run.reasons) == (4, ("budget",)), "its own budget has no room"
+    stage.project.manifest("steps: {a: {model: y, route: {models: [smart]}}}", "n")
+    async with asyncio.timeout(20):
+        [other] = (await stage.project.applied("n")).runs
+    assert other.state == "succeeded"
+
+
 @pytest.mark.parametrize("verb", ["run: [touch, done], effects: none", "model: x, route: {models: [fast]}"])
 async def test_what_a_judge_may_cost_is_reserved_before_anything_is_done(stage: Stage, verb: str) -> None:
     stage.config("budget: {per_day_usd: 1.41}")
