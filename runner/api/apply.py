@@ -19,6 +19,7 @@ from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock
 from runner.core.plan import RESUMABLE
 from runner.engine.driven import RunEnd
+from runner.engine.results import Unfit, fit
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink, Store
 from runner.store.encode import BadValue, encode
@@ -203,7 +204,10 @@ async def resolve(
     """Say what became of a step whose outcome is unknown: `done` (its output), or `redo`. Then the run goes on at the next apply,
     or at once in the runner that drives it. A run that has ended is open again."""
     kind = "redo" if redo else "resolve"
-    body = {"node": step} if redo else {"node": step, "output": done}
+    try:
+        body = {"node": step} if redo else {"node": step, "output": fit(done, settings.config.limits.output_bytes)}
+    except Unfit as error:
+        raise UsageError(str(error)) from error
     return await _answer(reference, settings, kind, body, by, clock, node=step)
 
 

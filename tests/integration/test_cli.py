@@ -214,6 +214,8 @@ def test_resolve_wants_one_answer_in_json_for_a_step_that_waits(project: Project
         ("pay", "send", "--done", "1", "--redo"),
         ("pay", "send", "--done", "{"),
         ("pay", "send", "--done", "NaN"),
+        ("pay", "send", "--done", "[" * 200 + "]" * 200),
+        ("pay", "send", "--done", "[" * 50_000 + "]" * 50_000),
         ("pay", "nothing", "--redo"),
         ("pay", "then", "--redo"),
     ):

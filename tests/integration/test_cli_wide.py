@@ -328,6 +328,10 @@ def test_gc_removes_old_runs_with_all_that_is_theirs_and_keeps_the_newest(projec
     newest, *old = (run["run"] for run in project.cli("status", "--json").json["runs"])
     logs, dirs = project.root / ".ares" / "logs", project.root / ".ares" / "runs"
     assert {path.name for path in logs.iterdir()} == {path.name for path in dirs.iterdir()} == {newest, *old}
+    notes = project.root / ".ares" / "touched"
+    for run in (newest, *old):  # as failed steps with a `changed` check leave them
+        (notes / run).mkdir(parents=True)
+        (notes / run / "a.0.json").write_text("[]")
     assert project.cli("gc", "--json").json["removed"] == []
     dry = project.cli("gc", "--keep", "0s", "--dry-run", "--json").json
     assert {run["run"] for run in dry["removed"]} == set(old)
@@ -336,6 +340,7 @@ def test_gc_removes_old_runs_with_all_that_is_theirs_and_keeps_the_newest(projec
     jsonschema.validate(done, SCHEMAS["gc"]())
     assert {run["run"] for run in done["removed"]} == set(old)
     assert [path.name for path in logs.iterdir()] == [path.name for path in dirs.iterdir()] == [newest]
+    assert [path.name for path in notes.iterdir()] == [newest]
     assert [run["run"] for run in project.cli("status", "--json").json["runs"]] == [newest]
     assert project.cli("apply", "files.yaml", "--json").json["runs"][0]["action"] == "unchanged"
 
