@@ -12,6 +12,8 @@ from runner.ports import OwnerId
 
 LEASE_TTL_MS = 30_000
 """An owner on another host counts as dead when its heartbeat is older than this. Here, the process itself is looked up."""
+INITIAL = "pid:[4026531836]"
+"""The PID namespace that Linux begins with (PROC_PID_INIT_INO): the same on every machine, and after each of its starts."""
 
 
 def this_process() -> OwnerId:
@@ -22,7 +24,16 @@ def this_process() -> OwnerId:
 
 @cache
 def _host() -> str:
-    return socket.gethostname()
+    try:
+        namespace = str(Path("/proc/self/ns/pid").readlink())
+    except OSError:  # no Linux, or nobody may look
+        namespace = ""
+    return host_name(socket.gethostname(), namespace)
+
+
+def host_name(name: str, namespace: str) -> str:
+    """What stands for a host: a PID namespace of its own (a container) is one, whatever it is called. Process ids mean nothing there."""
+    return name if namespace in ("", INITIAL) else f"{name} ({namespace})"
 
 
 def start_of(pid: int) -> int | None:
