@@ -19,7 +19,7 @@ from runner.core.messages import EffectDoubt, Note, Outcome, StepTask
 from runner.digest import digest_bytes
 from runner.engine.checks import Judged, Verdict, verdicts
 from runner.engine.logs import LOG_BYTES, AttemptLog, log_path, private_folder
-from runner.engine.results import INLINE_BYTES, Unfit, fit, result_of, stored, text_of
+from runner.engine.results import INLINE_BYTES, Unfit, cut, fit, result_of, stored, text_of
 from runner.engine.returns import BadSchema, Mismatch, structured
 from runner.engine.secrets import Unready, filled
 from runner.engine.sites import Conflict, GitFailed, Site, Sites
@@ -152,11 +152,10 @@ class Attempts:
 
     async def _tried(self, site: Site, answer: CallResult) -> dict[str, Json]:
         """What the next agent is to know of this one: its last words, and its changes."""
-        diff, kept = await self._sites.changes(site, HANDED_DIFF_CHARS)
-        said = answer.text or (answer.output if isinstance(answer.output, str) else "") or ""
-        told = {"text": _shortened(said.strip(), HANDED_TEXT_CHARS)} if said.strip() else {}
-        masked: dict[str, Json] = self._redactor.data(told | ({"diff": diff, "kept": kept} if diff else {}))
-        return masked
+        diff, kept = await self._sites.changes(site, HANDED_DIFF_CHARS, self._told)
+        said = (answer.text or (answer.output if isinstance(answer.output, str) else "") or "").strip()
+        told: dict[str, Json] = {"text": cut(said, HANDED_TEXT_CHARS, self._told)} if said else {}
+        return told | ({"diff": diff, "kept": kept} if diff else {})
 
     async def _judged(self, site: Site, request: Request, answer: CallResult, judged: list[CallResult]) -> Outcome:
         if answer.error_class:
@@ -389,10 +388,10 @@ class Attempts:
             state="failed",
             result=None if result is None else self._keep(result),
             error_class=error_class,
-            message=_shortened(told, MESSAGE_CHARS),
+            message=cut(told, MESSAGE_CHARS),
             effect=answer.effect,
             checks=tuple(checks or ()),
-            feedback=_shortened(told, FEEDBACK_CHARS) if error_class in ("bad_output", "check_failed") else None,
+            feedback=cut(told, FEEDBACK_CHARS) if error_class in ("bad_output", "check_failed") else None,
         )
 
     def _base(self, answer: CallResult) -> Outcome:
@@ -472,7 +471,3 @@ def _file_content(value: Json) -> bytes:
         else json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False)
     )
     return (text if not text or text.endswith("\n") else f"{text}\n").encode("utf-8", "replace")
-
-
-def _shortened(text: str, limit: int) -> str:
-    return text if len(text) <= limit else f"{text[:limit]}\n[cut: {len(text) - limit} characters more]"

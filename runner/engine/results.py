@@ -3,15 +3,16 @@ for the record: plain JSON, bounded, small ones inline and large ones by digest.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from runner.core.context import text_of
 from runner.core.graph import Json
 from runner.core.messages import Stored
 from runner.digest import canonical_json, digest_bytes
+from runner.redact import head
 
-__all__ = ["INLINE_BYTES", "MAX_DEPTH", "TOO_DEEP", "Unfit", "fit", "result_of", "stored", "text_of", "too_deep"]
+__all__ = ["INLINE_BYTES", "MAX_DEPTH", "TOO_DEEP", "Unfit", "cut", "fit", "result_of", "stored", "text_of", "too_deep"]
 
 INLINE_BYTES = 4_096
 """A RESULT up to this size rides in the event itself."""
@@ -36,6 +37,12 @@ def stored(result: Mapping[str, Any], inline_bytes: int = INLINE_BYTES) -> tuple
     if len(data) <= inline_bytes:
         return {"value": dict(result)}, None
     return {"ref": digest_bytes(data), "size": len(data)}, data
+
+
+def cut(text: str, limit: int, masked: Callable[[str], str] = str) -> str:
+    """At most `limit` characters of `text` as it is masked, the cut marked."""
+    told, more = head(text, limit, masked)
+    return f"{told}\n[cut: {len(text) - limit} characters more]" if more else told
 
 
 def result_of(output: Json, text: str | None, checks: Sequence[Mapping[str, Json]] = ()) -> dict[str, Json]:

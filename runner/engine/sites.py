@@ -6,7 +6,7 @@ of each attempt), and what becomes of the attempt."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from runner.core.messages import StepTask
 from runner.engine import begun, changes
 from runner.engine.logs import log_path, private_folder, run_folder
+from runner.engine.results import cut
 from runner.engine.secrets import Unready
 from runner.engine.worktree import Conflict, Diff, Git, GitFailed, State, Worktree, Worktrees
 from runner.paths import write_atomic
@@ -163,13 +164,13 @@ class Sites:
         for site in self._watching:
             site.ours.update(paths)
 
-    async def changes(self, site: Site, limit: int) -> tuple[str, bool]:
-        """What is changed where the attempt worked, as a diff for reading, cut at about `limit` characters; and is it in the files of the
-        workspace? Of a shared one, all that is not committed. "" when nobody can tell."""
+    async def changes(self, site: Site, limit: int, masked: Callable[[str], str]) -> tuple[str, bool]:
+        """What is changed where the attempt worked, as a diff for reading, masked and then cut at about `limit` characters; and is it in
+        the files of the workspace? Of a shared one, all that is not committed. "" when nobody can tell."""
         if site.tree is not None:
-            return _cut(site.touched.diff if site.touched is not None else "", limit), False
+            return cut(site.touched.diff if site.touched is not None else "", limit, masked), False
         with suppress(OSError, GitFailed):
-            return _cut(await self._trees.uncommitted(limit), limit), True
+            return cut(await self._trees.uncommitted(limit), limit, masked), True
         return "", True
 
     # ------------------------------------------------------------ leaving
@@ -214,10 +215,6 @@ class Sites:
         elif site.touched is not None and site.touched.paths:
             private_folder(note.parent)
             write_atomic(note.parent, note, changes.carried(site.before, site.touched.paths), 0o600)
-
-
-def _cut(diff: str, limit: int) -> str:
-    return diff if len(diff) <= limit else f"{diff[:limit]}\n[cut: {len(diff) - limit} characters more]"
 
 
 def _watched(task: StepTask) -> list[str] | None:

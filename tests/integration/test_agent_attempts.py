@@ -13,7 +13,7 @@ import pytest
 from attempt_bench import SECRET, Bench, Told, make_task
 
 from runner.core.messages import Outcome
-from runner.engine.attempt import HANDED_DIFF_CHARS
+from runner.engine.attempt import HANDED_DIFF_CHARS, HANDED_TEXT_CHARS
 from runner.executors.local import LocalCommands
 from runner.ports import CallResult, Request
 
@@ -57,6 +57,19 @@ async def test_what_a_failed_agent_said_and_changed_is_handed_on_masked(bench: B
     assert "-one\n+two" in tried["diff"] and "b/b.txt" in tried["diff"]
     assert SECRET not in tried["diff"] and "c.log" not in tried["diff"]
     assert bench.git("status", "--porcelain") == " M a.txt\n?? b.txt\n"  # nothing was staged
+
+
+@pytest.mark.parametrize("own", [{}, OWN])
+async def test_no_half_of_a_secret_is_handed_on(bench: Bench, own: Mapping[str, Any]) -> None:
+    def act(folder: Path) -> CallResult:
+        for number in range(20):
+            (folder / f"{number}.txt").write_text(SECRET * 900 + "\n")
+        return CallResult(output="done", text="." * (HANDED_TEXT_CHARS - 9) + SECRET + "." * 99)
+
+    tried = (await agent(bench, act, {**own, **NEVER})).tried
+    for said in (tried["text"], tried["diff"]):
+        assert "[cut: " in said
+        assert SECRET[:3] not in said
 
 
 async def test_of_a_worktree_its_own_diff_is_handed_on(bench: Bench) -> None:
