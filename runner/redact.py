@@ -14,6 +14,8 @@ MASK: Final = "***"
 SHORTEST: Final = 8
 """Characters. A shorter secret would shred the output: it is refused."""
 
+SENSITIVE: Final = re.compile(r"(?i)authorization|token|secret|password|api-?_?key|cookie")
+"""Names of what may hold a secret."""
 ROOM: Final = 1 << 16
 """Characters. Behind what is to be kept of a text, that much is looked at for a secret that the cut would go through."""
 

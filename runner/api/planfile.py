@@ -22,8 +22,8 @@ from runner.api.settings import Settings
 from runner.digest import digest
 from runner.errors import UsageError
 from runner.manifest.contracts_wide import LatestRun, ManifestIntent, PlanFile, StepIntent
-from runner.manifest.references import SENSITIVE
 from runner.ports import RunRow, Store
+from runner.redact import SENSITIVE
 
 SUFFIX = ".json"
 """What tells a plan from a manifest."""

@@ -6,8 +6,8 @@ from collections.abc import Iterator, Mapping
 
 from runner.manifest.config import Config
 from runner.manifest.presets import PRESETS
-from runner.manifest.references import SENSITIVE, names, resolve_secret
-from runner.redact import SHORTEST, Redactor
+from runner.manifest.references import names, resolve_secret
+from runner.redact import SENSITIVE, SHORTEST, Redactor
 
 
 class SecretSource:

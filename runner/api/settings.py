@@ -21,9 +21,9 @@ from runner.diagnostics.rules import RULES
 from runner.manifest.checked import check
 from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import complete, cross_check
-from runner.manifest.references import SENSITIVE, names
+from runner.manifest.references import names
 from runner.manifest.types import duration_text, is_duration_field
-from runner.redact import MASK
+from runner.redact import MASK, SENSITIVE
 from runner.syntax import arrange, place
 
 SPELLING_S = 0.5

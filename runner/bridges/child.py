@@ -16,6 +16,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from runner.bridges.quoting import first
+
 GUARD = Path(__file__).parents[1] / "executors" / "mcp_guard.py"
 CANNOT_RUN = 127
 """Exit status of the guard when there is no such program."""
@@ -100,4 +102,4 @@ class Child:
         while line := self._popen.stderr.readline(LINE_BYTES):
             text = line.decode(errors="replace").rstrip()
             if text:
-                self._tail.append(text[:TAIL_LINE_CHARS])
+                self._tail.append(first(text, TAIL_LINE_CHARS))

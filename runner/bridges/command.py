@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from runner.bridges.child import CANNOT_RUN, Child
+from runner.bridges.quoting import first
 from runner.bridges.stdio import Call, Json
 from runner.bridges.task import Answer, Problem, Task
 
@@ -113,7 +114,7 @@ def _silent(launch: Launch, code: int, tail: str, teller: Teller) -> Problem:
 
 def one_line(text: str) -> str:
     """For who watches."""
-    words = " ".join(text[: 4 * SHOWN_CHARS].split())
+    words = " ".join(first(text, 4 * SHOWN_CHARS).split())
     return words if len(words) <= SHOWN_CHARS else f"{words[:SHOWN_CHARS]}…"
 
 

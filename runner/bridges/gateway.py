@@ -20,6 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlsplit
 
+from runner.bridges.quoting import first
 from runner.bridges.stdio import Call, Json
 from runner.bridges.task import Answer, Problem, Task
 
@@ -197,7 +198,7 @@ class Exchange:
         if body.get("ok") is True:
             return "running"
         why = f": {body['error']}" if body.get("error") else ""
-        return f"{body.get('status') or 'not ready'}{why}"[:_SAID_CHARS]
+        return first(f"{body.get('status') or 'not ready'}{why}", _SAID_CHARS)
 
     # ------------------------------------------------------------ the run
 
@@ -368,7 +369,7 @@ def _problem(reply: http.client.HTTPResponse, body: Any) -> Problem:
     if isinstance(body, dict):
         return _said(body, reply.status, wait)
     return Problem(
-        _by_status(reply.status), f"HTTP {reply.status}: {str(body)[:_SAID_CHARS]}", reply.status, None, wait
+        _by_status(reply.status), f"HTTP {reply.status}: {first(str(body), _SAID_CHARS)}", reply.status, None, wait
     )
 
 
@@ -376,13 +377,13 @@ def _said(body: Json, status: int | None, retry_after_s: float | None = None) ->
     """What a JSON error says: OpenClaw's `{error: {message, type, code}}`, the Worker's `{error, details, hint}`."""
     error = body.get("error")
     fields = error if isinstance(error, dict) else {"message": error or body.get("message") or "no reason given"}
-    said = str(fields.get("message"))[:_SAID_CHARS]
+    said = first(str(fields.get("message")), _SAID_CHARS)
     kind = _TYPES.get(str(fields.get("type"))) or kind_of(said) or _by_status(status)
     if retry_after_s is None and (found := _COOLS.search(said)):
         kind, retry_after_s = "auth", 60.0 * int(found[1])
     head = f"HTTP {status}: " if status is not None else ""
     more = "".join(f"; {body[name]}" for name in ("details", "hint") if isinstance(body.get(name), str))
-    return Problem(kind, f"{head}{said}{more[:_SAID_CHARS]}", status, retry_after_s=retry_after_s)
+    return Problem(kind, f"{head}{said}{first(more, _SAID_CHARS)}", status, retry_after_s=retry_after_s)
 
 
 def kind_of(said: str) -> str:

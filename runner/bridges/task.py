@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from runner.bridges.limits import is_notice, resets_at, speaks_of_limit
+from runner.bridges.quoting import first
 from runner.bridges.stdio import Call, Fault, Json, Server, described, failed
 from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 
@@ -267,10 +268,10 @@ def _mismatch(value: Any, schema: Json) -> str:
             validator = bounded(kind)(schema, registry=Registry())  # no `$ref` may open a socket
             error = best_match(validator.iter_errors(value))
     except (SchemaError, Unresolvable, TooSlow) as wrong:
-        return f"`output_schema` cannot be used: {str(wrong)[:200]}"
+        return f"`output_schema` cannot be used: {first(str(wrong), 200)}"
     except RecursionError:
         return "`output_schema` cannot be used: it refers to itself without end"
-    return "" if error is None else f"{error.json_path}: {error.message[:500]}"
+    return "" if error is None else f"{error.json_path}: {first(error.message, 500)}"
 
 
 # ---------------------------------------------------------------- the server
@@ -345,7 +346,7 @@ def result(answer: Answer) -> Json:
     if problem is not None:
         error = {
             "kind": problem.kind,
-            "message": problem.message[:MESSAGE_CHARS],
+            "message": first(problem.message, MESSAGE_CHARS),
             "http_status": problem.http_status,
             "resets_at": problem.resets_at,
             "retry_after_s": problem.retry_after_s,

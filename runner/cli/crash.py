@@ -10,8 +10,7 @@ import traceback
 
 from runner import __version__
 from runner.cli.output import err
-from runner.manifest.references import SENSITIVE
-from runner.redact import SHORTEST, Redactor
+from runner.redact import SENSITIVE, SHORTEST, Redactor
 
 
 def report(error: BaseException) -> int:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from runner.api.config_place import at_home
 from runner.diagnostics.model import Diagnostic
+from runner.redact import SENSITIVE
 
 _MOST = 1024 * 1024
 _SECRET_RULES = ("config-secret", "config-url")
@@ -36,8 +37,6 @@ def _text(path: Path) -> str:
 
 
 def _without_secrets(text: str, file: str, diagnostics: Sequence[Diagnostic]) -> str:
-    from runner.manifest.references import SENSITIVE  # costs Pydantic, which only who has mistakes pays for
-
     told = {
         one.span.line for one in diagnostics if one.file == file and one.span and one.rule.startswith(_SECRET_RULES)
     }

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, Field, SecretStr
 from runner.errors import InvalidInput
 from runner.manifest.base import mistake
 from runner.manifest.types import shown
-from runner.redact import SHORTEST
+from runner.redact import SENSITIVE, SHORTEST
 
 _REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
 _ANY = re.compile(r"\$\{[^}]*\}?")
@@ -22,8 +22,6 @@ _METADATA = frozenset({"169.254.169.254", "100.100.100.200", "fd00:ec2::254", "m
 KEY_PATTERN = r"^\$\{[A-Za-z_][A-Za-z0-9_]*\}$"
 SECRET_KEYS = frozenset({"github_key", "api_key", "token"})
 """Keys whose value is a secret."""
-SENSITIVE = re.compile(r"(?i)authorization|token|secret|password|api-?_?key|cookie")
-"""Names of what may hold a secret."""
 
 
 def names(text: str) -> tuple[str, ...]:
