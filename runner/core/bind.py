@@ -24,6 +24,7 @@ from runner.core.rendered import (
     short,
     word_list,
 )
+from runner.manifest.types import MOST_BACKOFF, MOST_USD
 from runner.manifest.vocabulary import Effects, Exhausted, Mode
 from runner.templating import has_template, render, render_tree
 
@@ -114,7 +115,7 @@ _RETRY_READERS: Mapping[str, Callable[[str, Json], Json]] = {
     "max": count,
     "delay": duration,
     "max_delay": duration,
-    "backoff": lambda what, value: number(what, value, 1),
+    "backoff": lambda what, value: number(what, value, 1, MOST_BACKOFF),
     "jitter": lambda what, value: number(what, value, 0, 1),
 }
 
@@ -221,7 +222,7 @@ def budget(caps: Mapping[str, Json] | None, values: Values) -> dict[str, Json]:
         return dict(caps)
     bound: dict[str, Json] = render_tree(dict(caps), values)
     if isinstance(caps.get("usd"), str):  # what is written is micro-USD already, what is computed is dollars
-        bound["usd"] = round(number("budget.usd", bound["usd"], 0) * MICRO)
+        bound["usd"] = round(number("budget.usd", bound["usd"], 0, MOST_USD) * MICRO)
     if "tokens" in bound:
         bound["tokens"] = count("budget.tokens", bound["tokens"])
     for key, allowed in (
@@ -252,6 +253,6 @@ def wait_until(body: Body, context: Values, now: int) -> int:
 def _moment(text: str) -> int | None:
     try:
         moment = datetime.fromisoformat(text.strip())
-    except ValueError:
+        return None if moment.tzinfo is None else round(moment.astimezone(UTC).timestamp() * 1000)
+    except (ValueError, OverflowError):  # in UTC it may be before the year 1, or after 9999
         return None
-    return None if moment.tzinfo is None else round(moment.astimezone(UTC).timestamp() * 1000)

@@ -45,11 +45,19 @@ def expand_matrix(
         size *= len(choices)
         _within(size, limit)
     combinations = [dict(zip(axes, row, strict=True)) for row in itertools.product(*axes.values())] if axes else []
-    kept = [row for row in combinations if not any(_equals(row, rule, rule) for rule in exclude)]
+    excluded = _Points(exclude)
+    kept = [row for row in combinations if not excluded.fit(row)]
     keyed = [(_matrix_key(row), row) for row in kept]
+    places: dict[tuple[str, ...], dict[_Point, list[dict[str, Json]]]] = {}
+    extended = 0
     for rule in include:
-        shared = [axis for axis in rule if axis in axes]
-        matching = [row for _, row in keyed[: len(kept)] if _equals(row, rule, shared)]
+        shared = tuple(sorted(axis for axis in rule if axis in axes))
+        if shared not in places:
+            places[shared] = _by_point(kept, shared)
+        matching = places[shared].get(_point(rule, shared), [])
+        extended += len(matching)
+        if extended > _MOST_EXTENDED:
+            raise BindError("invalid", f"matrix.include extends combinations more than {_MOST_EXTENDED} times")
         for row in matching:
             row.update(rule)
         if not matching:
@@ -58,19 +66,49 @@ def expand_matrix(
     return _unique(Item(key, row) for key, row in keyed)
 
 
+_MOST_EXTENDED = 200_000
+_Point = tuple[Any, ...]
+
+
+class _Points:
+    """Rows by the axes that they name, so that a combination is looked up and not compared with each of them."""
+
+    def __init__(self, rules: Iterable[Mapping[str, Json]]) -> None:
+        self._shapes: dict[tuple[str, ...], set[_Point]] = {}
+        for rule in rules:
+            shape = tuple(sorted(rule))
+            self._shapes.setdefault(shape, set()).add(_point(rule, shape))
+
+    def fit(self, row: Mapping[str, Json]) -> bool:
+        """Does a rule hold for the combination?"""
+        return any(
+            _point(row, shape) in points for shape, points in self._shapes.items() if all(axis in row for axis in shape)
+        )
+
+
+def _by_point(rows: Iterable[dict[str, Json]], shape: Sequence[str]) -> dict[_Point, list[dict[str, Json]]]:
+    found: dict[_Point, list[dict[str, Json]]] = {}
+    for row in rows:
+        found.setdefault(_point(row, shape), []).append(row)
+    return found
+
+
+def _point(row: Mapping[str, Json], shape: Sequence[str]) -> _Point:
+    """The values on some axes, hashable; 1 is 1.0, and neither is true."""
+    return tuple((isinstance(row[axis], bool), _hashable(row[axis])) for axis in shape)
+
+
+def _hashable(value: Json) -> Any:
+    if isinstance(value, Mapping):
+        return ("map", frozenset((key, _hashable(inner)) for key, inner in value.items()))
+    return ("list", tuple(map(_hashable, value))) if isinstance(value, list | tuple) else value
+
+
 def _rows(what: str, rows: Json) -> Sequence[Mapping[str, Json]]:
     listed = rows or ()
     if not isinstance(listed, list | tuple) or not all(isinstance(row, Mapping) for row in listed):
         raise BindError("invalid", f"matrix.{what}: expected a list of maps, not {short(rows)}")
     return listed
-
-
-def _equals(row: Mapping[str, Json], rule: Mapping[str, Json], axes: Iterable[str]) -> bool:
-    return all(axis in row and _same(row[axis], rule[axis]) for axis in axes)
-
-
-def _same(a: Json, b: Json) -> bool:
-    return bool(a == b) and isinstance(a, bool) == isinstance(b, bool)
 
 
 def _matrix_key(row: Mapping[str, Json]) -> str:

@@ -35,16 +35,21 @@ from runner.core.messages import (
     Stored,
 )
 from runner.core.policy import OperatorPolicy
-from runner.core.reuse import step_key
+from runner.core.reuse import read_later, step_key
 from runner.core.router import Routed
 from runner.core.secret_leaves import Secrets, render_leaves
 from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
+from runner.templating.text import weigh
 
 NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
+
+_LARGEST = 64 * 1024 * 1024
+"""Bytes of a computed value in memory, roughly: what `limits.output_bytes` may be at most."""
+_A_VALUE = 32
 
 BUILT_IN = "built-in"
 """The layer of values that nobody has written (see `GraphStep.origins`)."""
@@ -161,7 +166,7 @@ class Preparer:
                 "steps": steps_view(run, [step.id for step in graph.steps], self._world.fetch),
                 "run": run_view(run, self._world.run_dir(run.run), ended=True),
             }
-            return render_tree(graph.outputs, context, tolerant=True), None
+            return _rendered(graph.outputs, context, tolerant=True), None
         except TemplateError as error:
             return None, f"outputs: {error.message}"
 
@@ -242,9 +247,7 @@ class Preparer:
     def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
             case "set":
-                return Computed(
-                    self._world.stored({"output": render_tree(body.call["values"], context, tolerant=step.final)})
-                )
+                return Computed(self._world.stored({"output": _rendered(body.call["values"], context, step.final)}))
             case "fail":
                 return Broken("tool_error", render_text(str(body.call["message"]), context, tolerant=step.final))
             case "wait":
@@ -292,7 +295,7 @@ class Preparer:
                 if not self._world.has_secret(name):
                     return Broken("invalid", f"needs secret {name}, which is not configured")
         spec = self._spec(step, body, context, env)
-        key = node.key or self._key(run, node, step, inputs, spec)
+        key = node.key or self._key(run, node, step, inputs, spec, context)
         if reused := self._reused(run, node, step, key):
             return reused
         lane, label = ("", LOCAL) if body.verb == "run" else (body.call["server"],) * 2
@@ -324,7 +327,7 @@ class Preparer:
         spec = self._spec(step, body, context, {})
         if body.call.get("cwd") is not None:
             spec["cwd"] = render_text(str(body.call["cwd"]), context, tolerant=step.final)
-        key = node.key or self._key(run, node, step, inputs, spec)
+        key = node.key or self._key(run, node, step, inputs, spec, context)
         if reused := self._reused(run, node, step, key):
             return reused
         if not node.approved and (asks := self._policy.asks(step, body)):
@@ -356,8 +359,13 @@ class Preparer:
             spec["context"] = context
         return spec
 
-    def _key(self, run: RunView, node: NodeView, step: GraphStep, inputs: Json, spec: Mapping[str, Json]) -> str:
+    def _key(
+        self, run: RunView, node: NodeView, step: GraphStep, inputs: Json, spec: Mapping[str, Json],
+        context: Mapping[str, Json],
+    ) -> str:  # fmt: skip
         rendered = {"inputs": inputs, "env": spec.get("env"), "cwd": spec.get("cwd"), "save": spec.get("save")}
+        if later := read_later(step, context):
+            rendered["later"] = later
         files = self._world.files_digest(file_patterns(step, self._values(run, node))) if step.files else ""
         return step_key(run.graph.name, step, node.item, rendered, files, _producers(run, step))
 
@@ -430,6 +438,17 @@ def _render_inputs(body: Body, context: Mapping[str, Json], *, tolerant: bool) -
 def file_patterns(step: GraphStep, values: Mapping[str, Json]) -> list[str]:
     """The globs of `files`, which may use inputs, vars and matrix."""
     return [str(render_text(pattern, values)) for pattern in step.files]
+
+
+def _rendered(value: Json, context: Mapping[str, Json], tolerant: bool) -> Json:
+    """Values that were computed of others, and may each hold the same ones many times over: of forty steps that each name the last one
+    twice, the last would be larger than any disk. Raises TemplateError."""
+    computed = render_tree(value, context, tolerant=tolerant)
+    try:
+        weigh(computed, _LARGEST, each=_A_VALUE)
+    except TemplateError as error:
+        raise TemplateError(f"these values take more than {_LARGEST >> 20} MiB of memory") from error
+    return computed
 
 
 def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:

@@ -18,6 +18,7 @@ from runner.manifest.bodies import RUN_SHORT, RunBody
 from runner.manifest.pick import Pick
 from runner.manifest.types import (
     INNER_PATH_PATTERN,
+    MOST_BACKOFF,
     TEMPLATED_DURATION_SCHEMA,
     Amount,
     Bool,
@@ -59,7 +60,7 @@ class Retry(Frozen):
     """Rounds after the first one (default 2)."""
     delay: Maybe[Delay] = None
     """The wait before the first retry (default 2s)."""
-    backoff: Maybe[Templated[Annotated[float, Field(strict=True, ge=1, le=100)]]] = None
+    backoff: Maybe[Templated[Annotated[float, Field(strict=True, ge=1, le=MOST_BACKOFF)]]] = None
     """The factor by which each wait is longer than the one before (default 2)."""
     max_delay: Maybe[Delay] = None
     """The longest wait (default 1m)."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Annotated, Any, get_args
 
 from pydantic import (
@@ -41,7 +41,10 @@ Text = Annotated[str, Field(min_length=1)]
 
 Bool = Annotated[bool, Strict()]
 Share = Annotated[float, Strict(), Field(ge=0, le=1)]
-Amount = Annotated[float, Strict(), Field(ge=0)]
+MOST_USD = 1e12
+"""More than all there is; as micro-USD it fits into 64 bits."""
+MOST_BACKOFF = 100
+Amount = Annotated[float, Strict(), Field(ge=0, le=MOST_USD)]
 
 Scalar = str | int | float | bool
 Duration = int | str
@@ -122,10 +125,10 @@ def _timestamp(value: str) -> str:
         return value
     try:
         if _RFC3339.fullmatch(value):
-            datetime.fromisoformat(value)
+            datetime.fromisoformat(value).astimezone(UTC)
             return value
-    except ValueError:
-        pass  # such as the 31st of February: said below
+    except (ValueError, OverflowError):
+        pass  # such as the 31st of February, or a moment before the year 1: said below
     raise mistake("timestamp", f"expected a time with a zone such as 2026-12-01T06:00:00Z, not {shown(value)}")
 
 

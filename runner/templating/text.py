@@ -34,13 +34,14 @@ def bounded(text: str) -> str:
     return text
 
 
-def weigh(value: Json, limit: int) -> int:
-    """A lower bound of the characters that `value` takes as JSON, found without writing it. Raises TemplateError past `limit`."""
+def weigh(value: Json, limit: int, *, each: int = 1) -> int:
+    """A lower bound of the characters that `value` takes as JSON, found without writing it; `each` is what a value counts besides its
+    text. Raises TemplateError past `limit`."""
     total = 0
     stack: list[Any] = [value]
     while stack:
         node = stack.pop()
-        total += 1
+        total += each
         if isinstance(node, str):
             total += len(node)
         elif isinstance(node, Mapping):

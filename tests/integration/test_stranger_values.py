@@ -124,3 +124,55 @@ def test_the_reference_s_example_of_an_optional_input_works(project: Project) ->
     )
     assert project.cli("apply", "m.yaml").code == 0
     assert "no note" in project.cli("logs", "m").out
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("{wait: {until: '0001-01-01T00:00:00+01:00'}}", "expected a time with a zone"),
+        ("{wait: {until: '9999-12-31T23:59:59-01:00'}}", "expected a time with a zone"),
+        ("{run: [echo, x], budget: {usd: 1e308}}", "expected at most"),
+    ],
+)
+def test_a_moment_or_an_amount_that_no_clock_or_record_holds_is_a_mistake(
+    project: Project, step: str, says: str
+) -> None:
+    project.write("m.yaml", f"ares: v1\nname: m\nsteps: {{a: {step}}}\n")
+    refused = project.cli("validate", "m.yaml")
+    assert (refused.code, says in refused.out + refused.err) == (2, True), refused.out + refused.err
+
+
+@pytest.mark.parametrize(
+    ("step", "second"),
+    [
+        ("{run: [echo, x], checks: [{expr: output == inputs.v}]}", "failed"),
+        ("{run: [echo, x], checks: [{run: [test, x, '=', '{{ inputs.v }}']}]}", "failed"),
+        ("{run: [echo, x], save: {path: out.txt, from: '{{ inputs.v }}'}}", "succeeded"),
+        ("{run: ['false'], fallback: [{run: [echo, '{{ inputs.v }}'], errors: [tool_error]}]}", "succeeded"),
+        ("{run: ['false'], fallback: [{run: [echo, x], errors: [tool_error], when: inputs.v == 'x'}]}", "failed"),
+    ],
+)
+def test_what_only_checks_save_or_fallback_read_makes_another_key(project: Project, step: str, second: str) -> None:
+    project.write("m.yaml", f"ares: v1\nname: m\ninputs: {{v: string}}\nsteps: {{a: {step}}}\n")
+    assert project.cli("apply", "m.yaml", "-i", "v=x").code == 0
+    done = project.cli("apply", "m.yaml", "-i", "v=y", "--json").json["runs"][0]["steps"]["a"]
+    assert (done["state"], done.get("reused", False)) == (second, False)
+
+
+def test_a_check_that_reads_nothing_else_does_not_stand_in_the_way_of_reuse(project: Project) -> None:
+    step = "{run: [echo, x], checks: [{expr: output == 'x'}], fallback: [{run: [echo, y], errors: [tool_error]}]}"
+    project.write("m.yaml", f"ares: v1\nname: m\ninputs: {{v: string}}\nsteps: {{a: {step}}}\n")
+    assert project.cli("apply", "m.yaml", "-i", "v=x").code == 0
+    assert project.cli("apply", "m.yaml", "-i", "v=y", "--json").json["runs"][0]["steps"]["a"]["reused"]
+
+
+def test_values_that_double_with_each_step_end_in_words(project: Project) -> None:
+    steps = "".join(
+        f"  s{n}: {{set: {{x: ['{{{{ steps.s{n - 1}.output }}}}', '{{{{ steps.s{n - 1}.output }}}}']}}}}\n"
+        for n in range(1, 40)
+    )
+    project.write("m.yaml", f"ares: v1\nname: m\nsteps:\n  s0: {{set: {{x: {'y' * 500_000}}}}}\n{steps}")
+    done = project.cli("apply", "m.yaml", "--json")
+    assert done.code == 1
+    errors = [step["error"]["message"] for step in done.json["runs"][0]["steps"].values() if step["state"] == "failed"]
+    assert errors == ["s8: these values take more than 64 MiB of memory"]

@@ -6,10 +6,12 @@ from typing import Any
 
 import pytest
 from compiling import graph_of, step_of
+from counting import calls
 
 from runner.core import bind
 from runner.core.bind import BindError
 from runner.core.graph import GraphStep, InputSpec
+from runner.core.items import expand_matrix
 from runner.core.messages import Item, Policy, RetryPolicy
 
 INPUTS = """
@@ -172,7 +174,7 @@ def test_templates_in_a_policy_are_bound_from_inputs_and_matrix() -> None:
         ("retry: {delay: '{{ inputs.v }}'}", 3, "faults.retry.delay: expected a duration"),
         ("retry: {max: '{{ inputs.v }}'}", -1, "faults.retry.max: expected at least 0"),
         ("retry: {jitter: '{{ inputs.v }}'}", 2, "faults.retry.jitter: expected a number from 0 to 1"),
-        ("retry: {backoff: '{{ inputs.v }}'}", True, "faults.retry.backoff: expected a number from 1 up"),
+        ("retry: {backoff: '{{ inputs.v }}'}", True, "faults.retry.backoff: expected a number from 1 to 100"),
         ("retry: {errors: '{{ inputs.v }}'}", ["nope"], "faults.retry.errors: there is no error class nope"),
         ("retry: {errors: '{{ inputs.v }}'}", 7, "faults.retry.errors: expected a list of words"),
         ("exhausted: '{{ inputs.v }}'", "explode", "faults.exhausted: expected one of fail, skip, suspend"),
@@ -253,8 +255,9 @@ def test_budgets_are_micro_dollars_also_from_templates() -> None:
     assert bind.budget(one.budget, values(inputs={"c": 0.25})) == {"usd": 250_000, "tokens": 3000}
     assert bind.budget(step("agent: x, budget: {usd: 0.25}").budget, values()) == {"usd": 250_000}
     assert bind.budget(None, values()) == {}
-    with pytest.raises(BindError, match=r"budget\.usd: expected a number"):
-        bind.budget(one.budget, values(inputs={"c": "free"}))
+    for cap in ("free", -1, 1e305):
+        with pytest.raises(BindError, match=r"budget\.usd: expected a number"):
+            bind.budget(one.budget, values(inputs={"c": cap}))
 
 
 @pytest.mark.parametrize(
@@ -272,7 +275,9 @@ def test_when_a_wait_is_over(wait: str, until: int) -> None:
     assert bind.wait_until(body, values(inputs={"w": "90s", "u": "1970-01-01T02:00:00Z"}), 1000) == until
 
 
-@pytest.mark.parametrize("moment", ["soon", "2026-12-01", "2026-12-01T06:00:00", 5])
+@pytest.mark.parametrize(
+    "moment", ["soon", "2026-12-01", "2026-12-01T06:00:00", 5, "0001-01-01T00:00:00+01:00", "9999-12-31T23:59:59-01:00"]
+)
 def test_a_moment_without_a_zone_is_no_moment(moment: Any) -> None:
     body = step('wait: {until: "{{ inputs.u }}"}', "inputs: {u: {}}, ").bodies[0]
     with pytest.raises(BindError, match=r"wait\.until: expected a time with a zone"):
@@ -359,3 +364,29 @@ def test_items_are_keyed_by_index_or_by_what_is_rendered() -> None:
 def test_items_that_cannot_be_told_apart_are_invalid(listed: list[str], message: str) -> None:
     with pytest.raises(BindError, match=message):
         foreach(listed, lambda index, value: value)
+
+
+def test_rows_of_a_matrix_are_looked_up_and_not_compared_with_every_combination() -> None:
+    axes = {"a": list(range(30)), "b": list(range(30))}
+
+    def work(rows: int) -> int:
+        exclude = [{"a": n % 40, "b": 100 + n} for n in range(rows)]
+        include = [{"a": n % 30, "b": n // 30, "c": 1} for n in range(rows)]
+        return calls(lambda: expand_matrix(axes, include, exclude, 10_000), most=10_000_000)
+
+    assert work(800) < 1.5 * work(400)
+
+
+def test_rows_of_a_matrix_hold_for_equal_values_and_true_is_not_one() -> None:
+    axes = {"a": [1, True, 2.0, [1, {"k": [2]}], "1"]}
+    exclude = [{"a": 1.0}, {"a": 2}, {"a": [1, {"k": [2]}]}, {"b": 1}, {"a": 1, "b": 1}]
+    assert [item.value for item in expand_matrix(axes, [{"a": "1", "x": 3}], exclude, 10)] == [
+        {"a": True},
+        {"a": "1", "x": 3},
+    ]
+    assert expand_matrix(axes, [], [{}], 10) == []
+
+
+def test_rows_that_extend_every_combination_are_not_endless() -> None:
+    with pytest.raises(BindError, match=r"matrix\.include extends combinations more than"):
+        expand_matrix({"a": list(range(1_000))}, [{"z": n} for n in range(1_000)], [], 10_000)
