@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, NoReturn
 from urllib.parse import SplitResult, urlsplit
 
-from pydantic import AfterValidator, Field, SecretStr
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 from runner.errors import InvalidInput
 from runner.manifest.base import mistake
@@ -63,12 +63,18 @@ def _referring(value: str) -> str:
 
 def _secret(value: str) -> str:
     _referring(value)
-    if not _REFERENCE.fullmatch(value):
-        # The text may be the secret itself: it is not shown.
-        raise mistake(
-            "config-secret-literal", "expected a reference to the environment such as ${NAME}, not the secret itself"
-        )
-    return value
+    return value if _REFERENCE.fullmatch(value) else _literal()
+
+
+def _no_number(value: object) -> object:
+    return _literal() if isinstance(value, int | float) and not isinstance(value, bool) else value
+
+
+def _literal() -> NoReturn:
+    """What stands there may be the secret itself: it is not shown."""
+    raise mistake(
+        "config-secret-literal", "expected a reference to the environment such as ${NAME}, not the secret itself"
+    )
 
 
 def _headers(value: dict[str, str]) -> dict[str, str]:
@@ -90,7 +96,8 @@ def check_url(text: str) -> str:
     except ValueError:
         parts, host = SplitResult("", "", "", "", ""), ""
     if parts.scheme not in ("http", "https") or not host:
-        raise mistake("config-url", f"expected a URL such as https://host.example/path, not {shown(text)}")
+        said = "a text with a user or password in it" if "@" in text else shown(text)
+        raise mistake("config-url", f"expected a URL such as https://host.example/path, not {said}")
     if parts.username is not None or parts.password is not None:
         raise mistake("config-url", "a URL cannot hold a user or password: use headers or a token")
     if host in _METADATA or _is_link_local(host):
@@ -116,7 +123,9 @@ def is_loopback(url: str) -> bool:
 
 EnvText = Annotated[str, AfterValidator(_referring)]
 """Text that may hold `${NAME}`."""
-SecretRef = Annotated[str, AfterValidator(_secret), Field(json_schema_extra={"pattern": KEY_PATTERN})]
+SecretRef = Annotated[
+    str, BeforeValidator(_no_number), AfterValidator(_secret), Field(json_schema_extra={"pattern": KEY_PATTERN})
+]
 """`${NAME}` and nothing else."""
 Headers = Annotated[dict[str, EnvText], AfterValidator(_headers)]
 Url = Annotated[str, AfterValidator(check_url), Field(json_schema_extra={"pattern": r"^(https?://|\$\{)"})]

@@ -191,6 +191,21 @@ def test_a_short_secret_is_refused_without_being_shown() -> None:
     assert "hunter2" not in str(refused.value)
 
 
+def test_a_secret_that_is_a_number_is_refused_without_being_shown() -> None:
+    _, problems = check(Config, {"github_key": 123456789012, "secrets": {"A": 1234567890.25}})
+    assert [problem.rule for problem in problems] == ["config-secret-literal"] * 2
+    assert "1234" not in str(problems)
+
+
+@pytest.mark.parametrize(
+    "url", ["ftp://me:hunter2@host.example", "me:hunter2@host.example", "https://me:hunter2@host:x/"]
+)
+def test_no_message_about_a_url_shows_the_password_in_it(url: str) -> None:
+    _, problems = check(Config, {"mcp_servers": {"s": {"url": url}}})
+    assert [problem.rule for problem in problems] == ["config-url"]
+    assert "hunter2" not in str(problems)
+
+
 def test_a_secret_in_config_is_refused_without_being_shown() -> None:
     literal = "ghp_0123456789abcdefghij0123456789abcdef"
     _, problems = check(Config, {"github_key": literal, "secrets": {"A": literal}})
