@@ -37,11 +37,16 @@ def give(run: str, step: str, *, approve: bool, by: str | None, comment: str) ->
     result = asyncio.run(answer(run, settings_of(), step, approve=approve, by=name, comment=comment))
     end = result.runs[0]
     word = "approved" if approve else "rejected"
-    if any(each.state == "suspended" and each.reason == "approval" for each in _named(end.steps, step)):
+    if waits(end, step, "approval"):
         out(f"{end.manifest} {end.run}: the runner that drives it was told that {step} is {word} by {safe(name)}")
     else:
         out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; {what_next(end)}")
     return 0
+
+
+def waits(end: RunResult, step: str, reason: str) -> bool:
+    """Does the step wait for its answer still? Then another runner drives the run, and has not taken it yet."""
+    return any(each.state == "suspended" and each.reason == reason for each in _named(end.steps, step))
 
 
 def what_next(end: RunResult) -> str:

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 from collections.abc import Iterator
@@ -196,6 +197,19 @@ def test_a_second_terminal_approves_while_the_first_drives_the_run(project: Proj
     assert first.returncode == 0
     assert "busy" in {event["node"] for event in seen if event["kind"] == "attempt_started"}
     assert json.loads(rest[-1])["runs"][0]["steps"]["last"]["state"] == "succeeded"
+
+
+def test_a_second_terminal_that_resolves_says_that_the_first_was_told(project: Project) -> None:
+    project.write("beside.yaml", BESIDE.replace("approve: Go on?", "run: 'kill -9 $$', effects: once"))
+    first = project.begin("apply", "beside.yaml", "--events")
+    list(lines_until(first, "step_suspended", "gate"))
+    os.kill(first.pid, signal.SIGSTOP)  # it drives the run, and does not look into its inbox
+    told = project.program("resolve", "beside", "gate", "--done", '{"by": "Eve"}')
+    os.kill(first.pid, signal.SIGCONT)
+    (project.root / "go").touch()
+    assert first.communicate(timeout=30)[0] and first.returncode == 0
+    assert "the runner that drives it was told that gate is done" in told.stdout
+    assert "runner resume" not in told.stdout, "somebody drives it already"
 
 
 def test_an_approval_survives_a_kill_of_the_runner_that_asked(project: Project) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from runner.cli.answering import what_next
+from runner.cli.answering import waits, what_next
 from runner.cli.context import settings_of, user
 from runner.cli.output import out
 from runner.cli.shared import verb
@@ -44,6 +44,10 @@ def command(run: str, step: str, done: str | None, redo: bool) -> int:
     output = None if done is None else _parsed(done)
     result = asyncio.run(resolve(run, settings_of(), step, by=user(), done=output, redo=redo))
     end = result.runs[0]
+    if waits(end, step, "unknown"):
+        word = "is to run again" if redo else "is done"
+        out(f"{end.manifest} {end.run}: the runner that drives it was told that {step} {word}")
+        return 0
     word = "will run again" if redo else "is recorded as done"
     open_again = "the run had ended and is open again: " if end.action == "reopen" else ""
     out(f"{end.manifest} {end.run}: {step} {word}; {open_again}{what_next(end)}")
