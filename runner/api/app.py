@@ -125,6 +125,11 @@ class App:
         )
         older = [row.run] if row.state in UNFINISHED else []
         part = self._part_of(row.run)
+        if part is not None and step not in part and not graph.by_id[step].final:
+            raise UsageError(
+                f"run {row.run} is about a part of {row.name}: {step} was not selected",
+                hint=f"`runner apply PATH --select {row.name}/{step}` runs it",
+            )
         return await self.start(new, graph, graphs, kept.source, refresh=again, supersede=older, part=part)
 
     async def settle_inbox(self, run: str, *, drive: bool, messages: Sequence[tuple[Any, ...]] = ()) -> None:

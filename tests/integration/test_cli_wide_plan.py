@@ -214,6 +214,16 @@ def test_a_part_stays_a_part_when_it_is_resumed_or_begun_again_from_a_step(proje
     assert project.cli("show", "other", "--json").json["steps"]["x"]["state"] == "skipped"
 
 
+def test_a_step_that_was_not_selected_cannot_be_begun_again(project: Project) -> None:
+    project.write("m/other.yaml", OTHER.replace("steps: {", "steps: {x: {run: [echo, x], effects: none}, "))
+    (project.root / "ok").touch()
+    assert project.cli("apply", "m", "--select", "go").code == 0
+    refused = project.cli("resume", "other", "--from", "x")
+    assert refused.code == 2
+    assert "x was not selected" in refused.err
+    assert len(project.cli("status", "--json").json["runs"]) == 1
+
+
 def test_a_part_never_ends_a_run_that_waits_for_a_person(project: Project) -> None:
     project.write(
         "m/asks.yaml", "ares: v1\nname: asks\nsteps: {gate: {approve: Go?}, free: {run: [echo, x], effects: none}}\n"
