@@ -16,9 +16,9 @@ import click
 
 from runner.api.checking import Checked
 from runner.api.request import Control
-from runner.api.results import ApplyResult
+from runner.api.results import ApplyResult, gravest
 from runner.cli.context import reading
-from runner.cli.output import err, options, out, out_json, painter, safe, wants_color
+from runner.cli.output import complain, err, options, out, out_json, painter, safe, wants_color
 from runner.cli.summary import summary
 from runner.clock import SystemClock
 from runner.errors import RunnerError, StoreError
@@ -66,9 +66,13 @@ def drive(
     ended: Callable[[ApplyResult], None] = lambda result: None,
 ) -> int:
     """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code. `ended` is
-    told before."""
+    told before; what it cannot do (a report that cannot be written) keeps nobody from hearing what ran."""
     result = driven(work, _sinks(events, graphs or {}, settings))
-    ended(result)
+    try:
+        ended(result)
+    except RunnerError as error:
+        complain(error)
+        result = result._replace(exit_code=gravest((result.exit_code, error.exit_code)))
     return tell(result, settings, json_=json_, events=events)
 
 

@@ -136,13 +136,11 @@ def _misused(error: click.ClickException) -> int:
 
 
 def _refused(error: RunnerError) -> int:
-    from runner.cli.output import err, print_diagnostics, safe
+    from runner.cli.output import complain, print_diagnostics
 
     if isinstance(error, InvalidInput) and error.diagnostics:
         from runner.cli.sources import sources_of
 
         print_diagnostics(error.diagnostics, sources_of(error.diagnostics))
-    err(f"error: {safe(error.message)}")
-    if error.hint:
-        err(f"  help: {safe(error.hint)}")
+    complain(error)
     return error.exit_code

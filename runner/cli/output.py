@@ -64,6 +64,13 @@ def err(text: str) -> None:
     _write(sys.stderr, f"{text}\n")
 
 
+def complain(error: RunnerError) -> None:
+    """What went wrong, and what to do about it, on stderr."""
+    err(f"error: {safe(error.message)}")
+    if error.hint:
+        err(f"  help: {safe(error.hint)}")
+
+
 def out_json(document: Any, *, indent: int | None = 2) -> None:
     """A JSON document on stdout as UTF-8, whole or not at all. Raises RunnerError when it cannot be written."""
     from runner.reporters.words import json_bytes  # which loads what events are: most commands print no JSON

@@ -143,8 +143,17 @@ def test_a_report_that_cannot_be_written_leaves_the_others_as_they_are(project: 
     project.write("hello.yaml", HELLO)
     done = project.cli("apply", ".", "--junit", "junit.xml", "--summary", "/proc/sys/no-such-report")
     assert done.code == 8
-    assert "/proc/sys/no-such-report cannot be written" in done.err
+    assert "error: the report /proc/sys/no-such-report cannot be written" in done.err
+    assert "hello" in done.out and "HELLO WORLD" in done.out, "what ran is told all the same"
     assert cases(project) == {"hello/greet": "passed", "hello/shout": "passed"}
+
+
+def test_a_document_tells_what_ran_also_when_a_report_cannot_be_written(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    done = project.cli("apply", ".", "--json", "--junit", "/proc/sys/no-such-report")
+    assert done.code == 8
+    assert (done.json["outcome"], done.json["exit_code"]) == ("error", 8)
+    assert [run["state"] for run in done.json["runs"]] == ["succeeded"]
 
 
 def test_a_report_goes_into_a_pipe_or_device_and_does_not_take_its_place(project: Project) -> None:
