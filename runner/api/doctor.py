@@ -137,7 +137,7 @@ def _state(path: Path) -> Finding:
             check_readable(path)
     except StoreError as error:
         return Finding("files", "state database", "broken", error.message, error.hint or "")
-    size = _bytes(sum(part.stat().st_size for part in (path, path.with_name(f"{path.name}-wal")) if part.exists()))
+    size = _bytes(sum(map(_size, (path, path.with_name(f"{path.name}-wal")))))
     about = f"{path}, version {known}, {size}"
     if not (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK | os.X_OK)):
         return Finding(
@@ -148,6 +148,14 @@ def _state(path: Path) -> Finding:
             "files", "state database", "warning", f"{about}: of an older release", "the next apply brings it up to date"
         )
     return Finding("files", "state database", "ok", about)
+
+
+def _size(path: Path) -> int:
+    """Bytes; 0 of a file that is not there, or goes away just now as a runner ends."""
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
 
 
 def _version(path: Path) -> int:

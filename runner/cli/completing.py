@@ -53,7 +53,10 @@ def script(shell: str) -> str:
 def answer(shell: str) -> str:
     """What the script asked for, from the variables that it set."""
     completer = _shell(shell)
-    args, incomplete = completer.get_completion_args()
+    try:
+        args, incomplete = completer.get_completion_args()
+    except (KeyError, ValueError):  # who set the variable by hand is no script of ours
+        return ""
     return "\n".join(completer.format_completion(item) for item in offered(args, incomplete))
 
 

@@ -297,6 +297,17 @@ def test_the_script_says_how_it_is_installed_and_asks_the_program(project: Proje
 
 
 @pytest.mark.skipif(shutil.which("bash") is None, reason="bash is not installed")
+@pytest.mark.parametrize("words", [{}, {"COMP_WORDS": "runner show ", "COMP_CWORD": "x"}, {"COMP_WORDS": "runner 'x"}])
+def test_a_script_that_asks_oddly_is_offered_nothing(
+    project: Project, words: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("_RUNNER_COMPLETE", "bash_complete")
+    for name, value in words.items():
+        monkeypatch.setenv(name, value)
+    done = project.cli("completion", "bash")
+    assert (done.code, done.out.strip(), done.err) == (0, "", "")
+
+
 def test_bash_completes_with_it(project: Project) -> None:
     program = project.write("bin/runner", f'#!/bin/sh\nexec "{sys.executable}" -P -m runner "$@"\n')
     program.chmod(0o755)
