@@ -25,6 +25,8 @@ def find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
     """Every file, and whether it was given itself. Raises UsageError when a path does not exist, or a folder cannot be looked into."""
     for given in paths:
         path = Path(given)
+        if given == "":  # not the folder that we are in: `runner apply "$DIR"` without a DIR would run all of that
+            raise UsageError("no file or folder ''", hint="give manifests, or folders that hold some")
         if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where nobody may look
             yield from ((found, False) for found in _walk(path, _refused))
         elif os.path.exists(path):  # noqa: PTH110

@@ -80,6 +80,15 @@ def test_an_empty_reference_means_no_run(project: Project, verb: str) -> None:
     assert project.cli("status", "--json").json["runs"][0]["state"] == "suspended"
 
 
+@pytest.mark.parametrize("verb", ["validate", "plan", "apply", "simulate", "fmt", "watch"])
+def test_an_empty_path_is_not_the_folder_that_we_are_in(project: Project, verb: str) -> None:
+    project.write("hello.yaml", HELLO)
+    done = project.cli(verb, "")
+    assert done.code == 2
+    assert "''" in done.err
+    assert project.cli("status", "--json").json["runs"] == []
+
+
 def test_a_config_in_the_home_of_nobody_is_a_mistake_of_who_typed_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -59,6 +59,8 @@ def command(
     from runner.cli.watch_text import Screen
 
     with answered(json_, events):
+        if not folder:
+            raise UsageError("'' is no folder", hint="give the folder that holds the manifests")
         settings = settings_of()
         wish = Wish(
             Path(folder),
