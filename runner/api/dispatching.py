@@ -77,7 +77,7 @@ async def enter_routing(
         on_change=hooks.on_mode,
     )
     funds = DayFunds(store.ledger, micro(config.budget.per_day_usd), calendar, lambda: hooks.on_lane(DAY))
-    rates = Rates({name: model.rpm for name, model in config.models.catalog.items() if model.rpm}, hooks.on_lane)
+    rates = Rates({name: model.rpm for name, model in config.models.catalog.items() if model.rpm}, hooks.on_lane, clock)
     dispatch = EngineDispatch(
         who,
         keeper=keeper,

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Literal, Protocol
 
+from runner.clock import Clock, VirtualClock
 from runner.core import rates
 from runner.core.assigning import Room, Unpriced
 from runner.core.days import Calendar
@@ -32,24 +34,34 @@ class Learned(Protocol):
         ...
 
 
+class Handle(Protocol):
+    """Of an alarm that was set."""
+
+    def cancel(self) -> None: ...
+
+
 class Rates:
     """`core.rates.Rates` with a clock that rings. `on_lane(lane)`: the next one may go."""
 
-    def __init__(self, limits: Mapping[str, int], on_lane: Callable[[str], None]) -> None:
-        self._rates, self._on_lane = rates.Rates(limits), on_lane
-        self._alarms: dict[str, asyncio.TimerHandle] = {}
+    def __init__(self, limits: Mapping[str, int], on_lane: Callable[[str], None], clock: Clock) -> None:
+        self._rates, self._on_lane, self._clock = rates.Rates(limits), on_lane, clock
+        self._alarms: dict[str, tuple[int, Handle]] = {}
 
     def room(self, name: str, lane: str, now: int) -> Room:
         at = self._rates.free_at(name, now)
         if at is None:
             return "ready"
-        loop, known = asyncio.get_running_loop(), self._alarms.get(lane)
-        when = loop.time() + (at - now) / 1000
-        if known is None or when < known.when():  # another model of the lane may be free before
+        known = self._alarms.get(lane)
+        if known is None or at < known[0]:  # another model of the lane may be free before
             if known is not None:
-                known.cancel()
-            self._alarms[lane] = loop.call_at(when, self._free, lane)
+                known[1].cancel()
+            self._alarms[lane] = at, self._alarm(lane, at, now)
         return "full"
+
+    def _alarm(self, lane: str, at: int, now: int) -> Handle:
+        if isinstance(self._clock, VirtualClock):
+            return self._clock.call_at(at, partial(self._free, lane))
+        return asyncio.get_running_loop().call_later((at - now) / 1000, self._free, lane)
 
     def count(self, name: str, now: int) -> None:
         """A request is about to be made."""
@@ -60,7 +72,7 @@ class Rates:
         self._on_lane(lane)
 
     def close(self) -> None:
-        for alarm in self._alarms.values():
+        for _, alarm in self._alarms.values():
             alarm.cancel()
 
 

@@ -50,6 +50,21 @@ cases:
       outputs: {type: bug, reply: Sorry to hear that.}
       cost_usd: {min: 0.03, max: 0.05}
 """
+TWO = """
+ares: v1
+name: two
+steps:
+  a: {model: one, route: {models: [smart]}}
+  b: {model: two, route: {models: [smart]}, needs: [a]}
+"""
+TWO_SUITE = """
+ares-test: v1
+manifest: two.yaml
+cases:
+  one after the other:
+    stubs: {a: {text: x}, b: {text: y}}
+    expect: {run: succeeded}
+"""
 
 
 @pytest.fixture
@@ -149,3 +164,14 @@ cases:
     ended = project.cli("test", "suite.yaml")
     assert ended.code == 0, ended.out + ended.err
     assert upstreams.proxy.seen == upstreams.backup.seen == []
+
+
+def test_a_model_with_a_limit_of_requests_a_minute_keeps_no_test_waiting(project: Project) -> None:
+    project.write(
+        "config.yaml",
+        (project.root / "config.yaml").read_text().replace("smart, tier: paid", "smart, tier: paid, rpm: 1"),
+    )
+    project.write("two.yaml", TWO)
+    project.write("two.test.yaml", TWO_SUITE)
+    ended = project.cli("test", "two.test.yaml")
+    assert (ended.code, "✓ one after the other" in ended.out) == (0, True), ended.out

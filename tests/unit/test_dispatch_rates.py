@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
+from runner.clock import SystemClock, VirtualClock
 from runner.engine.dispatch import Rates
 
 
@@ -24,7 +25,7 @@ class HeldLoop(asyncio.SelectorEventLoop):
 async def story() -> None:
     loop, rung = asyncio.get_running_loop(), []
     assert isinstance(loop, HeldLoop)
-    rates = Rates({"slow": 1, "fast": 1}, lambda lane: rung.append((lane, loop.now)))
+    rates = Rates({"slow": 1, "fast": 1}, lambda lane: rung.append((lane, loop.now)), SystemClock())
     rates.count("fast", 0)
     rates.count("slow", 50_000)
     loop.now = 50.0
@@ -42,3 +43,13 @@ async def story() -> None:
 def test_the_alarm_of_a_lane_rings_for_whichever_of_its_models_is_free_first() -> None:
     with asyncio.Runner(loop_factory=HeldLoop) as runner:
         runner.run(story())
+
+
+def test_under_a_virtual_clock_a_minute_is_waited_for_like_any_other_time() -> None:
+    clock, rung = VirtualClock(0), []
+    rates = Rates({"fast": 1}, rung.append, clock)
+    rates.count("fast", 0)
+    assert rates.room("fast", "model:proxy", 0) == "full"
+    clock.idle()
+    assert (rung, clock.now()) == (["model:proxy"], 60_000)
+    assert rates.room("fast", "model:proxy", clock.now()) == "ready"
