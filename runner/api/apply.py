@@ -204,8 +204,9 @@ async def resolve(
     """Say what became of a step whose outcome is unknown: `done` (its output), or `redo`. Then the run goes on at the next apply,
     or at once in the runner that drives it. A run that has ended is open again."""
     kind = "redo" if redo else "resolve"
+    body = {"node": step} if redo else {"node": step, "output": done}
     try:
-        body = {"node": step} if redo else {"node": step, "output": fit(done, settings.config.limits.output_bytes)}
+        fit(done, settings.config.limits.output_bytes)  # as any output; but what a person says is not mended
     except Unfit as error:
         raise UsageError(str(error)) from error
     return await _answer(reference, settings, kind, body, by, clock, node=step)
