@@ -14,7 +14,7 @@ EXIT_CODES: Mapping[int, str] = {
     0: "ok; nothing to do is ok, too",
     1: "a run failed (or was cancelled)",
     2: "invalid manifest, config or usage: nothing ran",
-    3: "a run waits for a person: a step's outcome is unknown (`runner resolve`)",
+    3: "a run waits for a person: an approval (`runner approve`), or a step whose outcome is unknown (`runner resolve`)",
     4: "a run is suspended by its budget",
     5: "a run is suspended by the mode, a quota, or because every way to do a step was tried",
     6: "`plan --detailed-exitcode`, `schema --check`, `generate --check`, `fmt --check`: there are changes",
