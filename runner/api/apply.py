@@ -12,7 +12,7 @@ from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, given_inputs, plan
 from runner.api.queries import find_run, run_result
 from runner.api.request import Control, Request
-from runner.api.results import ApplyResult, RunResult, gravest
+from runner.api.results import EXITS_OF_PAUSES, ApplyResult, RunResult, gravest
 from runner.api.settings import Settings
 from runner.api.units import micro
 from runner.api.wiring import open_app
@@ -59,7 +59,7 @@ async def apply(
 def _result(results: Sequence[RunResult], control: Control, request: Request) -> ApplyResult:
     codes = [result.exit_code for result in results]
     if request.on_pause == "ok":
-        codes = [0 if code in (3, 4, 5) else code for code in codes]
+        codes = [0 if code in EXITS_OF_PAUSES else code for code in codes]
     if control.signal is not None:
         codes.append(128 + control.signal)
     return ApplyResult(tuple(results), gravest(codes))
@@ -222,7 +222,8 @@ async def answer(
     comment: str = "",
     clock: Clock | None = None,
 ) -> ApplyResult:
-    """Approve or reject a step that waits for a person. Raises UsageError, StoreError."""
+    """Approve or reject a step that waits for a person. The result tells the run that has the step, then the whole run when that is
+    a part of it. Raises UsageError, StoreError."""
     kind = "approve" if approve else "reject"
     return await _answer(reference, settings, kind, {"node": step, "comment": comment}, by, clock, node=step)
 
@@ -254,8 +255,9 @@ async def _answer(
         await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
-        about = found.run if node is not None else row.run
-        return ApplyResult((run_result(app.store, about, "reopen" if reopened else kind),), 0)
+        about = [found.run, row.run] if node is not None else [row.run]
+        action = "reopen" if reopened else kind
+        return ApplyResult(tuple(run_result(app.store, run, action) for run in dict.fromkeys(about)), 0)
 
 
 def _holder(app: App, row: RunRow, node: str) -> RunRow:

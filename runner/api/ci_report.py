@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from runner.api.queries import in_written_order, optional_steps, result_of
-from runner.api.results import MICRO, ApplyResult, RunResult
+from runner.api.results import EXITS_OF_PAUSES, MICRO, ApplyResult, RunResult
 from runner.errors import RunnerError
 from runner.paths import PathEscape, write_atomic
 from runner.ports import StepRow, Store
@@ -31,7 +31,9 @@ def refused(error: RunnerError) -> tuple[Suite, ...]:
 def _suite(run: RunResult, store: Store, pause_ok: bool) -> Suite:
     row = store.run(run.run) if run.run else None
     if row is None:
-        verdict: Verdict = "error" if run.exit_code else "skipped"
+        verdict: Verdict = (
+            "error" if run.exit_code and not (pause_ok and run.exit_code in EXITS_OF_PAUSES) else "skipped"
+        )
         why = run.error or "; ".join(run.reasons) or run.state
         return Suite(
             run.manifest, (Case("(manifest)", verdict, kind=run.state, message=why),), "", run.action, run.state

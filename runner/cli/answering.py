@@ -40,7 +40,7 @@ def give(run: str, step: str, *, approve: bool, by: str | None, comment: str) ->
     if waits(end, step, "approval"):
         out(f"{end.manifest} {end.run}: the runner that drives it was told that {step} is {word} by {safe(name)}")
     else:
-        out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; {what_next(end)}")
+        out(f"{end.manifest} {end.run}: {step} {word} by {safe(name)}; {what_next(result.runs[-1])}")
     return 0
 
 

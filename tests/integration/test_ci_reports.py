@@ -130,6 +130,16 @@ def test_a_secret_is_in_no_report(project: Project, monkeypatch: pytest.MonkeyPa
     assert "battery" not in whole
 
 
+def test_what_is_refused_until_a_person_answers_is_an_error_unless_pauses_are_ok(project: Project) -> None:
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {run: 'kill -9 $$', effects: once}}\n")
+    assert project.cli("apply", ".").code == 3
+    project.write("m.yaml", "ares: v1\nname: m\nsteps: {a: {run: 'kill -15 $$', effects: once}}\n")
+    assert project.cli("apply", ".", "--junit", "junit.xml").code == 3
+    assert cases(project) == {"m/(manifest)": "error"}
+    assert project.cli("apply", ".", "--junit", "junit.xml", "--on-pause", "ok").code == 0
+    assert cases(project) == {"m/(manifest)": "skipped"}
+
+
 def test_a_report_of_what_ran_is_not_written_over_when_something_else_cannot_be(project: Project) -> None:
     project.write("hello.yaml", HELLO)
     with Path("/dev/full").open("w") as full:

@@ -185,6 +185,17 @@ def test_a_step_of_a_sub_run_is_answered_by_either_name(project: Project) -> Non
     assert project.cli("apply", "caller.yaml").code == 0
 
 
+def test_an_answer_in_a_sub_run_says_how_the_whole_run_goes_on(project: Project) -> None:
+    project.write(
+        "caller.yaml", CALLER.replace("{call: inner-part}", "{call: inner-part}, then: {set: {x: 1}, needs: [inner]}")
+    )
+    assert project.cli("apply", "caller.yaml").code == 3
+    run = project.cli("status", "--json").json["runs"][0]["run"]
+    said = project.cli("approve", "caller", "gate").out
+    assert said.endswith(f"; go on with `runner resume {run}`\n")
+    assert project.cli("resume", run).code == 0
+
+
 def test_a_second_terminal_approves_while_the_first_drives_the_run(project: Project) -> None:
     project.write("beside.yaml", BESIDE)
     first = project.begin("apply", "beside.yaml", "--events")

@@ -50,7 +50,7 @@ def command(run: str, step: str, done: str | None, redo: bool) -> int:
         return 0
     word = "will run again" if redo else "is recorded as done"
     open_again = "the run had ended and is open again: " if end.action == "reopen" else ""
-    out(f"{end.manifest} {end.run}: {step} {word}; {open_again}{what_next(end)}")
+    out(f"{end.manifest} {end.run}: {step} {word}; {open_again}{what_next(result.runs[-1])}")
     return 0
 
 
