@@ -5,13 +5,14 @@ Pure: what holds now comes through `Dispatch`. Not here: the rules of routing (`
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import UNSEEN, Candidate, Go, Hidden, NoCandidate, NodeView, NotNow, Over, Prepared, RunView
+from runner.core.rendered import number, positive
 from runner.core.roster import Entry, Kind, Roster
 from runner.core.router import NEEDS, Outlook, Routed, Verdict, Want, estimate_tokens, route, route_in
 from runner.manifest.vocabulary import Effects, Mode
@@ -94,14 +95,24 @@ class Estimate(NamedTuple):
 
 
 def asked(body: Body, context: Mapping[str, Json], *, tolerant: bool) -> dict[str, Json]:
-    """The inputs of an attempt: prompt, and what else the body says. Raises TemplateError."""
+    """The inputs of an attempt: prompt, and what else the body says. Raises BindError, TemplateError."""
     given = {key: value for key, value in body.call.items() if key != "cwd"}
     for key in ("prompt", "system"):
         if key in given:
             given[key] = to_text(render(given[key], context, blocks=True, tolerant=tolerant))
-    return {key: render_tree(value, context, tolerant=tolerant) for key, value in given.items()} | {
-        key: given[key] for key in ("prompt", "system") if key in given
-    }
+    texts = {key: given[key] for key in ("prompt", "system") if key in given}
+    inputs = {key: render_tree(value, context, tolerant=tolerant) for key, value in given.items()} | texts
+    for key, read in _NUMBERS.items():
+        if isinstance(given.get(key), str):
+            inputs[key] = read(f"model.{key}", inputs[key])
+    return inputs
+
+
+_NUMBERS: Mapping[str, Callable[[str, Json], Json]] = {
+    "max_tokens": positive,
+    "temperature": lambda what, value: number(what, value, 0, 2),
+}
+"""What a template may give, and nobody has looked at yet."""
 
 
 def names_feedback(body: Body) -> bool:

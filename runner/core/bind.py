@@ -156,6 +156,16 @@ def route(body: Body, mode: Mode, values: Values) -> Mapping[str, Json]:
     return _route(render_tree(dict(hints), values))
 
 
+def hints_of(hints: Mapping[str, Json], values: Values) -> Mapping[str, Json]:
+    """The routing hints of a judge, as those of a way."""
+    return _route(render_tree(dict(hints), values)) if has_template(hints) else hints
+
+
+def check_timeout_ms(limit: int | str | None, values: Values) -> int | None:
+    """How long the command of a check may take."""
+    return _limit("checks.timeout", limit, values)
+
+
 def _route(hints: Mapping[str, Json]) -> Mapping[str, Json]:
     read: dict[str, Json] = {}
     for key, value in hints.items():

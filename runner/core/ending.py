@@ -73,7 +73,8 @@ def end_run(k: RunState) -> bool:
     if k.verdict is None or k.open_final or k.state in SETTLED_RUN:
         return False
     state, reason, outputs = _outcome(k, k.verdict)
-    emit(k, "run_finished", None, fit({"state": state, "reason": reason, "outputs": outputs}))
+    told = {} if outputs is None else {"outputs": outputs}  # an empty list is an output, too
+    emit(k, "run_finished", None, fit({"state": state, "reason": reason}) | told)
     k.commands.append(Finish(k.run, state, outputs))
     return True
 

@@ -13,7 +13,7 @@ from weakref import WeakKeyDictionary
 from runner.core import assigning, bind
 from runner.core.assigning import ROUTED, Assigner, Dispatch, Way
 from runner.core.context import item_view, repair_view, run_view, step_view, steps_view
-from runner.core.graph import Body, GraphStep, Json, StepGraph
+from runner.core.graph import Body, Check, GraphStep, Json, StepGraph
 from runner.core.messages import (
     UNSEEN,
     Ask,
@@ -148,7 +148,7 @@ class Preparer:
             return None
         try:
             inputs = assigning.asked(body, self.context(run, node), tolerant=step.final)
-        except TemplateError:
+        except (TemplateError, bind.BindError):
             inputs = None
         return self._assigner.routed(run, node, body, self._values(run, node), inputs, now)
 
@@ -343,7 +343,7 @@ class Preparer:
         if step.returns is not None:
             spec["returns"] = step.returns
         if body.checks:
-            spec["checks"] = [{"kind": check.kind, **check.spec} for check in body.checks]
+            spec["checks"] = [_check(check, context) for check in body.checks]
         if step.save is not None:
             spec["save"] = {
                 "path": render_text(step.save["path"], context, tolerant=step.final),
@@ -438,6 +438,16 @@ def _render_inputs(body: Body, context: Mapping[str, Json], *, tolerant: bool) -
 def file_patterns(step: GraphStep, values: Mapping[str, Json]) -> list[str]:
     """The globs of `files`, which may use inputs, vars and matrix."""
     return [str(render_text(pattern, values)) for pattern in step.files]
+
+
+def _check(check: Check, context: Mapping[str, Json]) -> dict[str, Json]:
+    """What a worker is told of a check: what may use inputs, vars and matrix alone is bound, the rest is for when there is a result."""
+    spec: dict[str, Json] = {"kind": check.kind, **check.spec}
+    if check.kind == "judge":
+        spec["judge"] = {**spec["judge"], "route": bind.hints_of(spec["judge"].get("route") or {}, context)}
+    elif check.kind == "run":
+        spec["timeout"] = bind.check_timeout_ms(spec["timeout"], context)
+    return spec
 
 
 def _rendered(value: Json, context: Mapping[str, Json], tolerant: bool) -> Json:

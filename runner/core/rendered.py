@@ -40,6 +40,11 @@ def count(what: str, value: Json) -> int:
     return _read(what, read_count(0), value)
 
 
+def positive(what: str, value: Json) -> int:
+    """A whole number from 1 up, or text such as `200k`."""
+    return _read(what, read_count(1), value)
+
+
 def _read(what: str, read: Callable[[Any], int], value: Json) -> int:
     try:
         return read(value)

@@ -164,9 +164,11 @@ def _type_meant(word: str) -> str | None:
 def check_type(value: Any, loc: tuple[str | int, ...]) -> Found:
     """What is wrong with a type name, or a list of them."""
     names = value if isinstance(value, list) and value else [value]
+    seen: set[str] = set()
     for at, name in enumerate(names):
-        if name in names[:at]:
+        if isinstance(name, str) and name in seen:
             yield (*loc, at), mistake("schema-invalid", f"{shown(name)} stands there twice")
+        seen |= {name} if isinstance(name, str) else set()
         if not isinstance(name, str) or name not in TYPES:
             meant = _type_meant(name) if isinstance(name, str) else None
             fix = f"did you mean `{meant}`?" if meant else None

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 
 from pydantic import BaseModel, ValidationError
@@ -39,8 +39,10 @@ def problems(model: type[BaseModel], data: Any, error: ValidationError) -> list[
     misspelt = _misspelt(refusals, missing)
     bound_rule = getattr(model, "bound_rule", "wrong-value")
     found: dict[tuple[Loc, str], Problem] = {}
+    around = {refusal.loc[:length] for refusal in refusals for length in range(len(refusal.loc))}
+    meant_keys = set(misspelt.values())
     for refusal in refusals:
-        if _follows(refusal, refusals, misspelt):
+        if _follows(refusal, around, meant_keys):
             continue
         problem = _problem(refusal, misspelt, bound_rule)
         found.setdefault((problem.loc, problem.message), problem)
@@ -51,24 +53,25 @@ def _refusal(model: type[BaseModel], data: Any, line: Any) -> Refusal:
     return Refusal(line["type"], line.get("ctx", {}), line["input"], place(model, data, line["loc"]))
 
 
-def _follows(refusal: Refusal, refusals: list[Refusal], misspelt: Mapping[Loc, Loc]) -> bool:
-    """Whether a refusal only follows from another: a required key that was misspelt, a list left short by its refused entries."""
+def _follows(refusal: Refusal, around: Set[Loc], meant_keys: Set[Loc]) -> bool:
+    """Whether a refusal only follows from another: a required key that was misspelt, a list left short by its refused entries.
+    `around`: what holds something refused."""
     if refusal.kind == "too_short":
-        return any(
-            other.loc[: len(refusal.loc)] == refusal.loc and len(other.loc) > len(refusal.loc) for other in refusals
-        )
-    return refusal.kind == "missing" and refusal.loc in misspelt.values()
+        return refusal.loc in around
+    return refusal.kind == "missing" and refusal.loc in meant_keys
 
 
 def _misspelt(refusals: list[Refusal], missing: set[Loc]) -> dict[Loc, Loc]:
     """Unknown keys that are close to a required key that is missing beside them: one mistake, not two."""
     pairs: dict[Loc, Loc] = {}
+    beside: dict[Loc, dict[str, None]] = {}
+    for loc in missing:
+        beside.setdefault(loc[:-1], {})[str(loc[-1])] = None
     for refusal in refusals:
-        if refusal.kind != "extra_forbidden":
-            continue
-        beside = [str(loc[-1]) for loc in missing if loc[:-1] == refusal.loc[:-1] and loc not in pairs.values()]
-        if word := meant(refusal.loc[-1], tuple(beside)):
+        words = beside.get(refusal.loc[:-1]) if refusal.kind == "extra_forbidden" else None
+        if words and (word := meant(refusal.loc[-1], tuple(words))):
             pairs[refusal.loc] = (*refusal.loc[:-1], word)
+            del words[word]
     return pairs
 
 

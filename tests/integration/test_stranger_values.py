@@ -176,3 +176,51 @@ def test_values_that_double_with_each_step_end_in_words(project: Project) -> Non
     assert done.code == 1
     errors = [step["error"]["message"] for step in done.json["runs"][0]["steps"].values() if step["state"] == "failed"]
     assert errors == ["s8: these values take more than 64 MiB of memory"]
+
+
+CONFIG = """\
+models:
+  endpoints: {e: {kind: ollama, url: "http://127.0.0.1:9", local: true}}
+  catalog: {m1: {endpoint: e, model: a, tier: local}, m2: {endpoint: e, model: b, tier: local}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("step", "says"),
+    [
+        ("{model: {prompt: x, max_tokens: '{{ inputs.t }}'}}", "model.max_tokens: expected a whole number"),
+        ("{model: {prompt: x, temperature: '{{ inputs.t }}'}}", "model.temperature: expected a number from 0 to 2"),
+        ("{run: [x], checks: [{run: [x], timeout: '{{ inputs.t }}'}]}", "checks.timeout: expected a duration"),
+        (
+            "{run: [x], checks: [{judge: {prompt: x, route: {tier: '{{ inputs.t }}'}}, min: 0.5}]}",
+            "route.tier: expected one of",
+        ),
+    ],
+)
+def test_what_a_template_gives_a_model_or_a_check_is_looked_at(project: Project, step: str, says: str) -> None:
+    project.write("config.yaml", CONFIG)
+    project.write(
+        "m.yaml", f"ares: v1\nname: m\ninputs: {{t: {{type: string, default: soon}}}}\nsteps: {{a: {step}}}\n"
+    )
+    assert says in project.cli("plan", "m.yaml").out
+    failed = project.cli("apply", "m.yaml", "--json")
+    assert failed.code == 1, failed.err
+    error = failed.json["runs"][0]["steps"]["a"]["error"]
+    assert (error["class"], says in error["message"]) == ("invalid", True)
+
+
+def test_the_timeout_of_a_check_may_be_a_template(project: Project) -> None:
+    step = "{run: [echo, x], checks: [{run: [cat], timeout: '{{ inputs.t }}'}]}"
+    project.write("m.yaml", f"ares: v1\nname: m\ninputs: {{t: {{type: string, default: 5s}}}}\nsteps: {{a: {step}}}\n")
+    assert project.cli("apply", "m.yaml").code == 0
+
+
+@pytest.mark.parametrize("output", ["[]", "{}", "0", "''"])
+def test_an_output_that_is_empty_is_recorded_as_it_is(project: Project, output: str) -> None:
+    value = {"[]": [], "{}": {}, "0": 0, "''": ""}[output]
+    project.write(
+        "callee.yaml", f'ares: v1\nname: callee\nsteps: {{a: {{set: {{x: 1}}}}}}\noutputs: "{{{{ {output} }}}}"\n'
+    )
+    project.write("m.yaml", 'ares: v1\nname: m\nsteps: {c: {call: callee}}\noutputs: "{{ steps.c.output }}"\n')
+    assert project.cli("apply", "m.yaml", "--json").json["runs"][0]["outputs"] == value
+    assert project.cli("show", "m", "--json").json["outputs"] == value

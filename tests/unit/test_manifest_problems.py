@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from counting import calls
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -235,3 +236,22 @@ def test_any_change_of_a_good_manifest_is_accepted_or_refused_in_a_place_that_ex
         target = data
         for part in problem.loc:
             target = target[part]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [{"run": []}, {"run": ["x"], "workspace": {"gti": "worktree"}}, {"rnu": ["x"], "colour": "red"}],
+    ids=["too-short", "misspelt", "unknown"],
+)
+def test_many_mistakes_are_not_compared_with_each_other(step: dict[str, Any]) -> None:
+    def work(steps: int) -> int:
+        data = {"steps": {f"s{n}": step for n in range(steps)}}
+        return calls(lambda: problems(data), most=10_000_000)
+
+    work(1)  # validators are built once
+    assert work(200) < 2.5 * work(100)
+
+
+def test_a_type_that_stands_there_twice_is_told_of_once_each() -> None:
+    found = problems({"steps": {"a": {"run": ["x"], "returns": {"x": {"type": ["string", "null", "string"]}}}}})
+    assert [(one.loc[-1], one.message) for one in found] == [(2, "'string' stands there twice")]
