@@ -187,7 +187,10 @@ def test_a_step_of_a_sub_run_is_answered_by_either_name(project: Project) -> Non
 
 def test_an_answer_in_a_sub_run_says_how_the_whole_run_goes_on(project: Project) -> None:
     project.write(
-        "caller.yaml", CALLER.replace("{call: inner-part}", "{call: inner-part}, then: {set: {x: 1}, needs: [inner]}")
+        "caller.yaml",
+        CALLER.replace(
+            "{call: inner-part}", "{call: inner-part}, then: {run: [echo, x], effects: none, needs: [inner]}"
+        ),
     )
     assert project.cli("apply", "caller.yaml").code == 3
     run = project.cli("status", "--json").json["runs"][0]["run"]
