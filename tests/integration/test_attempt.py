@@ -514,6 +514,14 @@ async def test_save_writes_the_text_and_names_its_digest(bench: Bench) -> None:
     assert outcome.products == {"deep/report.md": digest_bytes(data)}
 
 
+async def test_save_keeps_the_rights_of_a_file_that_was_there(bench: Bench) -> None:
+    program = bench.places.workspace / "go.sh"
+    program.write_text("old")
+    program.chmod(0o700)
+    await bench.script("echo new", {"save": {"path": "go.sh", "from": None}})
+    assert (program.read_text(), program.stat().st_mode & 0o777) == ("new\n", 0o700)
+
+
 async def test_save_writes_structured_output_as_json(bench: Bench) -> None:
     spec = {"returns": RETURNS, "save": {"path": "./n.json"}}
     outcome = await bench.script("""echo '{"n": 1}'""", spec)
