@@ -34,8 +34,8 @@ inputs:
 steps:
   greet:
     run: [echo, "Hello, {{ inputs.who }}!"]
-    effects: none                       # may be repeated after a crash
     save: hello.txt
+    effects: none                       # may be repeated after a crash
   words:
     set: {count: "{{ steps.greet.text | length }}"}
 outputs:

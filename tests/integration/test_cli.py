@@ -58,6 +58,7 @@ def test_what_init_makes_validates_plans_and_applies(project: Project) -> None:
     os.chdir(project.root / "new")
     checked = project.cli("validate", "manifests", "config.yaml")
     assert (checked.code, checked.out) == (0, "")
+    assert project.cli("fmt", "--check", "manifests").code == 0
     assert "Plan: 1 to create." in project.cli("plan", "manifests").out
     done = project.cli("apply", "manifests")
     assert done.code == 0
