@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from runner.api.planning import PlannedManifest, given_inputs, plan
 from runner.api.queries import find_run, run_result
 from runner.api.request import Control, Request
 from runner.api.results import EXITS_OF_PAUSES, ApplyResult, RunResult, gravest
+from runner.api.secrets import SecretSource
 from runner.api.settings import Settings
 from runner.api.units import micro
 from runner.api.wiring import open_app
@@ -50,10 +52,24 @@ async def apply(
         planned = plan(loaded, settings, app.store, request, clock, steps=confirm is not None)
         if confirm is not None:
             confirm(planned, app.store)
+        for entry in planned:
+            if entry.plan.action in ("create", "update"):
+                _warn_of_secrets(entry, settings, control.warn)
         places = asyncio.Semaphore(settings.config.concurrency.runs)
         work = [_converge(app, loaded, entry, request, places) for entry in planned]
         results = await asyncio.gather(*work)
     return _result(results, control, request)
+
+
+def _warn_of_secrets(entry: PlannedManifest, settings: Settings, warn: Callable[[str], None]) -> None:
+    """Inputs are a part of the record, which must know them to go on: what a step says of a secret is masked, an input is not."""
+    redactor = SecretSource(settings.config, os.environ).redactor()
+    for name, value in entry.inputs.items():
+        if redactor.data([value]) != [value]:
+            warn(
+                f"{entry.graph.name}: the input `{name}` holds a secret of the config, and inputs are recorded as they are: "
+                "name it as secrets.NAME in the step that needs it"
+            )
 
 
 def _result(results: Sequence[RunResult], control: Control, request: Request) -> ApplyResult:

@@ -89,6 +89,24 @@ def test_an_empty_path_is_not_the_folder_that_we_are_in(project: Project, verb: 
     assert project.cli("status", "--json").json["runs"] == []
 
 
+def test_an_input_that_holds_a_secret_is_recorded_and_not_without_a_word(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MY_VAULT", "correct-horse-battery")
+    project.write("config.yaml", 'secrets: {VAULT: "${MY_VAULT}"}\n')
+    project.write("m/hello.yaml", HELLO)
+    done = project.cli("apply", "m", "-i", "who=it is correct-horse-battery", "--quiet")
+    assert done.code == 0
+    assert (
+        "warning: hello: the input `who` holds a secret of the config, and inputs are recorded as they are" in done.err
+    )
+    assert "horse" not in done.err
+    assert "warning" not in project.cli("apply", "m", "-i", "who=it is correct-horse-battery", "--quiet").err, (
+        "it did not run"
+    )
+    assert "warning" not in project.cli("apply", "m", "-i", "who=you", "--quiet").err
+
+
 def test_a_config_in_the_home_of_nobody_is_a_mistake_of_who_typed_it(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:
