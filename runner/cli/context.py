@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -113,10 +113,11 @@ def values_of(path: str | None) -> dict[str, Any]:
     """The map in an inputs file. Raises UsageError, InvalidInput."""
     if path is None:
         return {}
-    from runner.syntax import read
+    from runner.syntax import Limits, read
 
     try:
-        data = sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        with nullcontext(sys.stdin.buffer) if path == "-" else Path(path).open("rb") as file:
+            data = file.read(Limits().file_bytes + 1)  # one more than allowed: enough to say that it is too large
     except OSError as error:
         raise UsageError(f"-f {path}: {error.strerror}", hint="expected a YAML or JSON file with one map") from error
     name = "stdin" if path == "-" else path

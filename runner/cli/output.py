@@ -8,6 +8,7 @@ import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, TextIO
 
 import click
@@ -60,8 +61,9 @@ def out(text: str) -> None:
 
 
 def err(text: str) -> None:
-    """Progress and complaints, on stderr."""
-    _write(sys.stderr, f"{text}\n")
+    """Progress and complaints, on stderr. When they cannot be written nobody hears them: what is done, and its exit code, stay."""
+    with suppress(RunnerError):
+        _write(sys.stderr, f"{text}\n")
 
 
 def complain(error: RunnerError) -> None:

@@ -501,6 +501,37 @@ def test_a_result_that_cannot_be_written_is_no_success(project: Project) -> None
             assert b"error: cannot write the result: No space left on device" in ended.stderr
 
 
+@pytest.mark.parametrize(
+    ("argv", "code"),
+    [
+        (["show", "nothing"], 2),
+        (["nothing"], 2),
+        (["validate", "nothing"], 2),
+        (["apply", "hello.yaml"], 0),
+        (["plan", "hello.yaml", "--out", "plan.json"], 0),
+        (["config", "show"], 0),
+    ],
+)
+def test_progress_and_complaints_that_cannot_be_written_change_no_exit_code(
+    project: Project, argv: list[str], code: int
+) -> None:
+    project.write("hello.yaml", HELLO)
+    with Path("/dev/full").open("w") as full:
+        command = [sys.executable, "-m", "runner", *argv]
+        ended = subprocess.run(
+            command, cwd=project.root, env=environment(), stdout=subprocess.PIPE, stderr=full, timeout=60
+        )
+    assert ended.returncode == code
+    assert bool(ended.stdout) is (code == 0)
+
+
+def test_a_file_of_inputs_that_never_ends_is_too_large(project: Project) -> None:
+    project.write("hello.yaml", HELLO)
+    done = project.cli("apply", "hello.yaml", "-f", "/dev/zero")
+    assert done.code == 2
+    assert "-f /dev/zero cannot be read; nothing ran" in done.err
+
+
 def test_a_closed_stdout_is_no_crash(project: Project) -> None:
     ended = subprocess.run(
         ["sh", "-c", f"{sys.executable} -m runner status >&-"], cwd=project.root, capture_output=True
