@@ -45,7 +45,12 @@ def _policies(policies: Policies) -> dict[str, Any]:
 
 def operator_policy(config: Config) -> OperatorPolicy:
     """The guard rails of a config."""
-    policy = config.policy
+    policy, limits = config.policy, config.limits
     return OperatorPolicy(
-        policy.tools.allow, policy.tools.deny, policy.run == "allow", policy.approve, config.limits.attempts
+        allow=policy.tools.allow,
+        deny=policy.tools.deny,
+        run_allowed=policy.run == "allow",
+        approve=policy.approve,
+        most_attempts=limits.attempts,
+        most_items=limits.steps,
     )

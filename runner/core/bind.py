@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, TypeVar, cast, get_args
+from typing import Any, TypeVar, get_args
 
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.inputs import bind_inputs, mismatch, parse_input
@@ -16,6 +16,7 @@ from runner.core.items import expand_matrix, foreach_items, key_text, matrix_ite
 from runner.core.messages import Claim, Item, Policy, RetryPolicy
 from runner.core.rendered import (
     BindError,
+    Room,
     count,
     duration,
     error_classes,
@@ -43,7 +44,10 @@ _REMEMBERED = 65_536
 def bind_vars(graph: StepGraph, inputs: Mapping[str, Json]) -> dict[str, Json]:
     """The vars of a run. Raises TemplateError when one cannot be computed."""
     values: dict[str, Json] = dict(graph.vars)
-    return cast("dict[str, Json]", render_tree(values, {"inputs": inputs})) if has_template(values) else values
+    if not has_template(values):
+        return values
+    room = Room()
+    return {name: room.take(render_tree(value, {"inputs": inputs})) for name, value in values.items()}
 
 
 class _Memory:

@@ -157,6 +157,12 @@ class PlanRun:
     verdict: str | None = None
     spent: int = 0
     room: int | None = None
+    looked_at: int = 0
+    """Items of fan-outs so far."""
+
+
+MOST_LOOKED_AT = 50_000
+"""Items that a plan looks at one by one, over all fan-outs: each costs as much as a step."""
 
 
 def plan_steps(
@@ -287,6 +293,11 @@ def _plan_items(
     run: PlanRun, node: PlanNode, step: GraphStep, items: Sequence[Item], preparer: Preparer, now: int
 ) -> PlannedStep:
     node.items = []
+    run.looked_at += len(items)
+    if run.looked_at > MOST_LOOKED_AT:
+        node.state = "unknown"
+        reason = f"{len(items)} items, too many in this plan to look at each"
+        return PlannedStep(step.id, step.verb, "run", reason, _route(run, node, step, preparer, now), len(items))
     for index, item in enumerate(items):
         child = PlanNode(f"{step.id}[{index}]", step, item=item, index=index, group=node)
         node.items.append(child)
@@ -297,6 +308,8 @@ def _plan_items(
         node.state = "succeeded"
         if all(child.state == "skipped" for child in node.items):
             return PlannedStep(step.id, step.verb, "skip", "every item is skipped" if total else "there are no items")
+        if computed := sum(child.state == "succeeded" for child in node.items):
+            return PlannedStep(step.id, step.verb, "run", "computed from known values", items=computed)
         return PlannedStep(step.id, step.verb, "reuse", f"all {total} items are reused or skipped")
     node.state = "unknown"
     route = _route(run, node, step, preparer, now)

@@ -18,6 +18,8 @@ class OperatorPolicy(NamedTuple):
     """Globs over `server.tool`, and `label:x`: what always needs a person."""
     most_attempts: int = 50
     """Of one step in one leg of its run (config `limits.attempts`)."""
+    most_items: int = 10_000
+    """Of one fan-out (config `limits.steps`)."""
 
     def refusal(self, body: Body) -> str | None:
         """Why this way may not be tried, or None."""

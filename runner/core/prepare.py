@@ -35,21 +35,17 @@ from runner.core.messages import (
     Stored,
 )
 from runner.core.policy import OperatorPolicy
+from runner.core.rendered import Room
 from runner.core.reuse import read_later, step_key
 from runner.core.router import Routed
 from runner.core.secret_leaves import Secrets, render_leaves
 from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
-from runner.templating.text import weigh
 
 NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
-
-_LARGEST = 64 * 1024 * 1024
-"""Bytes of a computed value in memory, roughly: what `limits.output_bytes` may be at most."""
-_A_VALUE = 32
 
 BUILT_IN = "built-in"
 """The layer of values that nobody has written (see `GraphStep.origins`)."""
@@ -230,7 +226,9 @@ class Preparer:
         fan = step.fan
         assert fan is not None
         if fan.kind == "matrix":
-            return Expand(tuple(bind.matrix_items(step, self._values(run, node))), fan.max_parallel)
+            return Expand(
+                tuple(bind.matrix_items(step, self._values(run, node), self._policy.most_items)), fan.max_parallel
+            )
         source = fan.spec["in"]
         values = render_tree(source if isinstance(source, str) else list(source), context, tolerant=step.final)
         if not isinstance(values, list):
@@ -242,7 +240,7 @@ class Preparer:
                 index if key is None else render(key, {**context, "item": value, "index": index}, tolerant=step.final)
             )
 
-        return Expand(tuple(bind.foreach_items(step, values, key_of)), fan.max_parallel)
+        return Expand(tuple(bind.foreach_items(step, values, key_of, self._policy.most_items)), fan.max_parallel)
 
     def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
@@ -270,7 +268,7 @@ class Preparer:
         spec = self._spec(step, body, context, {})
         if (refused := self._assigner.judges(run, node, self._values(run, node), spec, now)) is not None:
             return refused
-        inputs = render_tree(dict(body.call["with"]), context, tolerant=step.final)
+        inputs = _rendered(dict(body.call["with"]), context, step.final)
         name = str(body.call["manifest"])
         callee = self._callees.get(run.graph.callees.get(name, ""))
         if callee is None:
@@ -451,14 +449,11 @@ def _check(check: Check, context: Mapping[str, Json]) -> dict[str, Json]:
 
 
 def _rendered(value: Json, context: Mapping[str, Json], tolerant: bool) -> Json:
-    """Values that were computed of others, and may each hold the same ones many times over: of forty steps that each name the last one
-    twice, the last would be larger than any disk. Raises TemplateError."""
-    computed = render_tree(value, context, tolerant=tolerant)
-    try:
-        weigh(computed, _LARGEST, each=_A_VALUE)
-    except TemplateError as error:
-        raise TemplateError(f"these values take more than {_LARGEST >> 20} MiB of memory") from error
-    return computed
+    """Values that are computed of others, and may be many. Raises TemplateError."""
+    room = Room()
+    if not isinstance(value, Mapping):
+        return room.take(render_tree(value, context, tolerant=tolerant))
+    return {name: room.take(render_tree(one, context, tolerant=tolerant)) for name, one in value.items()}
 
 
 def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:

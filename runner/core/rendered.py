@@ -9,6 +9,8 @@ from runner.core.graph import Json
 from runner.digest import canonical_json
 from runner.manifest.types import read_count, read_duration
 from runner.manifest.vocabulary import ERROR_CLASSES
+from runner.templating import TemplateError
+from runner.templating.text import weigh
 
 
 class BindError(Exception):
@@ -18,6 +20,27 @@ class BindError(Exception):
         super().__init__(message)
         self.error_class = error_class
         self.message = message
+
+
+LARGEST = 64 * 1024 * 1024
+"""Bytes that the values of one step, or the vars of a run, may take in memory, roughly: as `limits.output_bytes` at most."""
+_A_VALUE = 32
+
+
+class Room:
+    """How much memory values that are computed one by one may still take. What each of them may be is bounded; there may be thousands,
+    and of forty steps that each name the last one twice, the last would be larger than any disk."""
+
+    def __init__(self) -> None:
+        self._left = LARGEST
+
+    def take(self, value: Json) -> Json:
+        """`value`, unless there is no room for it. Raises TemplateError."""
+        try:
+            self._left -= weigh(value, self._left, each=_A_VALUE)
+        except TemplateError as error:
+            raise TemplateError(f"these values take more than {LARGEST >> 20} MiB of memory") from error
+        return value
 
 
 def cut(text: str, length: int = 200) -> str:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from runner.core.graph import Json
+from runner.core.rendered import Room
 from runner.templating import SecretRef, has_template, render, render_text, segments
 
 Secrets = dict[str, list[Json]]
@@ -22,7 +23,7 @@ def render_leaves(
     Path parts are joined by "/"; list indexes are decimal numbers. Raises TemplateError."""
     if not value:
         return {}, {}
-    leaves = _Leaves(context, tolerant, {})
+    leaves = _Leaves(context, tolerant, {}, Room())
     return {key: leaves.walk(child, str(key)) for key, child in value.items()}, leaves.secrets
 
 
@@ -30,6 +31,7 @@ class _Leaves(NamedTuple):
     context: Mapping[str, Json]
     tolerant: bool
     secrets: Secrets
+    room: Room
 
     def walk(self, value: Json, path: str) -> Any:
         if isinstance(value, str):
@@ -45,7 +47,7 @@ class _Leaves(NamedTuple):
             return text
         parts = segments(text) if "secrets" in text else ()
         if not any(isinstance(part, SecretRef) for part in parts):
-            return render(text, self.context, tolerant=self.tolerant)
+            return self.room.take(render(text, self.context, tolerant=self.tolerant))
         pieces = [self.piece(part) for part in parts]
         self.secrets[path] = pieces
         return "".join(f"{{{{ secrets.{p['secret']} }}}}" if isinstance(p, dict) else str(p) for p in pieces)

@@ -224,3 +224,43 @@ def test_an_output_that_is_empty_is_recorded_as_it_is(project: Project, output: 
     project.write("m.yaml", 'ares: v1\nname: m\nsteps: {c: {call: callee}}\noutputs: "{{ steps.c.output }}"\n')
     assert project.cli("apply", "m.yaml", "--json").json["runs"][0]["outputs"] == value
     assert project.cli("show", "m", "--json").json["outputs"] == value
+
+
+@pytest.mark.parametrize(
+    "top",
+    [
+        "vars: {{{vars}}}\nsteps: {{a: {{set: {{x: 1}}}}}}",
+        "steps: {{a: {{set: {{{vars}}}}}}}",
+        "steps: {{a: {{run: [echo, {values}]}}}}",
+        "steps: {{a: {{tool: s.t, with: {{{vars}}}}}}}",
+    ],
+    ids=["vars", "set", "run", "tool"],
+)
+def test_values_that_are_large_together_end_in_words(project: Project, top: str) -> None:
+    tenfold = " | replace('a', 'aaaaaaaaaa')" * 5
+    value = f"\"{{{{ 'a'{tenfold} }}}}\""
+    text = top.format(vars=", ".join(f"v{n}: {value}" for n in range(1000)), values=", ".join([value] * 1000))
+    project.write("m.yaml", f"ares: v1\nname: m\n{text}\n")
+    planned = project.cli("plan", "m.yaml")
+    assert "these values take more than 64 MiB of memory" in planned.out + planned.err
+
+
+def test_the_limit_of_items_holds_for_those_that_a_step_found(project: Project) -> None:
+    project.write("config.yaml", "limits: {steps: 5}\n")
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps:\n"
+        "  l: {set: {x: [1, 2, 3, 4, 5, 6]}}\n"
+        '  f: {foreach: "{{ steps.l.output.x }}", set: {y: 1}}\n',
+    )
+    done = project.cli("apply", "m.yaml", "--json")
+    assert done.code == 1, done.err
+    assert done.json["runs"][0]["steps"]["f"]["error"]["message"] == "f: more than 5 items (limit `steps`)"
+
+
+def test_a_plan_does_not_look_at_each_of_a_million_items(project: Project) -> None:
+    steps = "".join(f"  s{n}: {{foreach: '{{{{ vars.l }}}}', set: {{x: '{{{{ item }}}}'}}}}\n" for n in range(7))
+    project.write("m.yaml", f"ares: v1\nname: m\nvars: {{l: {list(range(9_000))}}}\nsteps:\n{steps}")
+    planned = [line.split(maxsplit=4) for line in project.cli("plan", "m.yaml").out.splitlines() if " set " in line]
+    assert planned[0] == ["+", "s0", "set", "run", "computed from known values"]
+    assert planned[6] == ["+", "s6", "set", "run", "9000 items, too many in this plan to look at each"]
