@@ -59,7 +59,7 @@ def what_of(step: GraphStep) -> str:
     """What a step does, in a few words."""
     call = step.bodies[0].call
     target = {"tool": f"{call.get('server')}.{call.get('tool')}", "call": str(call.get("manifest"))}.get(step.verb)
-    words = [f"{step.verb} {target}" if target else step.verb]
+    words = [one_line(f"{step.verb} {target}" if target else step.verb, 100)]
     if step.fan is not None:
         words.append(f"× {step.fan.kind}")
     words += [f"else {body.verb}" for body in step.bodies[1:]]

@@ -52,6 +52,13 @@ def test_labels_of_an_explained_plan_cannot_turn_the_direction_of_text(project: 
     assert NEVER.search(done.out) is None
 
 
+def test_the_name_of_a_tool_cannot_turn_the_direction_of_a_graph(project: Project) -> None:
+    project.write("m.yaml", 'ares: v1\nname: m\nsteps: {a: {tool: "workspace.\\u202etool"}}\n')
+    done = project.cli("graph", "m.yaml")
+    assert (done.code, "tool workspace" in done.out) == (0, True)
+    assert NEVER.search(done.out) is None
+
+
 @pytest.mark.parametrize("option", ["--json", "--events"])
 def test_json_holds_texts_as_they_are_and_sends_nothing_to_a_terminal(project: Project, option: str) -> None:
     printed = r"printf '\302\233\062\112\342\200\256abc\177.'"
