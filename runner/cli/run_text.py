@@ -149,7 +149,7 @@ def _step_head(step: StepRow, paint: Paint, optional: bool, detail: str) -> list
     )
     length = seconds(step.ended - step.started) if step.started and step.ended and not step.reused else ""
     tries = f"{step.attempt} attempts" if step.attempt > 1 else ""
-    who = " ".join(word for word in (step.executor, step.model) if word)
+    who = one_line(" ".join(word for word in (step.executor, step.model) if word), 100)
     word = (
         paint(f"{SIGNS[state]} {MILD}", COLORS[state]) if optional and state == "failed" else state_word(state, paint)
     )
@@ -178,6 +178,8 @@ def _step_details(store: Store, step: StepRow, attempts: Sequence[AttemptRow], l
 
 def _attempt(attempt: AttemptRow, logs: Path) -> list[str]:
     length = seconds(attempt.ended - attempt.started) if attempt.ended else ""
-    what = f"{attempt.error_class}: {one_line(attempt.message, 160)}" if attempt.error_class else attempt.reason
+    what = (
+        f"{attempt.error_class}: {one_line(attempt.message, 160)}" if attempt.error_class else one_line(attempt.reason)
+    )
     written = "  (has a log)" if log_path(logs, attempt.run, attempt.node, attempt.n).exists() else ""
     return [f"attempt {attempt.n}", attempt.state, attempt.executor, length, what + written]

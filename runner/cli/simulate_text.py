@@ -70,7 +70,7 @@ def _step(step: StepEnd, detail: str, paint: Paint) -> list[str]:
     )
     return [
         paint(SIGNS.get(step.state, "·"), COLORS.get(step.state)), one_line(step.place, 60), step.verb,
-        paint(step.state, COLORS.get(step.state)), who, one_line(", ".join(word for word in words if word), 160),
+        paint(step.state, COLORS.get(step.state)), one_line(who, 100), one_line(", ".join(word for word in words if word), 160),
     ]  # fmt: skip
 
 

@@ -59,6 +59,22 @@ def test_the_name_of_a_tool_cannot_turn_the_direction_of_a_graph(project: Projec
     assert NEVER.search(done.out) is None
 
 
+def test_the_name_of_a_model_that_an_input_gives_is_one_line_and_sends_nothing_to_a_terminal(project: Project) -> None:
+    agent = "{tool: ask, args: {question: '{{ prompt }}'}, result: {text: answer}}"
+    project.write(
+        "config.yaml", f"mcp_servers: {{my: {{command: 'false', agent: {agent}}}}}\nrouter: {{agents: [my]}}\n"
+    )
+    step = "{agent: hi, route: {models: ['{{ inputs.m }}']}, faults: {retry: {max: 0}}}"
+    project.write("m.yaml", f"ares: v1\nname: m\ninputs: {{m: string}}\nsteps: {{a: {step}}}\n")
+    assert project.cli("apply", "m.yaml", "-i", "m=big\x1b[31m\r\n::error::forged").code == 1
+    for argv in (("show", "m"), ("cost", "--by", "model", "--all"), ("diff", "m", "m"), ("status",), ("graph", "m")):
+        done = project.cli(*argv)
+        assert done.code == 0
+        assert NEVER.search(done.out) is None, argv
+        assert "\n::" not in done.out, argv
+    assert "my big" in project.cli("show", "m").out
+
+
 @pytest.mark.parametrize("option", ["--json", "--events"])
 def test_json_holds_texts_as_they_are_and_sends_nothing_to_a_terminal(project: Project, option: str) -> None:
     printed = r"printf '\302\233\062\112\342\200\256abc\177.'"

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import reading, settings_of
-from runner.cli.output import Paint, columns, err, options, out, out_json, painter, safe
+from runner.cli.output import Paint, columns, err, options, out, out_json, painter
 from runner.cli.shared import verb
+from runner.reporters.words import one_line
 
 if TYPE_CHECKING:
     from runner.api.cost import Cost, Room
@@ -83,7 +84,7 @@ def text(found: Cost, paint: Paint, *, all_: bool) -> Iterator[str]:
 
 
 def _row(row: Spending) -> list[str]:
-    return [safe(row.key), _usd(row.cost), _usd(row.assumed) if row.assumed else "", str(row.attempts)]
+    return [one_line(row.key, 100), _usd(row.cost), _usd(row.assumed) if row.assumed else "", str(row.attempts)]
 
 
 def _total(total: Spending, paint: Paint) -> str:
