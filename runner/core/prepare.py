@@ -39,6 +39,7 @@ from runner.core.rendered import Room
 from runner.core.reuse import read_later, step_key
 from runner.core.router import Routed
 from runner.core.secret_leaves import Secrets, render_leaves
+from runner.core.states import GOOD
 from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
@@ -46,6 +47,9 @@ from runner.templating import TemplateError, evaluate, parse_expression, render,
 NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
+
+_VIEWS = 4
+"""Steps that the items of a run read, and that are kept for the next item."""
 
 BUILT_IN = "built-in"
 """The layer of values that nobody has written (see `GraphStep.origins`)."""
@@ -98,6 +102,7 @@ class Preparer:
         self._policy = policy or OperatorPolicy()
         self._assigner = Assigner(dispatch)
         self._vars: WeakKeyDictionary[RunView, dict[str, Json]] = WeakKeyDictionary()
+        self._views: WeakKeyDictionary[RunView, dict[str, tuple[Any, str, dict[str, Json]]]] = WeakKeyDictionary()
         self._callees: dict[str, StepGraph] = {}
 
     def know(self, callees: Iterable[StepGraph]) -> None:
@@ -179,11 +184,24 @@ class Preparer:
         ended = step.final or step.verb == "approve"
         return {
             **values,
-            "steps": {e.to: step_view(run, e.to, self._world.fetch) for e in step.edges if e.kind != "order"},
+            "steps": {e.to: self._view(run, node, e.to) for e in step.edges if e.kind != "order"},
             "run": run_view(run, self._world.run_dir(run.run), ended=ended),
             **item_view(node, matrix=step.fan is not None and step.fan.kind == "matrix"),
             **repair_view(node, self._world.fetch),
         }
+
+    def _view(self, run: RunView, node: NodeView, id: str) -> dict[str, Json]:
+        """`steps.<id>`. Thousands of items read the same one, of thousands of values: it is made once for all of them."""
+        source = run.nodes[id]
+        if node.item is None or source.state not in GOOD:
+            return step_view(run, id, self._world.fetch)
+        kept = self._views.setdefault(run, {})
+        hit = kept.get(id)
+        if hit is None or hit[0] is not source or hit[1] != source.producer:
+            if len(kept) >= _VIEWS:
+                kept.clear()
+            hit = kept[id] = (source, source.producer, step_view(run, id, self._world.fetch))
+        return hit[2]
 
     def _values(self, run: RunView, node: NodeView) -> dict[str, Json]:
         values: dict[str, Json] = {"inputs": run.inputs, "vars": self._vars_of(run)}

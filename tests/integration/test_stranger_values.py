@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cli_project import Project
+
+from runner.core.context import step_view
 
 
 @pytest.fixture
@@ -264,3 +267,24 @@ def test_a_plan_does_not_look_at_each_of_a_million_items(project: Project) -> No
     planned = [line.split(maxsplit=4) for line in project.cli("plan", "m.yaml").out.splitlines() if " set " in line]
     assert planned[0] == ["+", "s0", "set", "run", "computed from known values"]
     assert planned[6] == ["+", "s6", "set", "run", "9000 items, too many in this plan to look at each"]
+
+
+def test_what_all_items_read_is_made_once(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[str] = []
+
+    def counted(run: Any, id: str, fetch: Any) -> dict[str, Any]:
+        made.append(id)
+        return step_view(run, id, fetch)
+
+    monkeypatch.setattr("runner.core.prepare.step_view", counted)
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps:\n"
+        f"  l: {{set: {{x: {list(range(50))}}}}}\n"
+        "  f: {foreach: '{{ steps.l.output.x }}', set: {y: '{{ item + 1 }}'}}\n"
+        "  g: {foreach: '{{ steps.f.output }}', set: {z: '{{ item.y }} of {{ steps.l.output.x | length }}'}}\n"
+        "outputs: {last: '{{ steps.g.output[49].z }}'}\n",
+    )
+    done = project.cli("apply", "m.yaml", "--json")
+    assert (done.code, done.json["runs"][0]["outputs"]) == (0, {"last": "50 of 50"})
+    assert len(made) < 20
