@@ -12,16 +12,17 @@ from typing import Any
 __version__ = "0.1.0"
 
 _WHERE = {
-    "load": "runner.api",
-    "validate": "runner.api",
-    "plan": "runner.api",
-    "apply": "runner.api",
-    "resume": "runner.api",
-    "status": "runner.api",
-    "Request": "runner.api",
-    "Control": "runner.api",
-    "load_config": "runner.api",
+    "load": "runner.api.load",
+    "validate": "runner.api.load",
+    "plan": "runner.api.planning",
+    "apply": "runner.api.apply",
+    "resume": "runner.api.apply",
+    "status": "runner.api.status",
+    "Request": "runner.api.request",
+    "Control": "runner.api.request",
+    "load_config": "runner.api.settings",
 }
+"""Straight to where they are: `runner.api` has modules of the same names, and a package's module hides what is called as it is."""
 __all__ = ["__version__", *_WHERE]
 
 

@@ -106,6 +106,11 @@ def load(paths: Sequence[str | Path], settings: Settings, *, contents: Mapping[P
     return load_files([*((path, True) for path in contents), *find(paths)], settings, contents)
 
 
+def validate(paths: Sequence[str | Path], settings: Settings) -> tuple[Diagnostic, ...]:
+    """Every mistake of every file under `paths` at once, in the order of the files. Raises UsageError when a path does not exist."""
+    return load(paths, settings).diagnostics
+
+
 def load_files(
     files: Iterable[tuple[Path, bool]], settings: Settings, contents: Mapping[Path, bytes] | None = None
 ) -> Loaded:
