@@ -6,7 +6,6 @@ which slots are free is the caller's affair.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
@@ -18,6 +17,7 @@ from runner.core.messages import Candidate, Hidden, NoCandidate
 from runner.core.policy import OperatorPolicy
 from runner.core.roster import Entry, Kind, Roster, Rule
 from runner.manifest.vocabulary import Mode
+from runner.patterns import PATIENCE, TooSlow, found
 
 Stand = Literal["taken", "trial", "hidden", "refused"]
 """trial: taken, as the one real call that a half open circuit lets through. hidden: not now. refused: never as things are."""
@@ -265,8 +265,16 @@ def _matches(rule: Rule, want: Want, place: str, notes: list[str]) -> bool:
     if want.prompt is None:
         notes.append(f"{place} depends on the prompt, which is not known yet")
         return False
-    return re.search(rule.prompt, want.prompt) is not None
+    try:
+        with PATIENCE.within(_A_RULE_S):
+            return found(rule.prompt, want.prompt)
+    except TooSlow as slow:  # the prompt may be a stranger's text
+        notes.append(f"{place} is passed over: {slow}")
+        return False
 
+
+_A_RULE_S = 0.2
+"""The longest that a rule's pattern is looked for in a prompt."""
 
 _TIERS: Mapping[str, Mapping[str | None, int]] = {
     "free_first": {"free": 0, "local": 1, "paid": 2, None: 2},

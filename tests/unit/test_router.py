@@ -494,3 +494,10 @@ def test_whom_the_usual_hints_refuse_too_stays_refused(hints: dict[str, Any], us
 def test_somebody_whom_this_mode_leaves_is_taken() -> None:
     routed = in_mode("brainstem", {"models": ["smart", "llama"], "locality": "local"}, {"models": ["smart", "llama"]})
     assert stands(routed) == {"smart": "refused", "llama": "taken"}
+
+
+def test_a_rule_whose_pattern_takes_too_long_with_a_prompt_is_passed_over_and_said_so() -> None:
+    rules = (Rule(prompt=r"^(\w+\s?)+$", models=("smart",)), Rule(prompt="aaa", models=("llama",)))
+    routed = route(Want("model", prompt="a" * 60 + "!"), ROSTER._replace(rules=rules), Outlook(NOW))
+    assert (routed.source, len(routed.notes)) == ("rule 2", 1)
+    assert routed.notes[0].startswith("rule 1 is passed over: the pattern ")
