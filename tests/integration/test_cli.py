@@ -78,6 +78,14 @@ def test_init_overwrites_nothing(project: Project) -> None:
     assert (project.root / ".gitignore").read_text() == "*.log\n.ares/\n"
 
 
+def test_init_does_not_wait_for_a_pipe_that_nobody_writes_into(project: Project) -> None:
+    os.mkfifo(project.root / ".gitignore")
+    command = [sys.executable, "-m", "runner", "init"]
+    done = subprocess.run(command, cwd=project.root, env=environment(), capture_output=True, text=True, timeout=20)
+    assert done.returncode == 2
+    assert "cannot make .gitignore: not a regular file" in done.stderr
+
+
 def test_the_schemas_that_the_first_lines_name_are_where_they_say(project: Project) -> None:
     project.cli("init")
     for name in ("config.yaml", "manifests/hello.yaml"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shlex
 from collections.abc import Iterator
@@ -74,6 +75,8 @@ def _create(path: Path, content: str) -> str:
 
 
 def _ignore(path: Path) -> tuple[str, str]:
+    if path.exists() and not (path.is_file() or path.is_dir()):  # reading a pipe would never end
+        raise OSError(errno.EINVAL, "not a regular file", str(path))
     lines = path.read_text(encoding="utf-8", errors="surrogateescape").splitlines() if path.exists() else []
     if any(line.strip().strip("/") == IGNORED.strip("/") for line in lines):
         return path.name, "kept"
