@@ -15,6 +15,15 @@ def canonical_json(value: Any) -> str:
     return _encode(value)
 
 
+def is_utf8(text: str) -> bool:
+    """Can it be written down? Half of a surrogate pair, as JSON and odd file names give it, cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def digest_bytes(data: bytes) -> str:
     """32 hex digits (BLAKE2b, 128 bits) that name `data`."""
     return hashlib.blake2b(data, digest_size=16).hexdigest()

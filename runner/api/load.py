@@ -19,6 +19,7 @@ from runner.api.settings import Settings
 from runner.core.compile import Callees, call_order, callee_names, compile_manifest, file_references, merge_partials
 from runner.core.graph import StepGraph
 from runner.diagnostics.model import Diagnostic, Loc, Problem
+from runner.digest import is_utf8
 from runner.errors import UsageError
 from runner.manifest.checked import check
 from runner.manifest.model import Manifest, Partial
@@ -205,7 +206,7 @@ def _read_document(reading: _Reading, document: Document, path: Path, named: boo
                 )
             )
         return
-    if not _is_text(document.file):  # neither the record nor a report can hold such a name
+    if not is_utf8(document.file):  # neither the record nor a report can hold such a name
         message, fix = "its path is not UTF-8 text", "rename it"
         reading.diagnostics.append(Diagnostic(document.file, None, "error", "encoding", "", message, fix))
         return
@@ -225,14 +226,6 @@ def _read_document(reading: _Reading, document: Document, path: Path, named: boo
         reading.diagnostics += place([twice], documents)
         return
     reading.drafts[draft.manifest.name] = draft
-
-
-def _is_text(path: str) -> bool:
-    try:
-        path.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
 
 
 def _draft(

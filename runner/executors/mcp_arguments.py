@@ -4,12 +4,12 @@ Pure. Most calls are seen to fit by a look of our own; `jsonschema` (0.1 s to im
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
+from runner import spelling
 from runner.executors.mcp_results import shown
 from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 from runner.ports import ToolInfo
@@ -35,8 +35,8 @@ _PLAIN_OBJECT: Final = _ANNOTATIONS | {"$schema", "$defs", "type", "properties",
 def unknown_tool(server: str, name: str, tools: Iterable[str]) -> str:
     """Why `server.name` cannot be called, with the nearest name there is."""
     have = sorted(tools)
-    near = difflib.get_close_matches(name, have, n=1)
-    hint = f"did you mean `{near[0]}`?" if near else f"it has {', '.join(have)}" if have else "it has none"
+    near = spelling.near(name, have)
+    hint = f"did you mean `{near}`?" if near else f"it has {', '.join(have)}" if have else "it has none"
     return f"{server} has no tool `{name}`: {hint}"
 
 
@@ -142,8 +142,8 @@ def _explain(
 
 def _unknown_arguments(found: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     extra = [name for name in found if name not in known]
-    near = difflib.get_close_matches(extra[0], list(known), n=1) if extra else []
-    hint = f": did you mean `{near[0]}`?" if near else f": it takes {_names(known)}" if known else ": it takes none"
+    near = spelling.near(extra[0], known) if extra else None
+    hint = f": did you mean `{near}`?" if near else f": it takes {_names(known)}" if known else ": it takes none"
     return f"unknown argument{'s' if len(extra) > 1 else ''} {_names(extra)}{hint}"
 
 

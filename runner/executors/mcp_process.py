@@ -192,9 +192,11 @@ class ServerProcess(asyncio.SubprocessProtocol):
         self._signal(signal.SIGQUIT)
 
     def _signal(self, number: signal.Signals) -> None:
+        """Not by the transport: that asks first whether the process has ended, and then the loop, which waits for it, would never learn
+        its exit code."""
         if self.exit_code is None:
             try:
-                self._running().send_signal(number)
+                os.kill(self._running().get_pid(), number)
             except ProcessLookupError:
                 return
 

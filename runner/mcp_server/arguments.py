@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from runner.digest import is_utf8
 from runner.errors import UsageError
 
 _TYPES: Mapping[str, tuple[type, ...]] = {
@@ -35,7 +36,7 @@ def _problems(what: str, schema: Mapping[str, Any], value: Any) -> Iterator[str]
         return
     if value not in schema.get("enum", [value]):
         yield f"{what} must be one of {', '.join(schema['enum'])}"
-    if isinstance(value, str) and not _is_text(value):
+    if isinstance(value, str) and not is_utf8(value):
         yield f"{what} is no text: half of a character"
     if isinstance(value, list):
         if len(value) < schema.get("minItems", 0):
@@ -52,11 +53,3 @@ def _is(value: Any, kind: str) -> bool:
     if isinstance(value, bool) and kind != "boolean":
         return False
     return isinstance(value, _TYPES[kind])
-
-
-def _is_text(value: str) -> bool:
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True

@@ -130,6 +130,18 @@ async def test_what_is_written_in_one_turn_of_the_loop_wakes_the_server_twice_at
     assert child.stdin.pieces[3:] == []
 
 
+async def test_ending_a_server_takes_its_exit_code_from_nobody_who_waits_for_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    process = await start(ServerSpec("s", sys.executable, ("-c", "input()")), lambda text: None)
+    asked: list[int] = []
+    with monkeypatch.context() as patched:
+        patched.setattr(subprocess.Popen, "poll", lambda popen: asked.append(popen.pid))
+        process.fail("enough")
+    await process.close()
+    assert asked == [], "of a process that has just ended this would be the only one to learn how"
+
+
 async def test_what_was_written_before_the_end_reaches_the_server(tmp_path: Path) -> None:
     program = "import sys; open(sys.argv[1], 'w').write(sys.stdin.read())"
     heard = tmp_path / "heard"

@@ -13,6 +13,8 @@ from runner.diagnostics.model import Loc
 from runner.manifest.vocabulary import MODES
 from runner.templating import has_template
 
+DEFINE = "define it in config.yaml"
+
 
 def check_configured(c: Compiling) -> None:
     """Judge every way of every step."""
@@ -90,7 +92,7 @@ def _words(c: Compiling, loc: Loc, words: Json, known: Collection[str], noun: st
             message = f"`{word}` is a chain, which stands alone"
             c.report("not-configured", where, message, f"`models: [{word}]`, or name its models")
         elif word not in known and not has_template(word):
-            c.report("not-configured", where, f"config defines no {noun} `{word}`", c.meant(word, known))
+            c.report("not-configured", where, f"config defines no {noun} `{word}`", c.meant(word, known) or DEFINE)
 
 
 def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
@@ -98,7 +100,7 @@ def _tool(c: Compiling, loc: Loc, raw: Mapping[str, Json]) -> None:
     where = Where((*loc, "tool"))
     server, _, tool = name.partition(".")
     if c.facts.servers is not None and server not in c.facts.servers:
-        fix = c.meant(server, c.facts.servers)
+        fix = c.meant(server, c.facts.servers) or DEFINE
         c.report("not-configured", where, f"config defines no MCP server `{server}`", fix)
     elif not _allowed(c, name):
         c.report("policy", where, f"the operator's policy denies `{name}`")

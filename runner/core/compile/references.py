@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Collection, Mapping
 
+from runner.core.compile.configured import DEFINE
 from runner.core.compile.places import Place, outer_places, step_places
 from runner.core.compile.scope import ERROR_FIELDS, GROUP_FIELDS, PLACE_OF, RUN_FIELDS, STEP_FIELDS
 from runner.core.compile.state import Compiling, Draft, Where, verb_of
@@ -165,7 +166,7 @@ class _Reader:
         known = self.c.facts.secrets
         if known is not None and ref.path and ref.path[0] not in known:
             message = f"config defines no secret `{ref.path[0]}`"
-            self._report("not-configured", place, ref, message, self.c.meant(str(ref.path[0]), known))
+            self._report("not-configured", place, ref, message, self.c.meant(str(ref.path[0]), known) or DEFINE)
 
     def _step(self, draft: Draft | None, place: Place, ref: Ref) -> None:
         id = str(ref.path[0])
