@@ -42,12 +42,20 @@ def let_go(project: Project) -> None:
 
 
 @contextmanager
-def reading_of(path: Path) -> Iterator[None]:
-    """Somebody is reading the pipe, and waits for what we never write."""
+def reading_of(path: Path, process: subprocess.Popen[str]) -> Iterator[None]:
+    """The process is reading the pipe, and waits for what we never write. That it has opened it is not enough: a signal that comes in the
+    microseconds before the system call waits is seen by Python only after the call (here: never)."""
     ends: list[int] = []
     meet(path, lambda: ends.append(os.open(path, os.O_WRONLY)) or "")
+    while _state(process.pid) == "R":
+        os.sched_yield()
     yield
     os.close(ends[0])
+
+
+def _state(pid: int) -> str:
+    """Of the main thread, as ps tells it: R runs, S waits, Z has ended."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
 
 
 def ledger(project: Project) -> list[str]:
@@ -65,6 +73,6 @@ def until(process: subprocess.Popen[str], text: str) -> None:
 
 def alive(pid: int) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+        return _state(pid) != "Z"
     except FileNotFoundError:
         return False

@@ -100,7 +100,7 @@ def test_a_test_that_is_told_to_end_leaves_no_process_and_no_copy_of_the_workspa
 
 def test_a_signal_during_validation_ends_quietly(project: Project) -> None:
     process = project.begin("validate", "go")  # a pipe that nobody writes to yet
-    with reading_of(project.root / "go"):
+    with reading_of(project.root / "go", process):
         process.send_signal(signal.SIGINT)
         out, err = process.communicate(timeout=30)
     assert (process.returncode, out) == (130, "")

@@ -73,7 +73,7 @@ def test_an_interrupt_while_a_library_is_imported_is_quiet(project: Project, mod
 def test_a_signal_while_a_manifest_is_read_starts_nothing(project: Project, verb: str, number: signal.Signals) -> None:
     os.mkfifo(project.root / "go")
     process = project.begin(verb, "go")  # a pipe that nobody writes to yet
-    with reading_of(project.root / "go"):
+    with reading_of(project.root / "go", process):
         process.send_signal(number)
         out, err = process.communicate(timeout=30)
     assert (process.returncode if process.returncode > 0 else 128 - process.returncode) == CODES[number]
