@@ -5,8 +5,6 @@ links, so that a link put there in between is an error, not a way out. Every fol
 reason.
 """
 
-from __future__ import annotations
-
 import errno
 import hashlib
 import os
@@ -196,7 +194,7 @@ def glob_inside(root: Path, patterns: Sequence[str]) -> list[Path]:
     return sorted(root / name for name in _files(top, prefixes) if matches(name) and _is_file(top, top / name))
 
 
-def matcher(patterns: Sequence[str]) -> Matcher:
+def matcher(patterns: Sequence[str]) -> "Matcher":
     """A matcher of paths (relative, with `/`): `*`, `?`, `[a-z]` stay within one name, `**` is any number of folders, and a pattern that
     ends in a plain name also means all that lies below it. Patterns start at the root. Raises PathEscape."""
     return Matcher(tuple(choice for pattern in patterns for choice in _choices(_segments(pattern))))

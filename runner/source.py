@@ -1,7 +1,5 @@
 """Places in text files: what a diagnostic points at. Lines and columns count from 1, in characters."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

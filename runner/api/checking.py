@@ -5,8 +5,6 @@ what is installed beside it, the working directory, the config that holds, and t
 (partials, `file:`, callees) is looked at again before an answer is believed. No graph comes from here: what runs was compiled now.
 """
 
-from __future__ import annotations
-
 import json
 import os
 import sys
@@ -62,7 +60,7 @@ class Checked(NamedTuple):
         return any(diagnostic.severity == "error" for diagnostic in self.diagnostics)
 
 
-def checked_of(loaded: Loaded, settings: Settings) -> Checked:
+def checked_of(loaded: "Loaded", settings: "Settings") -> Checked:
     """What a load found."""
     heads = (
         Head(

@@ -1,7 +1,5 @@
 """Reading config.yaml: the file that `config_place.py` finds."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple

@@ -2,8 +2,6 @@
 
 A part of `app`, which decides when all of it lives."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping
 from contextlib import AsyncExitStack

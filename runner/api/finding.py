@@ -1,7 +1,5 @@
 """Which files a command means: manifests given themselves, and those below the folders that were given. Nothing is read here."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path

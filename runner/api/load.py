@@ -4,8 +4,6 @@ Here only the order of work lives: find the files, read them (syntax), merge `ex
 callees before their callers (core/compile).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path

@@ -1,7 +1,5 @@
 """`plan`: compares compiled manifests with the recorded state. Starts nothing, writes nothing, resolves no secret."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -52,7 +50,7 @@ class PlannedManifest(NamedTuple):
     """The mode that was planned for."""
     part: Part = None
     """The steps that are meant (`--select`); None = all."""
-    ways: Mapping[str, Sequence[Way]] = {}
+    ways: "Mapping[str, Sequence[Way]]" = {}
     """Who would do each step that the router chooses for, by id."""
     now: int = 0
 

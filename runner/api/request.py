@@ -1,7 +1,5 @@
 """What a caller asks for, and how it may interrupt: the values that every verb of the API takes."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple

@@ -4,8 +4,6 @@ Pure but for reads of `ports.Health`. No value of a secret is kept or shown: onl
 Not here: the choice itself (core/router), and how circuits and the mode move (core/circuits, core/modes).
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping
 from functools import cached_property
 from typing import NamedTuple

@@ -7,8 +7,6 @@ A part of a manifest always includes all that its steps wait for: then each step
 what it does is reused there.
 """
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import Literal, NamedTuple

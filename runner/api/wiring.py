@@ -1,7 +1,5 @@
 """Wiring: the only module that knows which concrete classes stand behind the ports."""
 
-from __future__ import annotations
-
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -188,7 +186,7 @@ def _executors(
     }
 
 
-def _agents(config: Config) -> Mapping[str, AgentSpec]:
+def _agents(config: Config) -> "Mapping[str, AgentSpec]":
     from runner.api.servers import agent_specs
 
     return agent_specs(config)

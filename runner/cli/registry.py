@@ -1,7 +1,5 @@
 """Every verb: where it lives, and its line in `runner --help`. Modules are imported when their verb is used."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

@@ -3,8 +3,6 @@
 Pure: what holds now comes through `Dispatch`. Not here: the rules of routing (`router`), reuse and the rest of preparing (`prepare`).
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol

@@ -5,8 +5,6 @@ executors have a circuit; models, executors and credentials cool. Nothing here c
 `modes`); which failures count is read from `recover.CLASSES`.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """Days as budgets count them, and whether a day's budget has room."""
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Literal, NamedTuple
 

@@ -14,8 +14,6 @@ Every decision carries its `reason`. `V` is the version of the kinds' shapes: a 
               result?, session, executor, model, log) attempt_lost(n, assumed_cost)
 """
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 V = 1

@@ -4,14 +4,12 @@ Strings that hold `{{` are templates, rendered when the step is prepared; durati
 integer micro-USD. A run keeps the graph that it started with as JSON (`dump`, `load`), so later edits never reach it.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from functools import cache, cached_property
 from operator import attrgetter
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from runner.manifest.vocabulary import Effects, ErrorClass, Mode, Verb
 
@@ -20,8 +18,7 @@ Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
 
 
-@dataclass(frozen=True, slots=True)
-class Edge:
+class Edge(NamedTuple):
     """`to` must be settled before the reader starts.
 
     data: a strict reference (skipped → reader skipped, failed → blocked). order: `needs` (skipped passes, failed blocks).
@@ -32,8 +29,7 @@ class Edge:
     kind: EdgeKind = "data"
 
 
-@dataclass(frozen=True, slots=True)
-class Check:
+class Check(NamedTuple):
     """One entry of `checks`. `spec`: {"expr": text} | {"run": {"argv"|"script"|"file": …}, "timeout": ms} |
     {"changed": {"only": [...], "min_files": n, "max_files": n|None}} | {"judge": {"prompt": text, "route": {}}, "min": x}."""
 
@@ -41,16 +37,14 @@ class Check:
     spec: Mapping[str, Json]
 
 
-@dataclass(frozen=True, slots=True)
-class Repair:
+class Repair(NamedTuple):
     """Run again while checks or `returns` fail, at most `max` rounds more."""
 
     max: int
     session: Literal["keep", "new"] = "keep"
 
 
-@dataclass(frozen=True, slots=True)
-class Body:
+class Body(NamedTuple):
     """One way to do a step: the step itself (`bodies[0]`), then its `fallback` entries in order.
 
     `call` by verb: tool {"server","tool","with"} · run {"argv": [...]} or {"script": text} · agent {"prompt","cwd"?,
@@ -62,7 +56,7 @@ class Body:
 
     verb: Verb
     call: Mapping[str, Json]
-    route: Mapping[Mode, Mapping[str, Json]] = field(default_factory=dict)
+    route: Mapping[Mode, Mapping[str, Json]] = {}
     timeout: int | str | None = None
     idle: int | str | None = None
     checks: tuple[Check, ...] = ()
@@ -72,8 +66,7 @@ class Body:
     when: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Fan:
+class Fan(NamedTuple):
     """`foreach` ({"in": template or list, "key": template or None}) or `matrix` ({"axes": {}, "include": [], "exclude": []})."""
 
     kind: Literal["foreach", "matrix"]
@@ -120,8 +113,7 @@ class GraphStep:
         return self.bodies[0].verb
 
 
-@dataclass(frozen=True, slots=True)
-class InputSpec:
+class InputSpec(NamedTuple):
     """One declared input: its JSON Schema, and whether it must be given."""
 
     schema: Mapping[str, Json]
@@ -167,7 +159,7 @@ def dump(graph: StepGraph) -> str:
     places = {kind: place for place, kind in enumerate(policies)}
     steps = [_step_json(step, places[tuple(map(id, _shared(step)))]) for step in graph.steps]
     data = {**_given(graph), "steps": steps, "policies": list(policies.values())}
-    return json.dumps(data, default=_given, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+    return json.dumps(data, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
 
 
 def load(text: str) -> StepGraph:
@@ -189,7 +181,7 @@ def _shared(step: GraphStep) -> tuple[Json, Json, Json]:
 
 def _step_json(step: GraphStep, policy: int) -> dict[str, Json]:
     first, *others = step.bodies
-    bodies = [_given(first, without=("route",)), *others]
+    bodies = [_given(first, without=("route",)), *map(_given, others)]
     return _given(step, without=("faults", "origins")) | {"bodies": bodies} | ({"policy": policy} if policy else {})
 
 
@@ -197,18 +189,34 @@ def _given(value: Any, without: tuple[str, ...] = ()) -> dict[str, Json]:
     """The fields of a value that do not hold their default."""
     names, get, defaults = _fields(value.__class__, without)
     return {
-        name: found
+        name: _plain(found) if name in _PARTS else found
         for name, found, default in zip(names, get(value), defaults, strict=True)
         if found is not default and found != default
     }
 
 
+_PARTS = frozenset({"bodies", "edges", "checks", "repair", "fan", "inputs"})
+"""Fields that hold values of ours."""
+
+
+def _plain(value: Any) -> Json:
+    """Them as JSON, which would write named tuples as lists."""
+    if isinstance(value, (Edge, Check, Repair, Body, Fan, InputSpec)):
+        return _given(value)
+    if isinstance(value, Mapping):
+        return {name: _plain(one) for name, one in value.items()}
+    return None if value is None else [_plain(one) for one in value]
+
+
 @cache
 def _fields(kind: Any, without: tuple[str, ...]) -> tuple[list[str], Callable[[Any], tuple[Any, ...]], list[Any]]:
     """Names, a getter of them all, defaults."""
-    given = [f for f in fields(kind) if f.name not in without]
-    names = [f.name for f in given]
-    return names, attrgetter(*names), [{} if f.default_factory is dict else f.default for f in given]
+    if issubclass(kind, tuple):
+        known = {name: kind._field_defaults.get(name, MISSING) for name in kind._fields}
+    else:
+        known = {f.name: {} if f.default_factory is dict else f.default for f in fields(kind)}
+    names = [name for name in known if name not in without]
+    return names, attrgetter(*names), [known[name] for name in names]
 
 
 def _step(data: dict[str, Json], policies: Sequence[tuple[Json, Json, Json]]) -> GraphStep:

@@ -1,7 +1,5 @@
 """`Item` alone: of all messages it is the one that compiling needs, and the others take 9 ms to import."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from runner.core.graph import Json

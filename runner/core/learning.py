@@ -4,8 +4,6 @@ Pure and deterministic: samples and the moment are arguments, and the order of s
 an entry with too few of them counts as average. Nothing is chosen here: `ranks` is what the router orders by.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import fsum

@@ -3,8 +3,6 @@
 Nothing here probes, stores or reads a clock. Executors have circuits of their own and never move the mode.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 

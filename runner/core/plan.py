@@ -1,7 +1,5 @@
 """What apply would do and why, as a value. Pure: it asks the same `Preparer` as the kernel, with a world that starts nothing."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
@@ -138,8 +136,8 @@ class PlanNode:
     cost: int = 0
     free_only: bool = False
     approved: bool = False
-    items: list[PlanNode] | None = None
-    group: PlanNode | None = None
+    items: "list[PlanNode] | None" = None
+    group: "PlanNode | None" = None
 
 
 @dataclass(slots=True, eq=False, weakref_slot=True)

@@ -1,7 +1,5 @@
 """The operator's guard rails (config `policy`, `limits`): which tools and commands a manifest may use at all, and how often. Above any manifest."""
 
-from __future__ import annotations
-
 from fnmatch import fnmatchcase
 from typing import NamedTuple
 

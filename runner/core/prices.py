@@ -3,8 +3,6 @@
 One try of each step is priced; retries, repair rounds and fallbacks come on top. Pure: what was learned is an argument.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
@@ -22,11 +20,11 @@ class Price(NamedTuple):
     high: int | None = 0
     unknown: tuple[str, ...] = ()
 
-    def times(self, count: int) -> Price:
+    def times(self, count: int) -> "Price":
         """So many of them."""
         return Price(self.low * count, None if self.high is None else self.high * count, self.unknown)
 
-    def at_most(self, cap: int | None) -> Price:
+    def at_most(self, cap: int | None) -> "Price":
         """No more than a cap lets through, whatever is unknown."""
         if cap is None or (self.high is not None and self.high <= cap):
             return self

@@ -1,7 +1,5 @@
 """Who can do `agent` and `model` steps: config.yaml as the router reads it. Nothing is chosen here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from math import ceil
 from typing import TYPE_CHECKING, Literal, NamedTuple
@@ -93,7 +91,7 @@ class Roster(NamedTuple):
         return self.agents if kind == "agent" else self.models
 
 
-def roster(config: Config) -> Roster:
+def roster(config: "Config") -> Roster:
     """What a completed config (see `config_complete`) says."""
     kinds = {name: endpoint.kind for name, endpoint in config.models.endpoints.items() if not endpoint.local}
     backups = frozenset(name for name in kinds if config.models.endpoints[name].role == "backup")
@@ -113,12 +111,12 @@ def roster(config: Config) -> Roster:
     return Roster(models, agents, chains, rules, router.agents, router.models, router.prefer, cloud)
 
 
-def _rule(rule: RouteRule) -> Rule:
+def _rule(rule: "RouteRule") -> Rule:
     match = rule.match
     return Rule(match.labels or {}, frozenset(match.requires or ()), match.prompt, rule.executors, rule.models)
 
 
-def _model(config: Config, name: str, model: CatalogModel, led: frozenset[str], backups: frozenset[str]) -> Entry:
+def _model(config: "Config", name: str, model: "CatalogModel", led: frozenset[str], backups: frozenset[str]) -> Entry:
     price = model.price
     return Entry(
         name,
@@ -135,7 +133,7 @@ def _model(config: Config, name: str, model: CatalogModel, led: frozenset[str], 
     )
 
 
-def _agent(name: str, server: McpServer) -> Entry:
+def _agent(name: str, server: "McpServer") -> Entry:
     return Entry(
         name,
         "agent",
@@ -147,7 +145,7 @@ def _agent(name: str, server: McpServer) -> Entry:
     )
 
 
-def _keeps_tools(server: McpServer) -> bool:
+def _keeps_tools(server: "McpServer") -> bool:
     """A server that speaks the contract itself says in its listing what it keeps to; nothing else is known of it here."""
     if server.preset is not None:
         return "allowed_tools" in PRESETS[server.preset].keeps

@@ -4,8 +4,6 @@ Pure: config (`Roster`), the step (`Want`) and what holds now (`Outlook`) are ar
 which slots are free is the caller's affair.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 

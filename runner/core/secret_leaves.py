@@ -3,8 +3,6 @@
 Secrets travel beside the inputs, never inside them, so nothing that a step returned can ask for one.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

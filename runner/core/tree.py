@@ -4,8 +4,6 @@ A `call` step is running while its sub-run is not over. Sub-runs are named `ROOT
 in a later round), their ends and suspensions are told to the parent in the same turn.
 """
 
-from __future__ import annotations
-
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, NamedTuple

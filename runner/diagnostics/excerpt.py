@@ -1,7 +1,5 @@
 """A source line as a terminal can show it: no control characters, known widths, not longer than a line."""
 
-from __future__ import annotations
-
 import unicodedata
 from typing import NamedTuple
 
@@ -20,7 +18,7 @@ class Excerpt(NamedTuple):
     width: int
 
     @classmethod
-    def around(cls, line: str, column: int, end_column: int) -> Excerpt:
+    def around(cls, line: str, column: int, end_column: int) -> "Excerpt":
         """The part of a line around columns (from 1, in characters) `column` to before `end_column`."""
         begin = min(column - 1, len(line))
         end = max(begin, min(end_column - 1, len(line)))

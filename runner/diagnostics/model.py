@@ -1,7 +1,5 @@
 """The two shapes of a mistake: a `Problem` knows its place in the data, a `Diagnostic` its place in the file."""
 
-from __future__ import annotations
-
 from typing import Literal, NamedTuple
 
 from runner.source import Span

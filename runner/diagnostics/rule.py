@@ -1,7 +1,5 @@
 """The shape of a rule: what `runner explain RULE` prints. The rules themselves are in `rules.py` and the tables it joins."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 from runner.diagnostics.model import Severity

@@ -2,8 +2,6 @@
 
 Not here: whether an attempt is made and what follows from its outcome (the kernel's), and how a call is done (executors)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import traceback

@@ -3,8 +3,6 @@ on in its place answers for both, and is not blamed for what others did in betwe
 
 Not here: how files are compared (changes.py), and which attempts are watched (sites.py)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

@@ -3,8 +3,6 @@
 Files are told apart by size, time of change, inode and mode; only where those differ is content compared, so that a file which was
 rewritten as it was, or put back, counts as untouched. Not here: git (worktree.py), and who may work beside whom (the kernel)."""
 
-from __future__ import annotations
-
 import hashlib
 import json
 import os

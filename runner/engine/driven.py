@@ -1,7 +1,5 @@
 """A tree of runs in our hands: what the driver keeps of it, how driving it ends, and what the transaction of one of its turns holds."""
 
-from __future__ import annotations
-
 import asyncio
 from collections import deque
 from collections.abc import Mapping, Sequence

@@ -6,8 +6,6 @@ The order after a failed call: what it means for circuits, then a probe when nob
 caller get its result, so that the very step that found an endpoint dead goes on with the mode that follows. Not here: what a probe
 asks (llms), and what follows for steps (the kernel's)."""
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 from collections.abc import Awaitable, Callable, Mapping
@@ -72,7 +70,7 @@ class HealthKeeper:
         self._life: list[asyncio.Task[None]] = []
         self._work: set[asyncio.Task[None]] = set()
 
-    async def __aenter__(self) -> HealthKeeper:
+    async def __aenter__(self) -> "HealthKeeper":
         self._read()
         self._life.append(asyncio.create_task(self._watch(), name="ares-health"))
         return self

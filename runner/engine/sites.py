@@ -3,8 +3,6 @@
 Not here: how files are compared (changes.py), git (worktree.py), who may use the workspace at the same time (the kernel's, by the claim
 of each attempt), and what becomes of the attempt."""
 
-from __future__ import annotations
-
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress

@@ -4,8 +4,6 @@ The base is HEAD *plus* what is not committed (but not what git ignores): steps 
 started from HEAD alone would not see it, and its diff would not fit what is there. Neither the user's index, nor a branch, nor a
 file of the workspace is touched before `apply`. Not here: when any of it is done (sites.py), and how a command is run (executors)."""
 
-from __future__ import annotations
-
 import asyncio
 import json
 import os

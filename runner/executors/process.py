@@ -4,8 +4,6 @@ Not here: what its end means for a step (local.py). asyncio's own subprocesses a
 each to wait, and reap the leader before its group can be signalled safely; this is also 0.1 ms of CPU cheaper.
 """
 
-from __future__ import annotations
-
 import asyncio
 import codecs
 import os

@@ -1,7 +1,5 @@
 """What the config says of models and their endpoints, as a call needs it. Not here: which model a step gets (the router's)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple

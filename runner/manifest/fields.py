@@ -1,7 +1,5 @@
 """What `returns` and `inputs` mean: the JSON Schema of an object, and the declaration of each input."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """The agents that `preset` of `mcp_servers` knows: plain values, so that who only reads them loads no models of config."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

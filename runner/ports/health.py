@@ -1,7 +1,5 @@
 """Mode and circuits, shared by all processes on a database."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Mapping, Sequence
 from typing import NamedTuple, Protocol
 

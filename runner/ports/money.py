@@ -1,7 +1,5 @@
 """The ledger, shared by all processes on a database."""
 
-from __future__ import annotations
-
 from collections.abc import Awaitable, Sequence
 from typing import Literal, NamedTuple, Protocol
 

@@ -1,8 +1,6 @@
 """The rows that projections change, as mutable cells, and `Live`: the rows of one run while somebody writes to it. Which event
 changes what is in projection.py."""
 
-from __future__ import annotations
-
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, fields
 from itertools import count

@@ -4,8 +4,6 @@ Outputs are looked for in two parts, because no index says which events name the
 then, in the writer's transaction, only what was recorded since.
 """
 
-from __future__ import annotations
-
 import json
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple

@@ -1,7 +1,5 @@
 """Rules of leases and of beginning a run: pure, shared by both stores. Reading and writing the rows is theirs."""
 
-from __future__ import annotations
-
 import json
 import shlex
 from collections.abc import Iterable, Sequence

@@ -1,7 +1,5 @@
 """The writer's side of the tables: what one transaction adds. Only whoever holds the writer's lock uses it; it opens and ends no transaction."""
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from hashlib import blake2b
 from typing import Any, NamedTuple

@@ -5,8 +5,6 @@ the spot instead: the hand-overs to the thread and back cost more than the trans
 own affair (see record.py); here is how it becomes durable, or is refused.
 """
 
-from __future__ import annotations
-
 import asyncio
 import contextlib
 import queue

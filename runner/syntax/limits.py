@@ -1,7 +1,5 @@
 """The limits that hold before anything looks at a file's data; each is named when hit, and config `limits` may change it."""
 
-from __future__ import annotations
-
 from typing import NamedTuple
 
 

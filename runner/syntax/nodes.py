@@ -1,7 +1,5 @@
 """The values that composing leaves behind: data, where it is, and what was wrong on the way."""
 
-from __future__ import annotations
-
 from typing import Any, NamedTuple
 
 from runner.diagnostics.model import Loc

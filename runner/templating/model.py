@@ -1,7 +1,5 @@
 """The values of the template language: what a template names (`Ref`, `Parsed`), its error, and its limits. No parsing here."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple

@@ -2,8 +2,6 @@
 templates are such, so a manifest of them never imports Jinja. What is not of this form is left to `grammar` and `compiled`,
 which give the same result for it."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Sequence
 from functools import cache

@@ -1,7 +1,5 @@
 """What compiling may know of the world besides the manifest: config's names, and the other manifests. Plain values, nothing is read here."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -32,7 +30,7 @@ class Facts(NamedTuple):
     deny_tools: tuple[str, ...] = ()
     run_allowed: bool = True
     max_steps: int = 10_000
-    roster: Roster | None = None
+    roster: "Roster | None" = None
     """All that config says about who does `agent` and `model` steps; None = it is not asked."""
 
 

@@ -4,8 +4,6 @@ Each layer is first spread over the three modes (its common keys, then its mode 
 layer is flat: {mode: {"retry.max": (value, origin)}}. Steps without `faults` and `route` of their own share one result.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 

@@ -3,8 +3,6 @@
 The data is walked as it was written (short forms and all), so that a mistake is shown exactly where it stands.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from typing import Literal, NamedTuple
 

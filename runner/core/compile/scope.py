@@ -1,7 +1,5 @@
 """Which names a template may use in which place (manifest-language.md, "Templates"). A table; nothing is looked up here."""
 
-from __future__ import annotations
-
 from functools import cache
 from typing import Literal, NamedTuple
 

@@ -1,7 +1,5 @@
 """The state that the passes share: the steps as they are being compiled, and the mistakes found so far."""
 
-from __future__ import annotations
-
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
