@@ -50,7 +50,7 @@ class PlannedManifest(NamedTuple):
     """The mode that was planned for."""
     part: Part = None
     """The steps that are meant (`--select`); None = all."""
-    ways: "Mapping[str, Sequence[Way]]" = {}
+    ways: Mapping[str, Sequence["Way"]] = {}
     """Who would do each step that the router chooses for, by id."""
     now: int = 0
 

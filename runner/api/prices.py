@@ -1,7 +1,5 @@
 """The price range of a plan: of each step that would run, and of the whole manifest, under the caps that hold."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 

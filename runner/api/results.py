@@ -30,7 +30,7 @@ class StepResult(NamedTuple):
     model: str = ""
     reason: str = ""
     error: Mapping[str, Any] | None = None
-    items: "Mapping[str, StepResult]" = {}
+    items: Mapping[str, "StepResult"] = {}
 
     def to_json(self) -> dict[str, Any]:
         error = self.error and {"class": self.error.get("class"), "message": self.error.get("message")}

@@ -4,8 +4,6 @@ For `runner route` and `plan`. Nothing is asked, started or resolved; a prompt t
 yet, and what depends on it is said to be so.
 """
 
-from __future__ import annotations
-
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, cast
 

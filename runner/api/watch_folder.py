@@ -1,7 +1,5 @@
 """What a watched folder holds: of each manifest the last version without a mistake. Values only; nothing here reads or runs."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field

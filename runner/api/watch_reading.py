@@ -1,7 +1,5 @@
 """The watched folder as it has settled: which files there are, which of them changed, and what a reading of them gives. Runs nothing."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Iterable, Set

@@ -3,8 +3,6 @@
 What a run itself has saved starts no other one; and a manifest whose runs change files of its own trigger again and again comes to rest.
 """
 
-from __future__ import annotations
-
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import tzinfo

@@ -4,7 +4,6 @@ Pure: what holds now comes through `Dispatch`. Not here: the rules of routing (`
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
 from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core import bind
@@ -126,8 +125,7 @@ def names_feedback(body: Body) -> bool:
 # ---------------------------------------------------------------- who does it
 
 
-@dataclass(frozen=True, slots=True)
-class Way:
+class Way(NamedTuple):
     """A model or agent step that could start now: the way that is tried, what is asked (`inputs`, rendered), and what the worker needs
     besides. `values`: inputs, vars and matrix."""
 
@@ -180,7 +178,7 @@ class Assigner:
         if refused is not None:
             return refused
         inputs = way.inputs if routed.model is None else {**way.inputs, "model": routed.model}
-        return self._go(self._dispatch, replace(way, inputs=inputs), *free, now)
+        return self._go(self._dispatch, way._replace(inputs=inputs), *free, now)
 
     def _go(self, dispatch: Dispatch, way: Way, verdict: Verdict, entry: Entry, now: int) -> Prepared:
         run, node, body = way.run, way.node, way.body

@@ -5,8 +5,6 @@ sweeps with swaps of neighbours; columns by least squares with the gaps as bound
 the same graph gives the same drawing. Not here: what a box shows, or any file format (`runner.reporters`).
 """
 
-from __future__ import annotations
-
 from bisect import bisect_right, insort
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass

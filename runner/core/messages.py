@@ -1,7 +1,7 @@
 """Values that cross the kernel's borders: tasks and outcomes (the wire), commands (what a driver must do), and what a host
 prepares. All of it is plain JSON data in named tuples: they are made for every step, and a frozen dataclass takes five times as long
 (`Hidden` and `NoCandidate`, which the router gives instead of a tuple, are none); times are integer milliseconds, money is integer
-micro-USD. Annotations are not put off (no `from __future__`): as texts they would be compiled one by one, at every start."""
+micro-USD."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass

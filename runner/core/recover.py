@@ -1,6 +1,6 @@
 """What follows when an attempt has failed: one pure table, the first row that applies (faults-and-modes, "Order").
 
-Nothing here knows of nodes, events or queues; `judge` asks and carries out. Annotations are not put off, as in `messages`.
+Nothing here knows of nodes, events or queues; `judge` asks and carries out.
 """
 
 from collections.abc import Callable, Mapping

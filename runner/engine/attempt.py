@@ -7,7 +7,6 @@ import json
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -160,10 +159,10 @@ class Attempts:
             return self._refused(answer)
         try:
             result = self._with_diff(site, self._result(site.task, answer))
-            answer = replace(answer, output=None, text=None)  # a large one is in memory once from here on
+            answer = answer._replace(output=None, text=None)  # a large one is in memory once from here on
             outcome = await self._accept(site, request, answer, result, judged)
         except _Refusal as no:
-            outcome = self._failed(replace(answer, effect=no.effect), no.error_class, no.message, no.result, no.checks)
+            outcome = self._failed(answer._replace(effect=no.effect), no.error_class, no.message, no.result, no.checks)
         return _billed(outcome, judged)
 
     async def forget(self, run: str) -> None:

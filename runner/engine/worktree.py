@@ -11,7 +11,6 @@ import re
 import uuid
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final, Literal, NamedTuple
 
@@ -63,8 +62,7 @@ class Conflict(Exception):
     """The diff does not fit the workspace as it is by now. Nothing was written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Worktree:
+class Worktree(NamedTuple):
     """A worktree, as the file beside it records it. `path`: the checkout; `prefix`: where the workspace is in it ("" or "sub/")."""
 
     path: str
@@ -111,7 +109,7 @@ class Worktrees:
         async with self._one:
             earlier = await asyncio.to_thread(self._earlier, path)
             if again and (tree := _last_to_repair(earlier)) is not None:
-                return await asyncio.to_thread(_record, replace(tree, state="running", keep=keep))
+                return await asyncio.to_thread(_record, tree._replace(state="running", keep=keep))
             for tree in earlier:
                 if tree.keep != "always" or tree.state == "running":
                     await self._remove(tree)
@@ -141,7 +139,7 @@ class Worktrees:
         await asyncio.to_thread(tree.root.mkdir, parents=True, exist_ok=True)  # git keeps no empty folders
         # the fresh index knows the files' times: the diff will read only what has changed
         await asyncio.to_thread(_copy, Path(gitdir, "index"), own)
-        return await asyncio.to_thread(_record, replace(tree, base=base, gitdir=gitdir))
+        return await asyncio.to_thread(_record, tree._replace(base=base, gitdir=gitdir))
 
     async def _base(self, tree: Worktree, index: Path) -> str:
         """A commit of the workspace as it is: HEAD itself when nothing else is there. No branch names it."""
@@ -236,7 +234,7 @@ class Worktrees:
         `forget`. Raises GitFailed, OSError."""
         stays = {"never": repair, "on_failure": state != "done", "always": True}[tree.keep] or state == "conflict"
         if stays:
-            await asyncio.to_thread(_record, replace(tree, state=state))
+            await asyncio.to_thread(_record, tree._replace(state=state))
             return
         async with self._one:
             await self._remove(tree)
@@ -315,7 +313,7 @@ def _last_to_repair(trees: Sequence[Worktree]) -> Worktree | None:
 
 def _record(tree: Worktree) -> Worktree:
     file, draft = tree.beside("json"), tree.beside("json.tmp")
-    draft.write_text(json.dumps(asdict(tree)))
+    draft.write_text(json.dumps(tree._asdict()))
     draft.replace(file)
     return tree
 

@@ -60,7 +60,7 @@ def _passed(spec: AgentSpec, raw: CallResult, session: str | None, model: str) -
     """A failure on the way to the agent or back: what it has cost is known only when the call was never made."""
     unsent = raw.effect == "none" and raw.error_class in _UNSENT
     cost, source = (0, "") if unsent else _cost(spec, None)
-    return replace(raw, cost=cost, cost_source=source, executor=spec.name, model=model, session=session)
+    return raw._replace(cost=cost, cost_source=source, executor=spec.name, model=model, session=session)
 
 
 # ---------------------------------------------------------------- reading
@@ -207,9 +207,8 @@ def _cost(spec: AgentSpec, usd: float | None) -> tuple[int | None, str]:
 
 
 def _failed(result: CallResult, answer: Answer, problem: Problem, now_ms: int, masked: Masked) -> CallResult:
-    kept = result if problem.kind == "bad_output" else replace(result, output=None, structured=False)
-    return replace(
-        kept,
+    kept = result if problem.kind == "bad_output" else result._replace(output=None, structured=False)
+    return kept._replace(
         error_class=problem.kind,
         message=shown(problem.message, MESSAGE_CHARS, masked) or "it failed without a word",
         effect=_effect(answer, problem),

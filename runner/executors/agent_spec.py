@@ -1,8 +1,6 @@
 """What the config says of one agent executor, as the executor of the verb `agent` needs it. Not here: how its server is started
 (`mcp_spec`)."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 

@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from typing import Any, Literal
 
 from runner.executors.mcp_link import CannotOpen, ServerGone
@@ -88,7 +87,7 @@ class McpServers:
             return failed("invalid", f"needs the MCP server `{request.label}`, which is not configured")
         with slot.used(request.log):
             result = await _Attempt(slot, request, tool, fill, heard).bounded()
-        return replace(result, message=slot.spec.masked(result.message)) if result.message else result
+        return result._replace(message=slot.spec.masked(result.message)) if result.message else result
 
     async def close(self) -> None:
         """End all sessions at once; returns when no process of theirs is left, within about 4 s."""

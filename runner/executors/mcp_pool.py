@@ -2,8 +2,6 @@
 
 Not here: what is said in a session (`mcp_session`), and what a call comes to (`mcp`)."""
 
-from __future__ import annotations
-
 import asyncio
 import importlib
 import traceback
@@ -62,7 +60,7 @@ class Slot:
     # ------------------------------------------------ what is known
 
     @property
-    def session(self) -> Session | None:
+    def session(self) -> "Session | None":
         """The session, when it can be used."""
         return self._session if self._session is not None and self._session.alive else None
 
@@ -85,12 +83,12 @@ class Slot:
         opening.add_done_callback(self._foretell)
         opening.add_done_callback(lambda _: done())
 
-    def _foretell(self, opening: asyncio.Task[Session | CannotOpen]) -> None:
+    def _foretell(self, opening: "asyncio.Task[Session | CannotOpen]") -> None:
         """A failure that `ensure` met is the answer to the next call: it must not wait for the same again."""
         self._foretold = self._failure
         self._rest()
 
-    async def open(self) -> Session | CannotOpen:
+    async def open(self) -> "Session | CannotOpen":
         """The open session, or why there is none."""
         foretold, self._foretold = self._foretold, None
         if self.session is not None:
@@ -101,12 +99,12 @@ class Slot:
         await asyncio.wait([opening])  # not the task itself: who stops waiting must not stop it for the others
         return CannotOpen("its session was closed") if opening.cancelled() else opening.result()
 
-    def _open_once(self) -> asyncio.Task[Session | CannotOpen]:
+    def _open_once(self) -> "asyncio.Task[Session | CannotOpen]":
         if self._opening is None:
             self._opening = asyncio.create_task(self._open(), name=f"open mcp:{self.spec.name}")
         return self._opening
 
-    async def _open(self) -> Session | CannotOpen:
+    async def _open(self) -> "Session | CannotOpen":
         try:
             if self.spec.unusable:
                 raise CannotOpen(self.spec.unusable, error_class="auth")  # never tried again, and another server may be

@@ -2,8 +2,6 @@
 
 Knows bytes and signals, nothing of MCP (`mcp_session`). Every process is started under `mcp_guard`, which ends its descendants."""
 
-from __future__ import annotations
-
 import asyncio
 import os
 import re

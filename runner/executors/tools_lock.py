@@ -4,8 +4,6 @@ The file is JSON, sorted: {server: {tool: digest of its name, description, schem
 blocks nothing, and the pin stays until a person takes the new one (`accept`) or edits the file. The judging is pure; `ToolsLock` reads
 and writes. Not here: where the digests come from (`mcp_session`), and who shows the warnings."""
 
-from __future__ import annotations
-
 import fcntl
 import json
 import os

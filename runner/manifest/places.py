@@ -1,7 +1,5 @@
 """Where a refused value stands in the user's own data. Pydantic's places name union members, and keys that short forms do not have."""
 
-from __future__ import annotations
-
 import types
 from typing import Annotated, Any, NamedTuple, Union, get_args, get_origin
 

@@ -1,7 +1,5 @@
 """Mistakes of data against a model, in words a user understands: one problem for each mistake, never Pydantic's own text."""
 
-from __future__ import annotations
-
 from collections.abc import Mapping, Set
 from typing import Any, NamedTuple
 

@@ -1,7 +1,5 @@
 """Our words for Pydantic's kinds of errors and for the patterns of the language."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple

@@ -1,4 +1,4 @@
-"""What the record holds, as values. Annotations are not put off, as in `core/messages`."""
+"""What the record holds, as values."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple

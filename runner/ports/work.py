@@ -1,7 +1,6 @@
 """Who carries attempts, who does them, and who is told."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple, Protocol
 
 from runner.core.events import Recorded
@@ -61,8 +60,7 @@ class Request(NamedTuple):
     """A text without secrets, for who cuts it (half a secret is none that could be found later) or tells of it elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
-class CallResult:
+class CallResult(NamedTuple):
     """What an executor answered. On failure `error_class`, `message` and `effect` are set; `output`/`text` may hold what there was."""
 
     output: Any = None
@@ -74,7 +72,7 @@ class CallResult:
     retry_after_ms: int | None = None
     cost: int | None = 0
     cost_source: str = ""
-    tokens: Mapping[str, int] = field(default_factory=dict)
+    tokens: Mapping[str, int] = {}
     executor: str = ""
     model: str = ""
     session: str | None = None

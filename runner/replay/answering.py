@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 from runner.core.context import MICRO, text_of
@@ -87,8 +86,7 @@ def _micro(usd: float | str | None) -> int | None:
 
 def over(result: CallResult, change: Callable[[Json], Any]) -> CallResult:
     """The result with every text in it changed."""
-    return replace(
-        result,
+    return result._replace(
         output=change(result.output),
         text=change(result.text),
         message=change(result.message),

@@ -1,7 +1,5 @@
 """How far everything is: the fold of events into what a live view shows. Constant work an event, however wide a fan-out is."""
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -27,7 +25,7 @@ class StepView:
     ended: int | None = None
     total: int | None = None
     states: Counter[str] = field(default_factory=Counter)
-    active: dict[str, StepView] = field(default_factory=dict)
+    active: "dict[str, StepView]" = field(default_factory=dict)
     before: dict[str, str] = field(default_factory=dict)
     """Items that no event has told of in this process, by id: their states, as counted."""
 

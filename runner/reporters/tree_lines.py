@@ -1,7 +1,5 @@
 """The live tree as lines: runs → steps → items, the interesting ones first when there is not room for all. Pure."""
 
-from __future__ import annotations
-
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 

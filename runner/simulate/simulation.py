@@ -4,8 +4,6 @@
 an end, with people who tell the truth, so that interrupted and uninterrupted runs can be compared.
 """
 
-from __future__ import annotations
-
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -1,7 +1,5 @@
 """Why a text is not YAML, in words that help: the parser's own message is the key, the line at its place tells the usual reasons apart."""
 
-from __future__ import annotations
-
 import re
 from typing import Any, NamedTuple
 

@@ -1,8 +1,6 @@
 """Text into tokens, each with its character offset (Jinja's own lexer keeps lines only). Knows braces, strings and brackets, and
 which statements a prompt may hold; knows nothing of what an expression means."""
 
-from __future__ import annotations
-
 import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple

@@ -3,8 +3,6 @@
 import it. Only `compiled` computes them. What is not of this form, mistakes among it, is left to `grammar`, which knows the same of it.
 """
 
-from __future__ import annotations
-
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 

@@ -4,8 +4,6 @@ Where clocks are put forward or back: a time that the day does not have is taken
 first time. A schedule whose hour is `*` (or `*/n`) means every so often rather than a time of day: it goes on evenly through both.
 """
 
-from __future__ import annotations
-
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import NamedTuple
 

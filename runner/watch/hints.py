@@ -2,8 +2,6 @@
 hint too many costs little, and one that is lost comes with the next look.
 """
 
-from __future__ import annotations
-
 import asyncio
 import os
 from collections.abc import Callable, Iterable

@@ -4,8 +4,6 @@ Whoever saves many files (an editor, `git pull`, a sync) changes them one after 
 never is does not hold up the others for ever.
 """
 
-from __future__ import annotations
-
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple

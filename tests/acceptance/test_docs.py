@@ -136,6 +136,13 @@ def test_any_exception_is_caught_only_where_a_decision_says_so_and_with_a_reason
     assert all(all(reasons) for reasons in places.values()), places
 
 
+def test_a_module_of_named_tuples_puts_no_annotations_off() -> None:
+    """As texts they would be compiled one by one, at every start (docs/architecture.md)."""
+    texts = {path: path.read_text() for path in (ROOT / "runner").rglob("*.py")}
+    found = [path for path, text in texts.items() if "(NamedTuple)" in text and "import annotations" in text]
+    assert [str(path.relative_to(ROOT)) for path in found] == []
+
+
 def test_every_dependency_has_a_row_and_every_row_is_a_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())
     needed = [*project["project"]["dependencies"], *project["dependency-groups"]["dev"]]
