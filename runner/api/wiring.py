@@ -205,7 +205,7 @@ def _servers(
         import_module("runner.executors.orphans").reap(folder / "servers")
     stack.push_async_exit(ending := AsyncExitStack())
 
-    def make() -> McpServers:
+    def make() -> "McpServers":
         from runner.api.servers import server_specs
         from runner.executors.mcp import McpServers, ProcessId
         from runner.executors.orphans import Orphans

@@ -171,8 +171,11 @@ def test_a_report_goes_into_a_pipe_or_device_and_does_not_take_its_place(project
     pipe = project.root / "pipe"
     os.mkfifo(pipe)
     reader = subprocess.Popen(["cat", pipe], stdout=subprocess.PIPE, text=True)
-    assert project.cli("apply", ".", "--junit", "pipe").code == 0
-    assert "<testsuites" in reader.communicate(timeout=20)[0]
+    try:
+        assert project.cli("apply", ".", "--junit", "pipe").code == 0
+        assert "<testsuites" in reader.communicate(timeout=20)[0]
+    finally:
+        reader.kill()
     assert stat.S_ISFIFO(pipe.stat().st_mode)
     assert project.program("report", "hello", "--html", "/dev/stdout").stdout.startswith("<!doctype html>")
 

@@ -117,9 +117,16 @@ DATA = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=3), inner, max_size=3),
     max_leaves=5,
 )
+
+
+def _result(**given: Any) -> CallResult:
+    """What is not given holds its default (of a named tuple, Hypothesis would make that up too)."""
+    return CallResult(**given)
+
+
 RESULTS = st.one_of(
-    st.builds(CallResult, output=DATA, text=TEXT, structured=st.booleans(), cost=st.none() | st.integers(0, 10**9), tokens=st.dictionaries(st.sampled_from(["in", "out"]), st.integers(0, 9)), executor=st.sampled_from(["smart", "proxy"]), model=st.just("smart"), session=TEXT, denials=st.lists(st.text(max_size=3)).map(tuple)),
-    st.builds(CallResult, output=st.none(), text=st.none(), error_class=st.sampled_from(["rate_limit", "crash"]), message=st.text(min_size=1, max_size=5), effect=st.sampled_from(["none", "maybe"]), status=st.none() | st.integers(0, 600), retry_after_ms=st.none() | st.integers(0, 10**6), executor=st.just("proxy"), model=st.just("smart"), cost_source=st.sampled_from(["", "billed"]), contact=st.sampled_from(["", "unreached", "answered"])),
+    st.builds(_result, output=DATA, text=TEXT, structured=st.booleans(), cost=st.none() | st.integers(0, 10**9), tokens=st.dictionaries(st.sampled_from(["in", "out"]), st.integers(0, 9)), executor=st.sampled_from(["smart", "proxy"]), model=st.just("smart"), session=TEXT, denials=st.lists(st.text(max_size=3)).map(tuple)),
+    st.builds(_result, output=st.none(), text=st.none(), error_class=st.sampled_from(["rate_limit", "crash"]), message=st.text(min_size=1, max_size=5), effect=st.sampled_from(["none", "maybe"]), status=st.none() | st.integers(0, 600), retry_after_ms=st.none() | st.integers(0, 10**6), executor=st.just("proxy"), model=st.just("smart"), cost_source=st.sampled_from(["", "billed"]), contact=st.sampled_from(["", "unreached", "answered"])),
 )  # fmt: skip
 
 
