@@ -53,4 +53,5 @@ def operator_policy(config: Config) -> OperatorPolicy:
         approve=policy.approve,
         most_attempts=limits.attempts,
         most_items=limits.steps,
+        most_nodes=limits.run_steps,
     )

@@ -71,7 +71,7 @@ def plan(
     if steps:
         view = routing.outlook(settings, os.environ, store.health if store else None, clock.now(), request.mode)
     planned = [
-        _plan_one(entry, settings, store, request, view, chosen[entry.graph.name])
+        _plan_one(entry, loaded.graphs, settings, store, request, view, chosen[entry.graph.name])
         for entry in loaded.top_level()
         if entry.graph.name in chosen
     ]
@@ -90,7 +90,7 @@ def _selected(
     terms = select.parse(request.select)
     standing = {}
     if select.needs_standing(terms):
-        for planned in (_plan_one(entry, settings, store, request, None, None) for entry in top):
+        for planned in (_plan_one(entry, loaded.graphs, settings, store, request, None, None) for entry in top):
             row = latest_run(store, planned.task) if store else None
             changed = planned.plan.action in ("create", "update")
             standing[planned.graph.name] = select.Standing(shown_state(row) if row else "new", changed)
@@ -107,6 +107,7 @@ def _refuse_stray_inputs(loaded: Loaded, request: Request) -> None:
 
 def _plan_one(
     entry: LoadedManifest,
+    graphs: Mapping[str, StepGraph],
     settings: Settings,
     store: Store | None,
     request: Request,
@@ -128,7 +129,7 @@ def _plan_one(
         raise InvalidInput(f"{graph.name}: inputs: {error}") from error
     _refuse_useless(graph, inputs)
     workspace = settings.workspace
-    files = files_fingerprint(graph, inputs, workspace)
+    files = files_fingerprint(graph, inputs, workspace, settings.config.limits.steps)
     task = task_digest(graph.name, given)
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
@@ -138,7 +139,7 @@ def _plan_one(
             reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
         )
     if view and chosen.action != "unchanged":
-        chosen = chosen._replace(steps=_steps(graph, inputs, settings, store, request, view, chosen, row, part))
+        chosen = chosen._replace(steps=_steps(graph, graphs, inputs, settings, store, request, view, chosen, row, part))
     mode = view.mode if view else "normal"
     return PlannedManifest(entry, inputs, task, select.fingerprint(files, part), chosen, mode, part)
 
@@ -151,7 +152,7 @@ def _with_ways(
     from runner.api.routes import Router, is_routed
 
     config, graph = settings.config, planned.graph
-    router = Router(roster(config), view, config.budget.unpriced == "deny")
+    router = Router.of(config, view)
     ways = {step.id: router.ways(graph, step, planned.inputs) for step in graph.steps if is_routed(step)}
     learned = routing.Learned(router.roster, store.health if store else None, view.now)
 
@@ -215,29 +216,29 @@ def _refuse_useless(graph: StepGraph, inputs: Mapping[str, Any]) -> None:
         raise InvalidInput(f"{graph.name}: {what}: {error.message}") from error
 
 
-def files_fingerprint(graph: StepGraph, inputs: Mapping[str, Any], workspace: Path) -> str:
+def files_fingerprint(graph: StepGraph, inputs: Mapping[str, Any], workspace: Path, most_items: int) -> str:
     """Digest of what the steps' `files` globs find; "" when there are none."""
     steps = [step for step in graph.steps if step.files]
     if not steps:
         return ""
     values = {"inputs": inputs, "vars": bind.bind_vars(graph, inputs)}
-    patterns = {pattern for step in steps for pattern in _patterns(step, values)}
+    patterns = {pattern for step in steps for pattern in _patterns(step, values, most_items)}
     return tree_digest(workspace, sorted(patterns))
 
 
-def _patterns(step: GraphStep, values: Mapping[str, Any]) -> list[str]:
+def _patterns(step: GraphStep, values: Mapping[str, Any], most_items: int) -> list[str]:
     """The globs of a step; none when they cannot be computed: such a step fails by itself, with the reason."""
     try:
-        return [pattern for row in _rows(step, values) for pattern in file_patterns(step, row)]
+        return [pattern for row in _rows(step, values, most_items) for pattern in file_patterns(step, row)]
     except (bind.BindError, TemplateError):
         return []
 
 
-def _rows(step: GraphStep, values: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+def _rows(step: GraphStep, values: Mapping[str, Any], most_items: int) -> list[Mapping[str, Any]]:
     """The values that `files` may use: one set for each combination of a matrix."""
     if step.fan is None or step.fan.kind != "matrix":
         return [values]
-    return [{**values, "matrix": item.value} for item in bind.matrix_items(step, values)]
+    return [{**values, "matrix": item.value} for item in bind.matrix_items(step, values, most_items)]
 
 
 def _earlier(row: RunRow, store: Store, workspace: Path) -> Earlier:
@@ -249,6 +250,7 @@ def _earlier(row: RunRow, store: Store, workspace: Path) -> Earlier:
 
 def _steps(
     graph: StepGraph,
+    graphs: Mapping[str, StepGraph],
     inputs: Mapping[str, Any],
     settings: Settings,
     store: Store | None,
@@ -262,6 +264,7 @@ def _steps(
     if chosen.action == "resume" and store is not None and row is not None:
         recorded = recorded_nodes(graph, store.steps(row.run))
     preparer = Preparer(PlanWorld(settings, store), operator_policy(settings.config), PlanDispatch(settings, view))
+    preparer.know(graphs.values())
     refresh = "all" if request.force else None
     return plan_steps(
         graph,

@@ -12,9 +12,10 @@ from runner.core import bind
 from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.plan import RouteChoice
 from runner.core.prepare import LOCAL
-from runner.core.roster import Kind, Roster
+from runner.core.roster import Kind, Roster, roster
 from runner.core.router import Outlook, Routed, Verdict, Want, estimate_tokens, route_in
 from runner.errors import UsageError
+from runner.manifest.config import Config
 from runner.manifest.vocabulary import MODES
 from runner.templating import TemplateError, parse, render
 
@@ -74,13 +75,20 @@ class Router(NamedTuple):
 
     roster: Roster
     outlook: Outlook
-    deny_unpriced: bool = False
+    deny_unpriced: bool
     """`budget.unpriced: deny` in the config."""
+    most_items: int
+    """`limits.steps` of the config."""
+
+    @classmethod
+    def of(cls, config: Config, outlook: Outlook) -> Router:
+        """As a completed config says."""
+        return cls(roster(config), outlook, config.budget.unpriced == "deny", config.limits.steps)
 
     def ways(self, graph: StepGraph, step: GraphStep, inputs: Mapping[str, Json]) -> tuple[Way, ...]:
         """Every way of a step, with its judges. `inputs` are bound."""
         try:
-            values = _values(graph, step, inputs)
+            values = _values(graph, step, inputs, self.most_items)
         except (bind.BindError, TemplateError) as error:
             return (Way("step", step.verb, Routed(ROUTED.get(step.verb, "model"), trouble=error.message)),)
         return tuple(
@@ -156,10 +164,10 @@ def find_step(graphs: Sequence[StepGraph], name: str) -> tuple[StepGraph, GraphS
 # ---------------------------------------------------------------- what is known before anything has run
 
 
-def _values(graph: StepGraph, step: GraphStep, inputs: Mapping[str, Json]) -> dict[str, Json]:
+def _values(graph: StepGraph, step: GraphStep, inputs: Mapping[str, Json], most_items: int) -> dict[str, Json]:
     """Inputs and vars; of a matrix the first combination stands for all."""
     values: dict[str, Json] = {"inputs": dict(inputs), "vars": bind.bind_vars(graph, inputs)}
-    if step.fan is not None and step.fan.kind == "matrix" and (items := bind.matrix_items(step, values)):
+    if step.fan is not None and step.fan.kind == "matrix" and (items := bind.matrix_items(step, values, most_items)):
         values["matrix"] = items[0].value
     return values
 

@@ -183,6 +183,8 @@ def _call(k: RunState, n: Node, p: CallRun) -> None:
         "level": n.level or None, "child": child, "spec": dict(p.spec),
         "busy": None if k.timeout_ms is None else k.busy,
     })  # fmt: skip
+    if n.child is None:
+        k.purse.nodes += p.steps  # now, not when it opens: thousands of items may call in one turn
     emit(k, "attempt_started", n, data | {"inputs": p.inputs})
     k.commands.append(Spawn(child, p.callee, p.inputs, n.id, attempt, p.extra))
 

@@ -130,6 +130,7 @@ def _restart(k: RunState, n: Node) -> None:
     if n.step.final and n.items is not None:  # it reads other things now: its items are made anew
         for item in n.items:
             n.former[item.id] = k.nodes.pop(item.id)
+        k.purse.nodes -= len(n.items)
         n.items = None
     n.state = "pending" if n.items is None else "group"
 
@@ -144,6 +145,7 @@ def _items_expanded(k: RunState, n: Node, d: Data) -> None:
     n.busy = n.items_bad = 0
     n.items = [_item(k, n, index, Item(row["key"], row["value"])) for index, row in enumerate(d["items"])]
     n.open = len(n.items)
+    k.purse.nodes += n.open
     k.move(n, "group")
     k.dirty.extend(n.items or (n,))
 

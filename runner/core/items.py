@@ -13,10 +13,9 @@ from runner.digest import canonical_json
 from runner.templating import has_template, render_tree
 
 KEY_LENGTH = 200
-MAX_ITEMS = 10_000
 
 
-def matrix_items(step: GraphStep, values: Mapping[str, Any], limit: int = MAX_ITEMS) -> list[Item]:
+def matrix_items(step: GraphStep, values: Mapping[str, Any], limit: int) -> list[Item]:
     """The combinations of a matrix: product of its axes in order, minus `exclude`, then `include`. Keys are `os=linux,python=3.12`.
     Raises BindError (class `invalid`) for axes that are no lists, rows that are no maps, keys that clash, and too many items."""
     assert step.fan is not None
@@ -119,7 +118,7 @@ def foreach_items(
     step: GraphStep,
     values: Sequence[Json],
     key_of: Callable[[int, Json], Json],
-    limit: int = MAX_ITEMS,
+    limit: int,
 ) -> list[Item]:
     """One item for each value; `key_of(index, value)` gives its key. Raises BindError (class `invalid`) when keys clash, are longer
     than 200 characters, or there are too many items."""

@@ -193,12 +193,13 @@ class Ask(NamedTuple):
 
 class CallRun(NamedTuple):
     """`call`: the sub-run's manifest and inputs. `spec` ({"returns", "checks"} when there are any): what a worker verifies once the
-    sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`)."""
+    sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`). `steps`: how many it has."""
 
     callee: str
     inputs: Mapping[str, Json]
     spec: Mapping[str, Json] = EMPTY
     extra: Mapping[str, Json] = EMPTY
+    steps: int = 0
 
 
 class Go(NamedTuple):
@@ -350,6 +351,8 @@ class NodeView(Protocol):
     error: Mapping[str, Json] | None
     """{"class","message","status","executor"} of the last failure."""
     session: str | None
+    child: str | None
+    """The sub-run that a `call` has begun and may go on with."""
     label: str
     model: str
     producer: str
@@ -383,6 +386,11 @@ class RunView(Protocol):
     @property
     def room(self) -> int | None:
         """Micro-USD that the budget of the tree has left, reservations taken off; None = it has no cap."""
+        ...
+
+    @property
+    def size(self) -> int:
+        """Steps and items that the tree has so far."""
         ...
 
 

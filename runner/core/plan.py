@@ -5,7 +5,19 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
 from runner.core.graph import GraphStep, Json, StepGraph
-from runner.core.messages import Broken, Computed, Expand, Hidden, Item, NoCandidate, Prepared, Reuse, Skip, Stored
+from runner.core.messages import (
+    Broken,
+    CallRun,
+    Computed,
+    Expand,
+    Hidden,
+    Item,
+    NoCandidate,
+    Prepared,
+    Reuse,
+    Skip,
+    Stored,
+)
 from runner.core.prepare import LOCAL, NEVER_REUSED, NOT_SELECTED, Preparer
 from runner.core.prices import Price
 from runner.core.recover import Fail, hidden
@@ -126,6 +138,7 @@ class PlanNode:
     feedback: str | None = None
     error: Mapping[str, Json] | None = None
     session: str | None = None
+    child: str | None = None
     label: str = ""
     executor: str = ""
     model: str = ""
@@ -155,10 +168,14 @@ class PlanRun:
     verdict: str | None = None
     spent: int = 0
     room: int | None = None
+    size: int = 0
+    """Steps and items so far."""
     looked_at: int = 0
     """Items of fan-outs so far."""
 
 
+WOULD_FAIL = "would fail"
+"""How the reason of a step begins that could not start."""
 MOST_LOOKED_AT = 50_000
 """Items that a plan looks at one by one, over all fan-outs: each costs as much as a step."""
 
@@ -177,6 +194,7 @@ def plan_steps(
     """One `PlannedStep` a step, in the manifest's order. `recorded`: nodes of the run that would be resumed."""
     run = PlanRun(graph, inputs, mode, {s.id: PlanNode(s.id, s) for s in graph.steps}, refresh, selected)
     run.nodes.update(recorded or {})
+    run.size = len(run.nodes) + sum(len(node.items or ()) for node in run.nodes.values())
     planned = {step.id: _plan_step(run, step, preparer, now) for step in in_order(graph.steps)}
     return tuple(planned[step.id] for step in graph.steps)
 
@@ -254,6 +272,7 @@ def _planned(
             node.state, node.result = "succeeded", result
             return PlannedStep(step.id, step.verb, "run", "computed from known values")
         case Expand(items):
+            run.size += len(items)
             return _plan_items(run, node, step, items, preparer, now)
         case Broken(error_class, message) | NoCandidate(error_class, message):
             node.state = "unknown"
@@ -261,12 +280,16 @@ def _planned(
                 step.id,
                 step.verb,
                 "run",
-                f"would fail ({error_class}): {message}",
+                f"{WOULD_FAIL} ({error_class}): {message}",
                 _route(run, node, step, preparer, now),
             )
         case Hidden():
             node.state = "unknown"
             return _waits(run, node, step, prepared, preparer, now)
+        case CallRun():
+            run.size += prepared.steps
+            node.state = "unknown"
+            return PlannedStep(step.id, step.verb, "run", _run_reason(run, step))
         case _:
             node.state = "unknown"
             return PlannedStep(
@@ -282,7 +305,7 @@ def _waits(run: PlanRun, node: PlanNode, step: GraphStep, veil: Hidden, preparer
             node.state = "skipped"
             return PlannedStep(step.id, step.verb, "skip", f"exhausted: skip; {reason}", route)
         case Fail(reason):
-            return PlannedStep(step.id, step.verb, "run", f"would fail: {reason}", route)
+            return PlannedStep(step.id, step.verb, "run", f"{WOULD_FAIL}: {reason}", route)
         case _:
             return PlannedStep(step.id, step.verb, "run", f"would be suspended ({veil.cause}): {veil.reason}", route)
 
@@ -296,10 +319,13 @@ def _plan_items(
         node.state = "unknown"
         reason = f"{len(items)} items, too many in this plan to look at each"
         return PlannedStep(step.id, step.verb, "run", reason, _route(run, node, step, preparer, now), len(items))
+    trouble = ""
     for index, item in enumerate(items):
         child = PlanNode(f"{step.id}[{index}]", step, item=item, index=index, group=node)
         node.items.append(child)
-        _planned(run, child, step, preparer.prepare(run, child, now), preparer, now)
+        said = _planned(run, child, step, preparer.prepare(run, child, now), preparer, now).reason
+        if not trouble and said.startswith(WOULD_FAIL):
+            trouble = f"; the item {item.key} {said}"
     kept = sum(child.state in SETTLED for child in node.items)
     total = len(node.items)
     if kept == total:
@@ -311,7 +337,7 @@ def _plan_items(
         return PlannedStep(step.id, step.verb, "reuse", f"all {total} items are reused or skipped")
     node.state = "unknown"
     route = _route(run, node, step, preparer, now)
-    return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run", route, total - kept)
+    return PlannedStep(step.id, step.verb, "run", f"{total - kept} of {total} items run{trouble}", route, total - kept)
 
 
 def _run_reason(run: PlanRun, step: GraphStep) -> str:

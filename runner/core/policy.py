@@ -18,6 +18,8 @@ class OperatorPolicy(NamedTuple):
     """Of one step in one leg of its run (config `limits.attempts`)."""
     most_items: int = 10_000
     """Of one fan-out (config `limits.steps`)."""
+    most_nodes: int = 100_000
+    """Steps and items of a run with its sub-runs (config `limits.run_steps`)."""
 
     def refusal(self, body: Body) -> str | None:
         """Why this way may not be tried, or None."""

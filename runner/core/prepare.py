@@ -244,9 +244,8 @@ class Preparer:
         fan = step.fan
         assert fan is not None
         if fan.kind == "matrix":
-            return Expand(
-                tuple(bind.matrix_items(step, self._values(run, node), self._policy.most_items)), fan.max_parallel
-            )
+            found = bind.matrix_items(step, self._values(run, node), self._policy.most_items)
+            return self._crowded(run, step, len(found)) or Expand(tuple(found), fan.max_parallel)
         source = fan.spec["in"]
         values = render_tree(source if isinstance(source, str) else list(source), context, tolerant=step.final)
         if not isinstance(values, list):
@@ -258,7 +257,16 @@ class Preparer:
                 index if key is None else render(key, {**context, "item": value, "index": index}, tolerant=step.final)
             )
 
-        return Expand(tuple(bind.foreach_items(step, values, key_of, self._policy.most_items)), fan.max_parallel)
+        found = bind.foreach_items(step, values, key_of, self._policy.most_items)
+        return self._crowded(run, step, len(found)) or Expand(tuple(found), fan.max_parallel)
+
+    def _crowded(self, run: RunView, step: GraphStep, more: int) -> Broken | None:
+        """Would so many more steps or items be too many for one run?"""
+        total, most = run.size + more, self._policy.most_nodes
+        if total <= most:
+            return None
+        what = f"{more} more would make {total} steps and items of this run, more than {most} (limit `run_steps`)"
+        return Broken("invalid", f"{step.id}: {what}; split the manifest, or raise limits.run_steps in config")
 
     def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
@@ -295,7 +303,10 @@ class Preparer:
         if wrong:
             return Broken("invalid", f"{step.id}: {name} cannot take this: {'; '.join(wrong)}")
         timeout = bind.run_timeout_ms(callee, {"inputs": bound, "vars": bind.bind_vars(callee, bound)})
-        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout})
+        steps = len(callee.steps)
+        if node.child is None and (crowded := self._crowded(run, step, steps)):
+            return crowded
+        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout}, steps)
 
     def _attempt(
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, values: Mapping[str, Json],

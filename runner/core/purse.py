@@ -1,5 +1,5 @@
-"""The budget of a tree of runs: what was spent, what attempts in flight have reserved. Integer micro-USD, and tokens, which are
-counted when they are known and reserved by nobody. Decides nothing else."""
+"""What the runs of a tree share: their budget, and how many steps they have. Of the budget: what was spent, what attempts in flight
+have reserved; integer micro-USD, and tokens, which are counted when they are known and reserved by nobody. Decides nothing else."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ class Purse:
     """One budget for a root run and all its sub-runs. `cap` None = no cap. `reserve` is for `finally` steps alone."""
 
     __slots__ = (
-        "cap", "exceed", "final_held", "final_spent", "held", "released", "reserve", "spent", "token_cap", "tokens", "waiting",
+        "cap", "exceed", "final_held", "final_spent", "held", "nodes", "released", "reserve", "spent", "token_cap", "tokens", "waiting",
     )  # fmt: skip
 
     def __init__(self) -> None:
@@ -21,6 +21,8 @@ class Purse:
         self.spent = self.held = 0
         self.token_cap: int | None = None
         self.tokens = 0
+        self.nodes = 0
+        """Steps and items of all runs of the tree, those of sub-runs counted from the moment that their call begins."""
         self.final_spent = self.final_held = 0
         self.waiting: dict[str, None] = {}
         """Runs with a step that waits for a reservation to come back."""

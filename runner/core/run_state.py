@@ -83,6 +83,11 @@ class RunState:
         """What the budget of the tree has left."""
         return self.purse.room
 
+    @property
+    def size(self) -> int:
+        """Steps and items of the tree."""
+        return self.purse.nodes
+
     def _connect(self) -> None:
         for n in self.top:
             targets = self._waits_for(n)

@@ -87,6 +87,7 @@ class Tree:
             self._open(member.run, member.graph, member.events)
         if root not in self.kernels:
             self._open(root, graphs[name])
+        self.purse.nodes += sum(len(kernel.graph.steps) for kernel in self.kernels.values())
         self._todo: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._turn = Turn([], [], [])
         self._recall()

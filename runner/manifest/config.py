@@ -137,6 +137,8 @@ class ConfigLimits(Frozen):
     """Values of a file, after its aliases are expanded."""
     steps: Positive = 10_000
     """Steps of a manifest, and items of a step."""
+    run_steps: Positive = 100_000
+    """Steps and items of a run altogether, its sub-runs included."""
     output_bytes: Annotated[Positive, AfterValidator(_hard_cap)] = HARD_OUTPUT_BYTES
     """Bytes of an output; what is beyond is cut off, and marked so."""
     attempts: Positive = 50

@@ -34,6 +34,5 @@ def route(desk: Desk, given: Mapping[str, Any], call: Call) -> Reply:
     with desk.reading() as store:
         now = SystemClock().now()
         outlook = routing.outlook(desk.settings, os.environ, store.health, now, given.get("mode"))
-        denies = desk.settings.config.budget.unpriced == "deny"
-        ways = routes.Router(routing.roster(desk.settings.config), outlook, denies).ways(graph, step, inputs)
+        ways = routes.Router.of(desk.settings.config, outlook).ways(graph, step, inputs)
     return Reply(routes.route_json(graph, step, ways, outlook))

@@ -288,3 +288,59 @@ def test_what_all_items_read_is_made_once(project: Project, monkeypatch: pytest.
     done = project.cli("apply", "m.yaml", "--json")
     assert (done.code, done.json["runs"][0]["outputs"]) == (0, {"last": "50 of 50"})
     assert len(made) < 20
+
+
+THREE_FANS = "".join(f"  s{n}: {{foreach: '{{{{ vars.l }}}}', run: [echo, '{{{{ item }}}}']}}\n" for n in range(3))
+
+
+def test_the_limit_of_steps_and_items_holds_for_all_fan_outs_of_a_run(project: Project) -> None:
+    project.write("config.yaml", "limits: {run_steps: 11}\n")
+    project.write("m.yaml", f"ares: v1\nname: m\nvars: {{l: [1, 2, 3, 4]}}\nsteps:\n{THREE_FANS}")
+    says = (
+        "s2: 4 more would make 15 steps and items of this run, more than 11 (limit `run_steps`); "
+        "split the manifest, or raise limits.run_steps in config"
+    )
+    assert f"would fail (invalid): {says}" in project.cli("plan", "m.yaml").out
+    done = project.cli("apply", "m.yaml", "--json")
+    steps = done.json["runs"][0]["steps"]
+    assert (done.code, steps["s1"]["state"]) == (1, "succeeded")
+    assert (steps["s2"]["error"]["class"], steps["s2"]["error"]["message"]) == ("invalid", says)
+
+    project.write("config.yaml", "limits: {run_steps: 15}\n")
+    assert project.cli("resume", done.json["runs"][0]["run"]).code == 0
+
+
+def test_the_steps_of_sub_runs_count_for_the_run_that_calls_them(project: Project) -> None:
+    project.write("config.yaml", "limits: {run_steps: 10}\n")
+    project.write("sub.yaml", "ares: v1\nname: sub\nsteps: {a: {set: {x: 1}}, b: {set: {x: 2}}}\n")
+    project.write(
+        "m.yaml",
+        "ares: v1\nname: m\nsteps:\n  c: {foreach: [1, 2, 3, 4], call: sub}\n",
+    )
+    says = "c: 2 more would make 11 steps and items of this run, more than 10"
+    planned = project.cli("plan", "m.yaml").out
+    assert f"4 of 4 items run; the item 2 would fail (invalid): {says}" in planned
+    done = project.cli("apply", "m.yaml", "--json")
+    assert done.code == 1
+    assert done.json["runs"][0]["steps"]["c"]["error"]["message"].startswith(says)
+
+    project.write("config.yaml", "limits: {run_steps: 13}\n")
+    assert project.cli("resume", done.json["runs"][0]["run"]).code == 0
+
+
+def test_a_raised_limit_of_items_holds_for_whoever_looks_at_a_matrix(project: Project) -> None:
+    project.write("config.yaml", "limits: {steps: 20k}\n")
+    project.write("0.txt", "one")
+    project.write(
+        "m.yaml",
+        f"ares: v1\nname: m\nvars: {{l: {list(range(10_001))}}}\nsteps:\n"
+        "  f: {matrix: {a: '{{ vars.l }}'}, when: matrix.a == 0, run: [cat, '{{ matrix.a }}.txt'], effects: none,"
+        " files: ['{{ matrix.a }}.txt']}\n",
+    )
+    assert [project.cli("apply", "m.yaml", "--quiet").code for _ in range(2)] == [0, 0]
+    assert project.cli("plan", "m.yaml").out.startswith("= m  unchanged")
+    project.write("0.txt", "two")
+    assert project.cli("plan", "m.yaml").out.startswith("~ m  update: the contents of `files` changed")
+    routed = project.cli("route", "m.yaml", "f").out
+    assert "a local command" in routed
+    assert "10000" not in routed

@@ -289,7 +289,7 @@ def test_a_moment_without_a_zone_is_no_moment(moment: Any) -> None:
 
 def matrix(text: str, **given: Any) -> list[tuple[str, Any]]:
     one = step(f"run: ['{{{{ matrix }}}}'], matrix: {text}", "inputs: {v?: {}}, ")
-    return [(item.key, item.value) for item in bind.matrix_items(one, values(inputs=given))]
+    return [(item.key, item.value) for item in bind.matrix_items(one, values(inputs=given), 10_000)]
 
 
 def test_a_matrix_is_the_product_of_its_axes_in_order() -> None:
@@ -344,7 +344,7 @@ def test_a_matrix_that_cannot_be_used_is_invalid(text: str, value: Any, message:
 
 def foreach(listed: list[Any], key: Any = lambda index, value: index) -> list[str]:
     one = step('run: [x], foreach: "{{ inputs.v }}"', "inputs: {v: array}, ")
-    return [item.key for item in bind.foreach_items(one, listed, key)]
+    return [item.key for item in bind.foreach_items(one, listed, key, 10_000)]
 
 
 def test_items_are_keyed_by_index_or_by_what_is_rendered() -> None:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from kernel_stage import T0, StageHost, failed, go, graph, ok, step
+from kernel_stage import T0, StageHost, failed, fan, go, graph, ok, step
 
 from runner.core.graph import Body, Repair, StepGraph
 from runner.core.messages import (
     Ask,
     CallRun,
     Candidate,
+    Expand,
     Finish,
     Hidden,
+    Item,
+    NodeView,
     Options,
     Outcome,
     Policy,
+    Prepared,
     RetryPolicy,
+    RunView,
     Start,
     StepTask,
 )
@@ -277,3 +282,39 @@ def test_what_a_callee_gives_is_held_as_the_host_holds_results() -> None:
     grove.start()
     grove.end("r.c", "k")
     assert grove.tree.kernels["r"].nodes["c"].result == {"ref": "digest", "size": 26}
+
+
+def test_the_size_of_a_tree_counts_every_step_and_item_once_and_again_after_a_crash() -> None:
+    main = graph(step("c", verb="call", fan=fan()), name="main")
+    sub = graph(step("k"), step("f", fan=fan()), name="sub")
+    items = Expand(tuple(Item(str(n), n) for n in range(3)), None)
+    sizes: list[int] = []
+
+    def call(run: RunView, node: NodeView) -> Prepared:
+        if node.item is None:
+            return items
+        sizes.append(run.size)
+        return CallRun("sub", {}, steps=2)
+
+    grove = Grove(StageHost({"c": call, "f": lambda run, n: go() if n.item else items}), main, sub)
+    grove.start()
+    assert sizes == [4, 6, 8]  # who calls in the same turn knows of the steps that those before it bring
+    assert grove.tree.purse.nodes == 1 + 3 + 3 * (2 + 3)
+    assert grove.again().tree.purse.nodes == grove.tree.purse.nodes
+
+
+def test_the_items_of_finally_are_counted_anew_in_the_next_leg() -> None:
+    main = graph(step("a"), step("f", fan=fan(), final=True), name="main")
+    items = Expand(tuple(Item(str(n), n) for n in range(3)), None)
+    host = StageHost({"f": lambda run, n: go() if n.item else items}, {"a": NO_RETRY})
+    grove = Grove(host, main)
+    grove.start()
+    for leg in (1, 2):
+        grove.end("r", "a", failed())
+        for n in range(3):
+            grove.end("r", f"f[{n}]")
+        assert (grove.state("r"), grove.tree.purse.nodes) == ("failed", 5)
+        if leg == 1:
+            grove.feed("r", "retry")
+            assert grove.tree.purse.nodes == 2
+    assert grove.again().tree.purse.nodes == 5

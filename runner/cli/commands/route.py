@@ -52,8 +52,7 @@ def command(path: str, step: str, **given: Any) -> int:
     now = time.time_ns() // 1_000_000
     with reading(settings) as store:
         outlook = routing.outlook(settings, os.environ, store.health, now, given["mode"])
-        denies = settings.config.budget.unpriced == "deny"
-        ways = routes.Router(routing.roster(settings.config), outlook, denies).ways(graph, found, inputs)
+        ways = routes.Router.of(settings.config, outlook).ways(graph, found, inputs)
     if given["json_"]:
         out_json(routes.route_json(graph, found, ways, outlook))
     else:
