@@ -20,6 +20,7 @@ from runner.core.rendered import (
     count,
     duration,
     error_classes,
+    limit,
     number,
     one_of,
     short,
@@ -165,9 +166,9 @@ def hints_of(hints: Mapping[str, Json], values: Values) -> Mapping[str, Json]:
     return _route(render_tree(dict(hints), values)) if has_template(hints) else hints
 
 
-def check_timeout_ms(limit: int | str | None, values: Values) -> int | None:
+def check_timeout_ms(written: int | str | None, values: Values) -> int | None:
     """How long the command of a check may take."""
-    return _limit("checks.timeout", limit, values)
+    return _limit("checks.timeout", written, values)
 
 
 def _route(hints: Mapping[str, Json]) -> Mapping[str, Json]:
@@ -200,8 +201,8 @@ def run_timeout_ms(graph: StepGraph, values: Values) -> int | None:
     return _limit("timeout", graph.timeout, values)
 
 
-def _limit(what: str, limit: int | str | None, values: Values) -> int | None:
-    return duration(what, render(limit, values)) if isinstance(limit, str) else limit
+def _limit(what: str, written: int | str | None, values: Values) -> int | None:
+    return limit(what, render(written, values)) if isinstance(written, str) else written
 
 
 _EFFECTS: tuple[Effects, ...] = get_args(Effects)

@@ -7,7 +7,7 @@ from typing import Any
 
 from runner.core.graph import Json
 from runner.digest import canonical_json
-from runner.manifest.types import read_count, read_duration
+from runner.manifest.types import read_count, read_duration, read_positive_duration
 from runner.manifest.vocabulary import ERROR_CLASSES
 from runner.templating import TemplateError
 from runner.templating.text import weigh
@@ -56,6 +56,11 @@ def short(value: Json) -> str:
 def duration(what: str, value: Json) -> int:
     """Text such as `10m` as milliseconds. A number has no unit, so it is refused."""
     return _read(what, read_duration, value)
+
+
+def limit(what: str, value: Json) -> int:
+    """A duration longer than nothing, as milliseconds."""
+    return _read(what, read_positive_duration, value)
 
 
 def count(what: str, value: Json) -> int:

@@ -30,6 +30,7 @@ def test_the_text_of_an_input_that_is_not_of_its_type_is_refused(project: Projec
     [
         ("vars: {x: '{{ inputs.t | int }}'}", "m: vars: text that is not a whole number"),
         ("timeout: '{{ inputs.t }}'", "m: the run's limits: timeout: expected a duration"),
+        ("timeout: '{{ 0 }}s'", "m: the run's limits: timeout: expected a duration longer than nothing, not '0s'"),
         ("budget: {usd: '{{ inputs.t }}'}", "m: the run's limits: budget.usd: expected a number"),
     ],
 )
@@ -50,6 +51,11 @@ def test_what_the_whole_run_stands_on_is_computed_before_it_begins(project: Proj
         ("matrix: {os: '{{ inputs.t }}'}, files: ['{{ matrix.os }}']", "matrix.os: expected a list"),
         ("faults: {retry: {max: '{{ inputs.t }}'}}", "faults.retry.max: expected a whole number"),
         ("faults: {brainstem: {exhausted: '{{ inputs.t }}'}}", "faults.exhausted: expected one of"),
+        ("timeout: '{{ 0 }}s'", "timeout: expected a duration longer than nothing, not '0s'"),
+        ("timeout: {idle: '{{ 0 }}s'}", "timeout.idle: expected a duration longer than nothing, not '0s'"),
+        ("timeout: '{{ 0 - 1 }}s'", "timeout: expected a duration such as 10m or 1h30m, not '-1s'"),
+        ("timeout: '{{ 36501 }}d'", "timeout: '36501d' is longer than 100 years"),
+        ("checks: [{run: ['true'], timeout: '{{ 0 }}s'}]", "checks.timeout: expected a duration longer than nothing"),
     ],
 )
 def test_what_one_step_needs_fails_that_step_only(project: Project, keys: str, says: str) -> None:
