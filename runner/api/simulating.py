@@ -29,7 +29,7 @@ from runner.simulate.campaign import Simulated, Study, Summary, every_death, eve
 from runner.simulate.faults import ModeChange, names_step, parse
 from runner.simulate.outcome import Broken
 from runner.simulate.scenario import NOW, Case, Scenario
-from runner.templating.model import did_you_mean
+from runner.spelling import did_you_mean
 
 ALL = "all"
 """`--kill all`."""

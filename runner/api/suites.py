@@ -20,9 +20,9 @@ from runner.manifest.suite import Case, Suite
 from runner.manifest.vocabulary import WORK_VERBS, Mode
 from runner.replay import tape
 from runner.replay.asking import PART
+from runner.spelling import did_you_mean
 from runner.syntax import Document, Limits, arrange, place, read
 from runner.templating import TemplateError, parse_expression
-from runner.templating.model import did_you_mean
 
 KEY: Final = "ares-test"
 ROOTS: Final = ("steps", "outputs", "inputs", "run")

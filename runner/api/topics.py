@@ -10,10 +10,10 @@ from typing import Literal
 
 from runner.api.schema_keys import STEPS, Key, keys, matching, parts
 from runner.core.recover import CLASSES
-from runner.diagnostics.render import did_you_mean
 from runner.diagnostics.rules import RULES, Rule
 from runner.errors import UsageError
 from runner.manifest.vocabulary import ERROR_CLASSES, VERBS, ErrorClass
+from runner.spelling import did_you_mean
 from runner.templating.words import FILTERS, REQUIRED, TESTS
 
 Kind = Literal[

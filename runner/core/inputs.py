@@ -11,7 +11,7 @@ from runner.core.graph import InputSpec, Json, StepGraph
 from runner.core.rendered import BindError, cut, short
 from runner.digest import canonical_json
 from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
-from runner.templating.model import did_you_mean
+from runner.spelling import did_you_mean
 
 
 def bind_inputs(graph: StepGraph, given: Mapping[str, Json]) -> tuple[dict[str, Json], list[str]]:

@@ -1,4 +1,4 @@
-"""How diagnostics are shown: text with the source line and a caret, JSON, paths, and suggestions for misspelt words.
+"""How diagnostics are shown: text with the source line and a caret, JSON and paths.
 
 Which of them are shown, and in which order, is decided in `runner.syntax.placing`.
 """
@@ -6,8 +6,7 @@ Which of them are shown, and in which order, is decided in `runner.syntax.placin
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from difflib import get_close_matches
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from runner.diagnostics.excerpt import Excerpt, harmless
@@ -18,9 +17,7 @@ _Paint = Callable[[str, str], str]
 _PLAIN_KEY = re.compile(r"[\w-]+\??")
 _COLORS = {"error": "1;31", "warning": "1;33", "note": "1;36", "file": "1", "gutter": "34", "help": "32"}
 _LINE_BREAK = r"\r\n|\n|\r"
-# Suggestions are made for typing mistakes: longer words and lists would cost time and help nobody.
 _LONGEST_WORD = 64
-_MOST_OPTIONS = 500
 
 
 def path_text(loc: Loc) -> str:
@@ -34,17 +31,6 @@ def path_text(loc: Loc) -> str:
         else:
             text += '["' + part[:_LONGEST_WORD].replace('"', '\\"') + '"]'
     return text
-
-
-def did_you_mean(word: str, options: Iterable[str]) -> str | None:
-    """`did you mean `timeout`?`, or None when nothing is near."""
-    if not 0 < len(word) <= _LONGEST_WORD:
-        return None
-    reach = max(2, len(word) // 3)
-    near = [option for option in dict.fromkeys(options) if abs(len(option) - len(word)) <= reach and option != word]
-    lowered = {option.lower().replace("-", "_"): option for option in reversed(near[:_MOST_OPTIONS])}
-    found = get_close_matches(word.lower().replace("-", "_"), lowered, n=1, cutoff=0.6)
-    return f"did you mean `{lowered[found[0]]}`?" if found else None
 
 
 def to_text(diagnostics: Sequence[Diagnostic], sources: Mapping[str, str], *, color: bool = False) -> str:

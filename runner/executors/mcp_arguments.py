@@ -9,10 +9,10 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache
 from typing import Any, Final
 
-from runner import spelling
 from runner.executors.mcp_results import shown
 from runner.patterns import ONE_ANSWER_S, PATIENCE, TooSlow, bounded
 from runner.ports import ToolInfo
+from runner.spelling import did_you_mean
 
 Check = Callable[[Mapping[str, Any]], str]
 """Arguments -> what is wrong with them, or ""."""
@@ -35,8 +35,7 @@ _PLAIN_OBJECT: Final = _ANNOTATIONS | {"$schema", "$defs", "type", "properties",
 def unknown_tool(server: str, name: str, tools: Iterable[str]) -> str:
     """Why `server.name` cannot be called, with the nearest name there is."""
     have = sorted(tools)
-    near = spelling.near(name, have)
-    hint = f"did you mean `{near}`?" if near else f"it has {', '.join(have)}" if have else "it has none"
+    hint = did_you_mean(name, have) or (f"it has {', '.join(have)}" if have else "it has none")
     return f"{server} has no tool `{name}`: {hint}"
 
 
@@ -142,9 +141,9 @@ def _explain(
 
 def _unknown_arguments(found: Mapping[str, Any], known: Mapping[str, Any]) -> str:
     extra = [name for name in found if name not in known]
-    near = spelling.near(extra[0], known) if extra else None
-    hint = f": did you mean `{near}`?" if near else f": it takes {_names(known)}" if known else ": it takes none"
-    return f"unknown argument{'s' if len(extra) > 1 else ''} {_names(extra)}{hint}"
+    near = did_you_mean(extra[0], known) if extra else None
+    hint = near or (f"it takes {_names(known)}" if known else "it takes none")
+    return f"unknown argument{'s' if len(extra) > 1 else ''} {_names(extra)}: {hint}"
 
 
 def _names(names: Iterable[str]) -> str:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 
-from runner import spelling
 from runner.diagnostics.model import Loc, Problem
 from runner.manifest.config import Config
 from runner.manifest.config_models import Endpoint, Match, Models, RouteRule
 from runner.manifest.config_servers import CONNECT_TIMEOUT, McpServer
 from runner.manifest.presets import PRESETS
 from runner.manifest.references import is_loopback
+from runner.spelling import did_you_mean
 
 BUNDLED = "workspace"
 PROXY = "proxy"
@@ -149,10 +149,8 @@ def _unknown(rule: str, noun: str, names: Sequence[str], known: Iterable[str], l
     known = sorted(known)
     for at, name in enumerate(names):
         if name not in known:
-            near = spelling.near(name, known)
-            fix = f"did you mean `{near}`?" if near else None
             place = loc if len(names) == 1 else (*loc, at)
-            yield Problem(rule, place, f"no {noun} `{name}` is defined", fix)
+            yield Problem(rule, place, f"no {noun} `{name}` is defined", did_you_mean(name, known))
 
 
 def _empty(config: Config) -> Iterator[Problem]:

@@ -1,7 +1,6 @@
 """The section `mcp_servers` of config.yaml: tool servers and agent executors."""
 
 import re
-from difflib import get_close_matches
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -12,15 +11,15 @@ from runner.manifest.presets import PRESETS, Preset
 from runner.manifest.references import EnvText, Headers, SecretRef, Url
 from runner.manifest.types import Bool, EnvName, Positive, PositiveMilliseconds, Text, shown
 from runner.manifest.vocabulary import ErrorClass
+from runner.spelling import did_you_mean
 
 CONNECT_TIMEOUT = 15_000
 
 
 def _preset(value: str) -> str:
     if value not in PRESETS:
-        meant = get_close_matches(value.lower(), PRESETS, 1, 0.5)
-        fix = f"did you mean `{meant[0]}`?" if meant else None
-        raise mistake("config-preset", f"expected one of {', '.join(PRESETS)}, not {shown(value)}", fix=fix)
+        message = f"expected one of {', '.join(PRESETS)}, not {shown(value)}"
+        raise mistake("config-preset", message, fix=did_you_mean(value, PRESETS))
     return value
 
 

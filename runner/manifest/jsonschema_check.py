@@ -128,8 +128,7 @@ def _unknown(key: Any) -> PydanticCustomError:
         return mistake(
             "schema-invalid", "`$ref` cannot be used here", fix="write the schema out in its place", key=True
         )
-    near = spelling.near(str(key), KEYWORDS)
-    fix = f"did you mean `{near}`?" if near else None
+    fix = spelling.did_you_mean(str(key), KEYWORDS)
     return mistake("schema-invalid", f"{shown(key)} is not a keyword of JSON Schema", fix=fix, key=True)
 
 
@@ -158,7 +157,7 @@ def _required_fix(key: str, value: Any) -> str | None:
 
 
 def _type_meant(word: str) -> str | None:
-    return word if word in TYPES else _MEANT.get(word.lower()) or spelling.near(word.lower(), TYPES)
+    return word if word in TYPES else _MEANT.get(word.lower()) or spelling.near(word, TYPES)
 
 
 def check_type(value: Any, loc: tuple[str | int, ...]) -> Found:

@@ -44,7 +44,7 @@ def meant(key: object, words: tuple[str, ...]) -> str | None:
     """The word that a misspelt or foreign key stands for."""
     if MEANT.get(str(key)) in words:
         return MEANT[str(key)]
-    return spelling.near(str(key).lower(), words)
+    return spelling.near(str(key), words)
 
 
 @dataclass(slots=True, eq=False)

@@ -47,7 +47,7 @@ ELSEWHERE = {
 
 def near(word: Any, options: Iterable[str]) -> str | None:
     """The option that a misspelt word is close to."""
-    return spelling.near(str(word).lower().replace("-", "_"), options)
+    return spelling.near(str(word), options)
 
 
 def unknown_key(loc: Loc, owner: type[BaseModel] | None, meant: str | None) -> Problem:

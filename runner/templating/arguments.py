@@ -7,7 +7,8 @@ from typing import Any
 
 from jinja2 import nodes
 
-from runner.templating.model import TemplateError, brief, did_you_mean
+from runner.spelling import did_you_mean
+from runner.templating.model import TemplateError, brief
 from runner.templating.words import TESTS
 
 

@@ -17,10 +17,11 @@ from jinja2.lexer import Token as JinjaToken
 from jinja2.lexer import TokenStream, operators
 from jinja2.parser import Parser
 
+from runner.spelling import did_you_mean
 from runner.templating.arguments import check_arguments, check_test_name, closed
 from runner.templating.constants import always
 from runner.templating.environments import STRICT
-from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, brief, did_you_mean
+from runner.templating.model import ROOTS, Parsed, Ref, TemplateError, brief
 from runner.templating.sandbox import checked_number
 from runner.templating.scan import Token, is_whole, scan, scan_expression
 from runner.templating.words import FILTERS, KEYWORD_ONLY, LOOP_NAMES, REQUIRED, TEST_POSITION, TESTS

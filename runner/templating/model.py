@@ -4,8 +4,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
-from runner import spelling
-
 Json = Any
 """A JSON value: None, bool, int, float, str, list, dict with string keys."""
 Context = Mapping[str, Any]
@@ -93,12 +91,6 @@ def show(root: str, path: Iterable[str | int]) -> str:
 def brief(text: str) -> str:
     """A name for a message, cut when it is absurdly long."""
     return text if len(text) <= _SHOWN else text[:_SHOWN] + "…"
-
-
-def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """A fix that offers the nearest known word, if one is near."""
-    near = spelling.near(word, known)
-    return f"did you mean `{brief(near)}`?" if near else None
 
 
 def exceeds(text: str, limit: int) -> bool:

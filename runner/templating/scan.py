@@ -5,7 +5,8 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Final, NamedTuple
 
-from runner.templating.model import TemplateError, brief, did_you_mean
+from runner.spelling import did_you_mean
+from runner.templating.model import TemplateError, brief
 
 NESTING_LIMIT: Final = 24
 """Brackets within brackets, and statements within statements."""

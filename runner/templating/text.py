@@ -7,7 +7,8 @@ from itertools import islice
 from typing import Any, Final
 
 from runner.digest import canonical_json
-from runner.templating.model import RESULT_LIMIT, Context, Json, Ref, TemplateError, brief, did_you_mean, exceeds, show
+from runner.spelling import did_you_mean
+from runner.templating.model import RESULT_LIMIT, Context, Json, Ref, TemplateError, brief, exceeds, show
 
 _SHOWN: Final = 8
 _SEARCHED: Final = 500

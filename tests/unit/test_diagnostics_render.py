@@ -7,7 +7,7 @@ import json
 import pytest
 
 from runner.diagnostics.model import Diagnostic, Loc
-from runner.diagnostics.render import did_you_mean, path_text, to_json, to_text
+from runner.diagnostics.render import path_text, to_json, to_text
 from runner.source import Span
 
 
@@ -181,24 +181,6 @@ def test_a_file_name_that_is_no_text_can_still_be_encoded() -> None:
 )
 def test_paths_read_like_the_language(loc: Loc, text: str) -> None:
     assert path_text(loc) == text
-
-
-@pytest.mark.parametrize(
-    ("word", "options", "meant"),
-    [
-        ("timout", ["timeout", "tool"], "timeout"),
-        ("biuld", ["test", "build"], "build"),
-        ("open-pr", ["open_pr", "close_pr"], "open_pr"),
-        ("Route", ["route"], "route"),
-        ("need", ["needs", "when"], "needs"),
-        ("xyz", ["timeout"], None),
-        ("", ["a"], None),
-        ("a", [], None),
-        ("x" * 1_000_000, ["x" * 1_000_001], None),
-    ],
-)
-def test_misspelt_words_get_the_nearest_option(word: str, options: list[str], meant: str | None) -> None:
-    assert did_you_mean(word, options) == (f"did you mean `{meant}`?" if meant else None)
 
 
 def test_a_byte_order_mark_does_not_move_the_caret() -> None:

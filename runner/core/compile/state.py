@@ -11,7 +11,7 @@ from runner.diagnostics.rules import RULES
 from runner.digest import canonical_json
 from runner.manifest.model import Manifest
 from runner.manifest.vocabulary import VERBS, Verb
-from runner.templating.model import did_you_mean
+from runner.spelling import did_you_mean
 
 MOST_LOOKED_AT = 200_000
 """Words that are compared for one manifest, at some microseconds each."""
