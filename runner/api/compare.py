@@ -5,7 +5,6 @@ Not compared: times, ids, keys and session names, which are never the same twice
 
 from __future__ import annotations
 
-import difflib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -15,11 +14,12 @@ from runner.api.queries import find_run, result_of, run_outputs, shown_state
 from runner.api.results import MICRO
 from runner.errors import StoreError, UsageError
 from runner.ports import RunRow, StepRow, Store
+from runner.replay.matching import unified
 
 CONTEXT_LINES = 2
 MOST_DIFF_LINES = 60
-MOST_COMPARED = 4_000
-"""Lines of a text that are compared line by line: the comparison is quadratic in the worst case."""
+MOST_COMPARED = 100_000
+"""Lines of a text that are compared line by line, of thousands of steps."""
 
 Pair = tuple[Any, Any]
 
@@ -184,7 +184,7 @@ def text_diff(a: str, b: str) -> Iterator[str]:
     if max(len(lines_a), len(lines_b)) > MOST_COMPARED:
         yield f"(too long to compare: {len(a)} characters, now {len(b)})"
         return
-    lines = list(difflib.unified_diff(lines_a, lines_b, lineterm="", n=CONTEXT_LINES))[2:]
+    lines = unified(lines_a, lines_b, "", "", CONTEXT_LINES)[2:]
     yield from lines[:MOST_DIFF_LINES]
     if len(lines) > MOST_DIFF_LINES:
         yield f"… {len(lines) - MOST_DIFF_LINES} lines more"

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from difflib import unified_diff
 from typing import Any, Final
 
 from runner.core.graph import Json
+from runner.replay.matching import unified
 from runner.replay.yaml_text import to_yaml
 from runner.syntax.text import CONTROL
 
@@ -22,7 +22,7 @@ def difference(
     lines: list[str] = []
     for key in keys:
         old, new = (lines_of({key: side[key]}) if key in side else [] for side in (before, now))
-        found = list(unified_diff(old, new, f"{key} ({was})", f"{key} ({is_})", n=3, lineterm=""))
+        found = unified(old, new, f"{key} ({was})", f"{key} ({is_})")
         lines += found or [f"{key}: not the same kind of value"]
     cut = len(lines) - MOST_LINES
     return keys, lines[:MOST_LINES] + ([f"… and {cut} lines more"] if cut > 0 else [])
