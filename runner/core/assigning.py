@@ -205,8 +205,7 @@ class Assigner:
 
     def judged(self, run: RunView, node: NodeView, values: Mapping[str, Any], go: Go, now: int) -> Prepared:
         """An attempt that costs nothing itself; its judges (see `judges`) may."""
-        checks = go.spec.get("checks")
-        if not checks or self._dispatch is None or not any(said["kind"] == "judge" for said in checks):
+        if self._dispatch is None or not _has_judges(go.spec):
             return go
         return self._funded(self._dispatch, run, node, values, go, now)
 
@@ -231,6 +230,12 @@ class Assigner:
             day=dispatch.today(now),
         )
 
+    def judging_day(self, spec: Mapping[str, Any], now: int) -> str:
+        """The day that pays for the judges of a `call`; "" = it has none. Nothing is reserved for them (see docs/models.md)."""
+        if self._dispatch is None or not _has_judges(spec):
+            return ""
+        return self._dispatch.today(now)
+
     def judges(
         self, run: RunView, node: NodeView, values: Mapping[str, Any], spec: Mapping[str, Any], now: int
     ) -> Hidden | NoCandidate | None:
@@ -254,6 +259,10 @@ class Assigner:
         verdict = routed.verdict(go.label)
         if self._dispatch is not None and verdict is not None:
             self._dispatch.intended(verdict, go.timeout_ms, now)
+
+
+def _has_judges(spec: Mapping[str, Any]) -> bool:
+    return any(said["kind"] == "judge" for said in spec.get("checks", ()))
 
 
 def _first(dispatch: Dispatch, entries: Sequence[tuple[Verdict, Entry]], now: int) -> tuple[Verdict, Entry] | NotNow:
@@ -313,6 +322,11 @@ def estimate(
         guess = (tokens_in + tokens_out) * UNKNOWN_PRICE if typical is None else typical
         return Estimate(_at_most(guess, _left(own, run, node)), tokens_in + tokens_out, known=False)
     return Estimate(usd, tokens_in + tokens_out)
+
+
+def assumed_judgement(tokens: Mapping[str, int]) -> int:
+    """Micro-USD that stand for a question to a judge whose price nobody knows. `tokens`: as far as they were told."""
+    return UNKNOWN_PRICE * (sum(tokens.values()) or ANSWER_TOKENS + JUDGEMENT_TOKENS)
 
 
 def judgement(dispatch: Dispatch, judge: Mapping[str, Any]) -> Estimate:

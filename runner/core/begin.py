@@ -180,7 +180,7 @@ def _call(k: RunState, n: Node, p: CallRun) -> None:
     child = n.child or (f"{k.run}.{n.id}" if attempt == 1 else f"{k.run}.{n.id}~{attempt}")
     data = fit({
         "n": attempt, "label": p.callee, "effects": "none", "effect_key": n.effect_key or key, "mode": k.mode,
-        "level": n.level or None, "child": child, "spec": dict(p.spec),
+        "level": n.level or None, "child": child, "spec": dict(p.spec), "day": p.day,
         "busy": None if k.timeout_ms is None else k.busy,
     })  # fmt: skip
     if n.child is None:

@@ -193,13 +193,15 @@ class Ask(NamedTuple):
 
 class CallRun(NamedTuple):
     """`call`: the sub-run's manifest and inputs. `spec` ({"returns", "checks"} when there are any): what a worker verifies once the
-    sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`). `steps`: how many it has."""
+    sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`). `steps`: how many it has. `day`: the
+    day that pays for its judges; "" = it has none."""
 
     callee: str
     inputs: Mapping[str, Json]
     spec: Mapping[str, Json] = EMPTY
     extra: Mapping[str, Json] = EMPTY
     steps: int = 0
+    day: str = ""
 
 
 class Go(NamedTuple):

@@ -297,8 +297,9 @@ class Preparer:
         inputs = _rendered(dict(body.call["with"]), context, step.final)
         name = str(body.call["manifest"])
         callee = self._callees.get(run.graph.callees.get(name, ""))
+        day = self._assigner.judging_day(spec, now)
         if callee is None:
-            return CallRun(name, inputs, spec)
+            return CallRun(name, inputs, spec, day=day)
         bound, wrong = bind.bind_inputs(callee, inputs)
         if wrong:
             return Broken("invalid", f"{step.id}: {name} cannot take this: {'; '.join(wrong)}")
@@ -306,7 +307,7 @@ class Preparer:
         steps = len(callee.steps)
         if node.child is None and (crowded := self._crowded(run, step, steps)):
             return crowded
-        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout}, steps)
+        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout}, steps, day)
 
     def _attempt(
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, values: Mapping[str, Json],

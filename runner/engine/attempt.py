@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
+from runner.core.assigning import assumed_judgement
 from runner.core.graph import Json
 from runner.core.messages import EffectDoubt, Note, Outcome, StepTask
 from runner.digest import digest_bytes
@@ -449,7 +450,7 @@ def _billed(outcome: Outcome, calls: Sequence[CallResult]) -> Outcome:
         for kind, count in call.tokens.items():
             tokens[kind] = tokens.get(kind, 0) + count
     unknown = any(call.cost is None for call in calls)
-    cost = outcome.cost + sum(call.cost or 0 for call in calls)
+    cost = outcome.cost + sum(assumed_judgement(call.tokens) if call.cost is None else call.cost for call in calls)
     return outcome._replace(
         cost=cost, tokens=tokens, cost_source="assumed" if unknown else outcome.cost_source or "judge"
     )

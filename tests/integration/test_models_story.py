@@ -221,6 +221,7 @@ async def test_a_model_judges_what_a_command_or_another_manifest_gives(stage: St
     stage.project.manifest(f"steps: {{a: {{{work}, {JUDGED}}}}}")
     [run] = (await stage.project.applied("m")).runs
     assert (run.state, run.cost) == ("succeeded", 20_000)
+    assert stage.days() == (20_000, 0), "the day pays for judges, too"
 
 
 async def test_nothing_is_done_that_nobody_could_judge(stage: Stage) -> None:
@@ -317,6 +318,19 @@ async def test_an_unknown_price_is_assumed_or_denied_never_nothing(stage: Stage)
     denied = await stage.run()
     assert denied.steps["a"].error is not None
     assert "its price is unknown" in denied.steps["a"].error["message"]
+
+
+@pytest.mark.parametrize("work", ["run: [echo, hello], effects: none", "call: inner"])
+async def test_an_unknown_price_of_a_judge_is_never_nothing(stage: Stage, work: str) -> None:
+    text = stage.project.read("config.yaml").replace(", price: {in: 1000, out: 2000}", "")
+    stage.project.write("config.yaml", text)
+    stage.proxy.says["smart"] = ['{"score": 0.9, "reason": "it greets"}']
+    stage.project.manifest("steps: {b: {run: [echo, hello], effects: none}}", "inner")
+    stage.project.manifest(f"steps: {{a: {{{work}, {JUDGED}}}}}")
+    [run] = (await stage.project.applied("m")).runs
+    spent, assumed = stage.days()
+    assert (run.state, run.cost) == ("succeeded", spent)
+    assert spent == assumed > 0
 
 
 async def test_who_denies_unknown_prices_denies_them_to_judges_too(stage: Stage) -> None:
