@@ -249,8 +249,9 @@ def begin_trial(circuit: Circuit, now: int, lasts: int) -> Circuit:
 
 
 def cool(circuit: Circuit, cause: Cause, until: int, reason: str, credential: str = "") -> Circuit:
-    """Not to be asked before `until`. A longer cooling stands; a refused credential always counts anew."""
-    if circuit.cool_until is not None and circuit.cool_until >= until and circuit.cause == cause != "auth":
+    """Not to be asked before `until`. A longer cooling stands, whatever its cause: calls that were under way end later. A refused
+    credential always counts anew."""
+    if circuit.cool_until is not None and circuit.cool_until >= until and "auth" not in (cause, circuit.cause):
         return circuit
     return circuit._replace(cool_until=until, cause=cause, credential=credential, reason=reason)
 

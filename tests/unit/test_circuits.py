@@ -219,6 +219,18 @@ def test_a_rate_limited_model_cools_until_its_retry_after() -> None:
 def test_a_shorter_cooling_does_not_end_a_longer_one() -> None:
     long = cool(Circuit(), "quota", NOW + 500, "used up")
     assert cool(long, "quota", NOW + 100, "used up") is long
+    assert cool(long, "rate_limit", NOW + 100, "429") is long, "a call that was under way when the quota ended"
+    longer = cool(cool(Circuit(), "rate_limit", NOW + 100, "429"), "quota", NOW + 500, "used up")
+    assert (longer.cool_until, longer.cause) == (NOW + 500, "quota")
+
+
+def test_the_end_of_a_call_that_was_under_way_does_not_shorten_a_used_up_quota() -> None:
+    first = CallEnd("smart", "proxy", "quota", "used up", NOW)
+    second = CallEnd("smart", "proxy", "rate_limit", "slow down", NOW, retry_after_ms=1_000)
+    circuit = Circuit()
+    for end in (first, second):
+        circuit = consequences(end, LIMITS, NOW)["model:smart"](circuit)
+    assert (admit(circuit, NOW + 1_001).answer, admit(circuit, NOW + 1_001).cause) == ("no", "quota")
 
 
 def test_a_refused_credential_is_disabled_until_another_one_takes_its_place() -> None:
