@@ -63,6 +63,8 @@ class Circuit(NamedTuple):
     """half_open: real calls that were answered."""
     trial_until: int | None = None
     """half_open: a real call is under way, at most until then (whoever makes it may die)."""
+    well_since: int | None = None
+    """Closed: since when it was half open before that; None = it was never open. Calls from before tell of that time."""
     cool_until: int | None = None
     cause: Cause | None = None
     """Why it cools."""
@@ -93,6 +95,8 @@ def _same(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
 
 def _count(c: Circuit, sign: Sign, limits: Limits) -> Circuit:
     """One more failure of a closed circuit; the last one that it takes opens it."""
+    if sign.began is not None and c.well_since is not None and sign.began < c.well_since:
+        return c
     recent = (*(at for at in c.failures if sign.now - at < limits.window), sign.now)
     if len(recent) >= limits.failure_threshold:
         why = f"{len(recent)} failures inside {_seconds(limits.window)}: {sign.reason}"
@@ -181,7 +185,7 @@ def _opened(c: Circuit, now: int, limits: Limits, reason: str) -> Circuit:
 def _closed_if_well(c: Circuit, limits: Limits) -> Circuit:
     if not (c.passed and c.answered and c.passed + c.answered >= limits.recover_after):
         return c
-    return _keep_cool(Circuit(reason=f"recovered: {c.passed} probes, {c.answered} calls"), c)
+    return _keep_cool(Circuit(well_since=c.until, reason=f"recovered: {c.passed} probes, {c.answered} calls"), c)
 
 
 def _keep_cool(fresh: Circuit, c: Circuit) -> Circuit:

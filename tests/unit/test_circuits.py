@@ -207,6 +207,19 @@ def test_a_call_that_began_before_it_was_half_open_tells_of_the_time_before(sign
     assert feed(circuit, Sign(sign, BACK + 1, began=BACK), LIMITS) is not circuit
 
 
+def test_calls_from_before_it_was_well_again_do_not_open_it_once_more() -> None:
+    """An endpoint hangs, recovers, and ten minutes later the calls that hung run into their deadlines."""
+    closed = fed(half_open(), ("probe_passed", BACK), ("answered", BACK + 1))
+    assert closed.state == "closed"
+    late = closed
+    for n in range(5):
+        late = feed(late, Sign("failed", BACK + 10 + n, "timeout", began=BACK - 1), LIMITS)
+    assert late is closed
+    for n in range(LIMITS.failure_threshold):
+        late = feed(late, Sign("failed", BACK + 10 + n, "timeout", began=BACK), LIMITS)
+    assert late.state == "open"
+
+
 # ---------------------------------------------------------------- cooling
 
 
