@@ -81,7 +81,7 @@ class Router(NamedTuple):
     """`limits.steps` of the config."""
 
     @classmethod
-    def of(cls, config: Config, outlook: Outlook) -> Router:
+    def of(cls, config: Config, outlook: Outlook) -> "Router":
         """As a completed config says."""
         return cls(roster(config), outlook, config.budget.unpriced == "deny", config.limits.steps)
 
