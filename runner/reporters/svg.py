@@ -28,7 +28,8 @@ NARROWEST = 420.0
 MONO, SANS, SMALL = 7.9, 6.9, 6.3
 """Widths of a letter at 13 px monospaced, 11.5 px and 10.5 px proportional: a little more than fonts usually take."""
 _NARROW = frozenset("ijlI.,:;'|!()[]ftr/ -")
-_BROAD = frozenset("mwMWQOGDNH@%ABCKRUVXYZEPSTF…")
+_BROAD = frozenset("QOGDNH&ABCKRUVXYZEPSTF")
+_BROADEST = frozenset("mwMW@%…—")
 
 
 __all__ = ["drawing", "picture", "svg"]
@@ -123,7 +124,9 @@ def _cells(character: str, *, proportional: bool) -> float:
         return 0.0
     if unicodedata.east_asian_width(character) in "WF":
         return 1.75
-    return 1.0 if not proportional else 0.58 if character in _NARROW else 1.25 if character in _BROAD else 1.0
+    if not proportional:
+        return 1.0
+    return 0.58 if character in _NARROW else 1.3 if character in _BROAD else 1.65 if character in _BROADEST else 1.0
 
 
 def _long(value: str, per: float) -> float:

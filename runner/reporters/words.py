@@ -86,11 +86,14 @@ def _reason(state: str) -> Callable[[Mapping[str, Any]], tuple[str, str]]:
     return lambda data: (state, str(data.get("reason") or ""))
 
 
+UNTOLD = ("", "prepare", "no candidate", "budget")
+"""Reasons of a step that failed without an attempt: its error tells why, these words do not."""
+
+
 def _failed(d: Mapping[str, Any]) -> tuple[str, str]:
     """A step that failed before any attempt of it has told nobody why yet; else its attempt's line did."""
     reason = str(d.get("reason") or "")
-    untold = reason in ("", "prepare", "no candidate", "budget")
-    return "failed", f"{d.get('class')}: {d.get('message')}" if untold else reason
+    return "failed", f"{d.get('class')}: {d.get('message')}" if reason in UNTOLD else reason
 
 
 _TOLD: Mapping[str, Callable[[Mapping[str, Any]], tuple[str, str]]] = {

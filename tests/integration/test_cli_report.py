@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
@@ -136,18 +137,59 @@ def test_a_run_without_its_logs_has_a_page(rich: Project) -> None:
     assert rich.cli("report", "rich", "--html", "-").code == 0
 
 
-@pytest.mark.slow
-def test_a_browser_lets_our_style_and_script_work_and_complains_of_nothing(rich: Project, tmp_path: Path) -> None:
+WIDE = f"""
+ares: v1
+name: wide-{"n" * 58}
+description: {"W" * 2_000}
+inputs: {{who: {{type: string, default: "שלום {"Q" * 500} مرحبا"}}}}
+steps:
+  {"s" * 63}: {{run: [printf, "%s", {"W" * 900}], effects: none}}
+  caps: {{run: [echo, MMMM WWWW MMMM], needs: [{"s" * 63}], effects: none}}
+  fan: {{foreach: {{in: [{"i" * 190}, b], key: "{{{{ item }}}}"}}, run: [echo, "{{{{ item }}}}"], effects: none}}
+  boom: {{run: [sh, -c, "printf %s {"E" * 900} >&2; exit 5"], effects: none}}
+outputs: {{{"o" * 60}: "{{{{ steps.caps.text }}}}"}}
+"""
+
+MEASURE = """
+document.querySelectorAll('details').forEach(one => one.open = true);
+const beside = (a, b) => a.getBoundingClientRect().bottom > b.getBoundingClientRect().top + 5;
+const cut = [...document.querySelectorAll('.ares .step svg')].filter(box =>
+  [...box.querySelectorAll('text')].some(text => { const r = text.getBBox(); return r.x + r.width > box.width.baseVal.value }));
+const apart = [...document.querySelectorAll('summary .name')].filter(name => {
+  const sign = name.parentElement.querySelector('.sign'); return sign && !beside(sign, name) });
+document.body.dataset.found = JSON.stringify(
+  {sideways: document.documentElement.scrollWidth - document.documentElement.clientWidth, cut: cut.length, apart: apart.length});
+"""
+
+
+def browse(page: Path, profile: Path, *more: str) -> subprocess.CompletedProcess[str]:
+    """The document of `page` as Chromium shows it, on stdout."""
     browser = shutil.which("chromium")
     if browser is None:
         pytest.skip("chromium is not installed")
-    rich.cli("report", "rich", "--html", "page.html")
     flags = [
         "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
-        "--disable-component-update", "--disable-sync", f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr",
+        "--disable-component-update", "--disable-sync", f"--user-data-dir={profile}", "--enable-logging=stderr", *more,
     ]  # fmt: skip
-    done = subprocess.run(
-        [browser, *flags, "--dump-dom", f"file://{rich.root / 'page.html'}"], capture_output=True, text=True, timeout=60
-    )
+    return subprocess.run([browser, *flags, "--dump-dom", f"file://{page}"], capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.slow
+def test_a_browser_lets_our_style_and_script_work_and_complains_of_nothing(rich: Project, tmp_path: Path) -> None:
+    rich.cli("report", "rich", "--html", "page.html")
+    done = browse(rich.root / "page.html", tmp_path / "profile")
     assert '<div class="tools">' in done.stdout  # the script took away `hidden`
     assert "Content Security Policy" not in done.stderr and "CONSOLE" not in done.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("width", [1280, 500], ids=["desktop", "phone"])
+def test_no_text_makes_a_page_wider_than_its_window_or_is_cut_off(project: Project, tmp_path: Path, width: int) -> None:
+    project.write("wide.yaml", WIDE)
+    assert project.cli("apply", "wide.yaml", "-q").code == 1
+    page = project.cli("report", WIDE.split()[3], "--html", "-").out
+    measured = re.sub("<meta http-equiv=[^>]*>", "", page).replace("</body>", f"<script>{MEASURE}</script></body>")
+    (tmp_path / "measured.html").write_text(measured)
+    shown = browse(tmp_path / "measured.html", tmp_path / "profile", f"--window-size={width},900").stdout
+    [found] = re.findall('data-found="([^"]*)"', shown)
+    assert json.loads(unescape(found)) == {"sideways": 0, "cut": 0, "apart": 0}

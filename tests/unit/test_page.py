@@ -366,6 +366,24 @@ def test_times_on_the_scale_are_short() -> None:
     assert re.findall(r">([^<>]+)</text>", axis) == ["50m 31s", "0", "50m 32.5s", "50m 33s", "50m 33.5s", "50m 34s"]
 
 
+def test_a_phone_hides_every_second_time_however_many_other_words_an_axis_has() -> None:
+    waited = [*RETRIED, Recorded("r1", 99, START + 900_000, Event("run_suspended", "", {"reasons": ["approval"]}))]
+    document = page(replace(shown(), part=replace(shown().part, events=waited, end=START + 900_000)))
+    axis = document.partition('<svg class="axis"')[2].partition("</svg>")[0]
+    kinds = [kind for kind in re.findall(r'class="([a-z ]+)">[^<>]+</text>', axis) if "short" not in kind]
+    assert kinds[:4] == ["first", "second", "tick", "second"]
+    assert "short" in axis and ".gantt text.second{display:none}" in STYLE
+
+
+def test_a_step_that_failed_before_an_attempt_says_what_is_wrong_and_no_word_of_ours() -> None:
+    row = step_row(reason="prepare", error={"class": "invalid", "message": "the key is too long"})
+    for tries in ([], [Try(attempt_row())]):
+        told = Parsed(
+            page(replace(shown(), part=replace(shown().part, steps=[Step(row, "rs0", "run x", tries=tries)])))
+        ).text
+        assert "invalid: the key is too long" in told and "prepare" not in told
+
+
 def test_a_short_pause_is_drawn_as_long_as_it_was() -> None:
     scale = Scale(0, 3_000, [(0, 1_000), (2_000, 3_000)])
     assert scale.idle == []

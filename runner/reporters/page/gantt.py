@@ -121,9 +121,10 @@ def _axis(scale: Scale, legs_: Sequence[tuple[int, int]]) -> Iterator[str]:
         yield f'<rect class="idle" x="{idle.left:.3f}%" width="{idle.right - idle.left:.3f}%" y="20"/>'
         x, side = (100.0, " last") if idle.right > 99 else ((idle.left + idle.right) / 2, "")
         yield f'<text class="short{side}" x="{x:.3f}%" y="13">{seconds(idle.took)}</text>'
-    for place, millis in scale.ticks():
+    for number, (place, millis) in enumerate(scale.ticks()):
         if not any(idle.left - 5 < place < idle.right + 1 for idle in scale.idle) or not place:
-            yield f'<text x="{place:.3f}%" y="13" dx="{3 if not place else 0}" class="{"first" if not place else "tick"}">{_time(millis)}</text>'
+            kind = "first" if not place else "second" if number % 2 else "tick"
+            yield f'<text x="{place:.3f}%" y="13" dx="{3 if not place else 0}" class="{kind}">{_time(millis)}</text>'
         yield f'<line class="grid" x1="{place:.3f}%" x2="{place:.3f}%" y1="20" y2="100%"/>'
     for at, number in legs_:
         place = scale(at)

@@ -9,7 +9,7 @@ from typing import Any
 from runner.reporters.page.markup import block, cut, dollars, many, plain, text
 from runner.reporters.page.model import Part, Step, Try
 from runner.reporters.page.signs import look, sign
-from runner.reporters.words import seconds
+from runner.reporters.words import UNTOLD, seconds
 
 BAD = ("failed", "suspended")
 MOST_OPEN = 12
@@ -90,9 +90,10 @@ def _body(step: Step, part: Part) -> Iterator[str]:
 def _why(step: Step) -> Iterator[str]:
     row = step.row
     error = row.error if row.error and row.state in ("failed", "suspended", "blocked", "cancelled") else None
-    if row.reason and row.state != "running":
+    untold = row.state == "failed" and row.reason in UNTOLD and error is not None
+    if row.reason and row.state != "running" and not untold:
         yield f'<p class="reason">{text(step.why or row.reason)}</p>'
-    if error and not step.tries:
+    if error and (untold or not step.tries):
         yield f'<p class="message">{text(error.get("class"))}: {text(error.get("message"))}</p>'
     if step.asks is not None:
         yield f'<p class="reason">{text(step.asks.get("message", ""))}</p>'

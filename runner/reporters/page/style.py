@@ -40,7 +40,7 @@ small{{font-size:.8125rem}}
 .card{{background:var(--card);border:1px solid var(--rule);border-radius:10px}}
 
 header .top{{display:flex;flex-wrap:wrap;gap:.5rem 1rem;align-items:center;margin-bottom:.35rem}}
-header .about{{color:var(--muted);max-width:60rem}}
+header .about{{color:var(--muted);max-width:60rem;overflow-wrap:anywhere}}
 header .why{{margin-top:.5rem;font-weight:550;overflow-wrap:anywhere}}
 .tiles{{display:grid;grid-template-columns:repeat(auto-fit,minmax(8rem,1fr));gap:.75rem;margin:1.25rem 0 1rem}}
 .tiles div{{padding:.65rem .85rem}}
@@ -162,9 +162,10 @@ h1{{font-size:1.4rem}}
 .tiles{{grid-template-columns:repeat(2,1fr)}}
 .gantt{{--who:7.5rem;padding-left:.6rem;padding-right:.6rem}}
 .gantt .axis{{left:calc(var(--who) + .6rem);width:calc(100% - var(--who) - 1.2rem)}}
-.gantt text.tick:nth-of-type(even){{display:none}}
+.gantt text.second{{display:none}}
 .unit>summary{{flex-wrap:wrap;gap:.15rem .5rem}}
 .unit .what{{display:none}}
+.unit>summary .name{{max-width:calc(100% - 3.1rem)}}
 .unit .end{{flex-basis:100%;justify-content:flex-start;padding-left:1.35rem;gap:.3rem .9rem;flex-wrap:wrap;white-space:normal;margin:0}}
 .body,.body .unit .body{{padding-left:.9rem}}
 .facts{{grid-template-columns:minmax(0,1fr);gap:0}}
