@@ -105,6 +105,8 @@ def _pattern(refusal: Refusal) -> Problem:
         return Problem(rule, refusal.loc, f"{message}: expected {word.expected}", on=on)  # type: ignore[arg-type]
     fixed = word.repair(str(value)) if word.repair else None
     rule = "id-hyphen" if word.rule == "id-pattern" and "-" in str(value) and fixed else word.rule
+    if long := wording.too_long(refusal.context["pattern"], str(value)):
+        return Problem(rule, refusal.loc, long, on=on)  # type: ignore[arg-type]
     message = f"{shown(value)} has a hyphen" if rule == "id-hyphen" else f"expected {word.expected}, not {shown(value)}"
     return Problem(rule, refusal.loc, message, f"write `{fixed}`" if fixed else None, on)  # type: ignore[arg-type]
 

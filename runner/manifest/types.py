@@ -22,6 +22,9 @@ from pydantic_core import core_schema as cs
 
 from runner.manifest.base import BOUND, Parsed, Templated, is_template, mistake, mistakes
 
+MOST_OF_A_NAME = 63
+NAME_BOUND = "{0,62}"
+"""How the patterns of names and ids say so, after the first character."""
 ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
 FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\??$"
 NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"

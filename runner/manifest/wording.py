@@ -7,6 +7,8 @@ from typing import Any, NamedTuple
 from runner.manifest.types import (
     ENV_PATTERN,
     ID_PATTERN,
+    MOST_OF_A_NAME,
+    NAME_BOUND,
     NAME_PATTERN,
     PROBE_PATTERN,
     SERVER_PATTERN,
@@ -84,6 +86,14 @@ def _underscored(text: str) -> str | None:
 def _hyphened(text: str) -> str | None:
     fixed = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
     return fixed if re.match(NAME_PATTERN, fixed) else None
+
+
+def too_long(pattern: str, text: str) -> str | None:
+    """What is wrong with a name of good characters that has too many of them: its pattern alone would blame the characters."""
+    endless = pattern.replace(NAME_BOUND, "*")
+    if endless == pattern or re.match(pattern, text) or not re.match(endless, text):
+        return None
+    return f"expected at most {MOST_OF_A_NAME} characters, not {len(text)}: {shown(text)}"
 
 
 PATTERNS: Mapping[str, Form] = {

@@ -55,6 +55,21 @@ def test_each_bad_partial_has_exactly_the_one_mistake_that_it_names(file: Path) 
     assert [problem.rule for problem in found] == [file.read_text().splitlines()[0].removeprefix("# rule: ")]
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"name": "n" * 70},
+        {"steps": {"n" * 70: {"run": ["true"]}}},
+        {"inputs": {"n" * 69 + "?": "string"}},
+        {"vars": {"n" * 70: 1}},
+    ],
+    ids=lambda data: str(next(iter(data))),
+)
+def test_a_name_that_is_only_too_long_is_told_so(data: dict[str, Any]) -> None:
+    (problem,) = problems({"steps": {"a": {"run": ["true"]}}, **data})
+    assert problem.message.startswith("expected at most 63 characters, not 70: 'nnnnn")
+
+
 def test_all_mistakes_are_told_at_once() -> None:
     found = problems(
         {
