@@ -21,8 +21,15 @@ TRUSTED = frozenset(
         "unknown-step", "unknown-filter", "unknown-test", "unknown-name", "self-reference", "duplicate-need", "template-syntax",
         "template-scope", "template-place", "template-in-expression", "template-limit", "secret-place", "script-template",
         "final-reference", "credential", "dead-cron", "idle-trigger", "not-configured", "unknown-input", "unknown-var", "unknown-tool",
+        "cycle", "unknown-callee", "unknown-field",
     }
 )  # fmt: skip
+
+
+DECLARED = (
+    ("unknown-input", "inputs"), ("unknown-var", "vars"), ("unknown-field", "steps"), ("unknown-field", "finally"),
+)  # fmt: skip
+"""Rules that are about what a part of the manifest declares: not to be trusted once that part was changed."""
 
 
 def heal(data: Mapping[str, Any], problems: Sequence[Problem]) -> tuple[Manifest, dict[str, Any], set[Loc]] | None:
@@ -44,7 +51,7 @@ def heal(data: Mapping[str, Any], problems: Sequence[Problem]) -> tuple[Manifest
 def further(problems: Sequence[Problem], changed: set[Loc]) -> list[Problem]:
     """The problems of a healed manifest that are the author's, not the healing's."""
     declared = {loc[0] for loc in changed}
-    doubtful = {rule for rule, part in (("unknown-input", "inputs"), ("unknown-var", "vars")) if part in declared}
+    doubtful = {rule for rule, part in DECLARED if part in declared}
     return [
         problem
         for problem in problems
@@ -72,5 +79,13 @@ def _with_stand_ins(data: Mapping[str, Any], places: set[Loc]) -> dict[str, Any]
     for section in SECTIONS:
         steps = healed.get(section)
         if isinstance(steps, Mapping):
-            healed[section] = {id: STAND_IN if (section, id) in places else step for id, step in steps.items()}
+            healed[section] = {
+                _id(id) if (section, id) in places else id: STAND_IN if (section, id) in places else step
+                for id, step in steps.items()
+            }
     return healed
+
+
+def _id(id: object) -> object:
+    """What a step with an impossible id, such as `a-b`, will be called: others may refer to it by that name already."""
+    return id.replace("-", "_") if isinstance(id, str) else str(id)

@@ -81,6 +81,8 @@ class _Draft:
     """`call` name → the name of the manifest that is meant."""
     healed: set[Loc] | None = None
     """Places that were changed so that the rest could be looked at; such a draft gives problems, never a graph."""
+    misread: bool = False
+    """Its text has mistakes, such as a key that is given twice: it gives problems, never a graph, either."""
 
 
 @dataclass(slots=True, eq=False)
@@ -166,8 +168,11 @@ def _read_file(reading: _Reading, path: Path, named: bool) -> None:
     reading.sources[file] = data.decode("utf-8", "replace")
     documents, diagnostics = read(data, file, limits)
     reading.diagnostics += _softened(diagnostics, data, named)
+    before = set(reading.drafts)
     for document in documents:
         _read_document(reading, document, path, named, alone=not diagnostics)
+    for name in set(reading.drafts) - before:
+        reading.drafts[name].misread = any(diagnostic.severity == "error" for diagnostic in diagnostics)
 
 
 def _bytes(path: Path, most: int) -> bytes:
@@ -344,7 +349,7 @@ def _compile_all(reading: _Reading) -> dict[str, StepGraph]:
         if draft.healed is not None:
             problems = further(problems, draft.healed)
         reading.diagnostics += place(problems, draft.documents)
-        if graph is None or draft.healed is not None:
+        if graph is None or draft.healed is not None or draft.misread:
             reading.broken.add(name)
         else:
             graphs[name] = graph

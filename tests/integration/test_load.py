@@ -50,6 +50,31 @@ def test_mistakes_of_shape_do_not_hide_mistakes_of_meaning(tmp_path: Path) -> No
     assert not found.manifests
 
 
+def test_a_step_with_an_impossible_id_does_not_hide_the_mistakes_of_the_others(tmp_path: Path) -> None:
+    text = "ares: v1\nname: x\nsteps:\n  a-b: {run: [make]}\n  c: {run: [make], needs: [a_b, d]}\n"
+    assert told(loaded(tmp_path, x=text)) == [("id-hyphen", "steps.a-b"), ("unknown-step", "steps.c.needs[1]")]
+
+
+def test_a_mistake_of_shape_hides_neither_a_cycle_nor_a_callee_nor_a_field_that_is_not_there(tmp_path: Path) -> None:
+    steps = "  k: {call: nobody}\n  u: {run: ['{{ steps.v.txt }}']}\n  v: {run: ['{{ steps.u.text }}']}\n"
+    text = f"ares: v1\nname: x\nlabels: 5\nsteps:\n{steps}"
+    rules = {rule for rule, _ in told(loaded(tmp_path, x=text))}
+    assert rules == {"wrong-type", "unknown-callee", "unknown-field", "cycle"}
+
+
+def test_fields_of_a_step_that_was_healed_are_not_doubted(tmp_path: Path) -> None:
+    steps = "  a: {run: [make], returns: {n: integr}}\n  b: {run: ['{{ steps.a.output.n }}']}\n"
+    assert {rule for rule, _ in told(loaded(tmp_path, x=f"ares: v1\nname: x\nsteps:\n{steps}"))} == {"schema-invalid"}
+
+
+def test_a_manifest_with_a_key_given_twice_is_no_good_one(tmp_path: Path) -> None:
+    text = "ares: v1\nname: x\nsteps:\n  a: {run: [make]}\n  a: {run: [true]}\n"
+    caller = "ares: v1\nname: caller\nsteps:\n  c: {call: x}\n"
+    found = loaded(tmp_path, x=text, caller=caller)
+    assert [rule for rule, _ in told(found)] == ["duplicate-key"]
+    assert [manifest.graph.name for manifest in found.manifests] == ["caller"]
+
+
 def test_what_is_healed_is_never_reported_as_missing(tmp_path: Path) -> None:
     text = "ares: v1\nname: x\ninputs: {n: 5}\nsteps:\n  a: {set: {v: '{{ inputs.n }}'}}\n"
     assert {rule for rule, _ in told(loaded(tmp_path, x=text))} & {"unknown-input", "unknown-step"} == set()
