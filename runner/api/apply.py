@@ -20,6 +20,7 @@ from runner.api.units import micro
 from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock
 from runner.core.plan import RESUMABLE
+from runner.core.states import stands
 from runner.engine.driven import RunEnd
 from runner.engine.results import Unfit, fit
 from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
@@ -267,7 +268,9 @@ async def _answer(
                 reopened = True
             _check_suspended(app, found, node, kind)
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
-            raise UsageError(f"run {row.run} is {row.state} already", hint="`runner status` lists what is unfinished")
+            raise UsageError(
+                f"run {row.run} {stands(row.state)} already", hint="`runner status` lists what is unfinished"
+            )
         await app.store.post(row.run, kind, body, by)
         with contextlib.suppress(StoreBusy):  # a live owner takes it from the inbox
             await app.settle_inbox(row.run, drive=kind == "cancel")
@@ -312,13 +315,16 @@ def _is_unknown(app: App, row: RunRow, node: str) -> bool:
 
 def _check_suspended(app: App, row: RunRow, node: str, kind: str) -> None:
     steps = {step.node: step for step in app.store.steps(row.run)}
-    if node not in steps and node in dict(app.store.written(row.manifest)):
+    written = dict(app.store.written(row.manifest))
+    if node not in steps and node in written:
         raise UsageError(f"step {node} of run {row.run} has not begun: it waits for nobody")
     if node not in steps:
-        raise UsageError(f"run {row.run} has no step {node!r}", hint=f"steps: {', '.join(steps)}")
+        waiting = [known.node for known in steps.values() if known.state == "suspended"]
+        hint = f"it is {', '.join(waiting)} that waits" if waiting else f"steps: {', '.join(written or steps)}"
+        raise UsageError(f"run {row.run} has no step {node!r}", hint=hint)
     step = steps[node]
     if step.state != "suspended":
-        raise UsageError(f"step {node} of run {row.run} is {step.state}: it waits for nobody")
+        raise UsageError(f"step {node} of run {row.run} {stands(step.state)}: it waits for nobody")
     if (step.reason == "approval") != (kind in ("approve", "reject")):
         verb = "approve or reject" if step.reason == "approval" else "resolve"
         raise UsageError(

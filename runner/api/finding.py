@@ -19,18 +19,20 @@ class Look(NamedTuple):
     root: str = ""
 
 
-def find(paths: Sequence[str | Path]) -> Iterator[tuple[Path, bool]]:
-    """Every file, and whether it was given itself. Raises UsageError when a path does not exist, or a folder cannot be looked into."""
+def find(paths: Sequence[str | Path], what: str = "manifests") -> Iterator[tuple[Path, bool]]:
+    """Every file, and whether it was given itself. Raises UsageError when a path does not exist, or a folder cannot be looked into.
+    `what`: the kind of files that a command wants, for its message."""
+    hint = f"give {what}, or folders that hold some"
     for given in paths:
         path = Path(given)
         if given == "":  # not the folder that we are in: `runner apply "$DIR"` without a DIR would run all of that
-            raise UsageError("no file or folder ''", hint="give manifests, or folders that hold some")
+            raise UsageError("no file or folder ''", hint=hint)
         if os.path.isdir(path):  # noqa: PTH112  Path.is_dir raises where nobody may look
             yield from ((found, False) for found in _walk(path, _refused))
         elif os.path.exists(path):  # noqa: PTH110
             yield path, True
         else:
-            raise UsageError(f"no file or folder {str(path)!r}", hint="give manifests, or folders that hold some")
+            raise UsageError(f"no file or folder {str(path)!r}", hint=hint)
 
 
 def find_now(folder: Path) -> Iterator[Path]:

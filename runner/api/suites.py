@@ -80,7 +80,7 @@ SettingsOf = Callable[[Path | None], Settings]
 def load_suites(paths: Sequence[str | Path], settings_of: SettingsOf) -> Found:
     """Every suite under `paths`. Raises UsageError for a path that is not there, or when there is no suite."""
     found, manifests = Found(), _Manifests()
-    for path, named in find(paths):
+    for path, named in find(paths, "suites (`--init MANIFEST` writes a first one)"):
         data = _bytes(path)
         if not named and not looks_like_suite(data):
             continue

@@ -42,7 +42,7 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
     if state.reason:
         yield "why", one_line(state.reason, 300)
     if found.pinned:
-        yield "holds", f"{_end(state, found.now)}; `runner mode set auto` takes it back"
+        yield "holds", _end(state, found.now)
     if found.wants != state.mode:
         yield "circuits", f"ask for {found.wants}: {one_line(found.because, 300)}"
     elif not state.reason:
@@ -51,8 +51,9 @@ def _facts(found: Standing) -> Iterator[tuple[str, str]]:
 
 def _end(state: ModeState, now: int) -> str:
     if state.pinned_until is None or state.pinned_until == FOREVER:
-        return "until a person takes it back"
-    return f"until {moment(state.pinned_until)} (another {seconds(state.pinned_until - now)})"
+        return "until `runner mode set auto` takes it back"
+    rest = seconds(state.pinned_until - now)
+    return f"until {moment(state.pinned_until)} (another {rest}); `runner mode set auto` takes it back"
 
 
 def _line(line: Line, now: int, paint: Paint) -> list[str]:

@@ -23,7 +23,7 @@ from runner.core.prices import Price
 from runner.core.recover import Fail, hidden
 from runner.core.recover import Skip as SkipDecision
 from runner.core.rendered import BindError
-from runner.core.states import GOOD, SETTLED
+from runner.core.states import GOOD, SETTLED, stands
 from runner.manifest.vocabulary import Mode
 from runner.templating import TemplateError
 
@@ -102,7 +102,7 @@ def choose_action(graph: StepGraph, fingerprint: str, earlier: Earlier | None, *
         return plan._replace(reason=f"run {earlier.run} never began", supersedes=stale)
     if earlier.state in RESUMABLE:
         return plan._replace(action="resume", reason=_resume_reason(earlier), run=earlier.run)
-    return plan._replace(action="update", reason=f"run {earlier.run} was {earlier.state}")
+    return plan._replace(action="update", reason=f"run {earlier.run} {stands(earlier.state)}")
 
 
 def _change(graph: StepGraph, fingerprint: str, earlier: Earlier) -> str | None:
@@ -116,7 +116,7 @@ def _change(graph: StepGraph, fingerprint: str, earlier: Earlier) -> str | None:
 def _resume_reason(earlier: Earlier) -> str:
     if earlier.state == "running" and not earlier.owner_alive:
         return f"run {earlier.run} was interrupted"
-    return f"run {earlier.run} is {earlier.state}"
+    return f"run {earlier.run} {stands(earlier.state)}"
 
 
 # ---------------------------------------------------------------- steps

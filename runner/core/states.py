@@ -90,6 +90,8 @@ RUN_MOVES: Mapping[str, Mapping[str, str]] = {
 }
 
 RUN_STATES: tuple[str, ...] = tuple(RUN_MOVES)
+WAS: frozenset[str] = frozenset({"cancelled", "superseded", "skipped", "reused"})
+"""States that somebody or something brought about, in a sentence."""
 OPEN_RUN: frozenset[str] = frozenset({"running", "suspended"})
 SETTLED_RUN: frozenset[str] = frozenset({"succeeded", "failed", "cancelled", "superseded"})
 
@@ -105,6 +107,11 @@ def check_move(table: Mapping[str, Iterable[str]], old: str, new: str, what: str
             f"{what}: illegal move from {old} to {new}",
             hint="the record was written by another release, or this is a defect",
         )
+
+
+def stands(state: str) -> str:
+    """A state as the end of a sentence about a run or step: `has succeeded`, `is suspended`."""
+    return f"{'has' if state in ('succeeded', 'failed') else 'was' if state in WAS else 'is'} {state}"
 
 
 def sql_list(states: Iterable[str]) -> str:

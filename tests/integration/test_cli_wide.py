@@ -151,9 +151,26 @@ def test_there_is_nothing_to_answer_twice(project: Project, verb: str) -> None:
     project.cli("apply", "gated.yaml")
     project.cli("approve", "gated", "gate")
     again = project.cli(verb, "gated", "gate")
-    assert (again.code, "waits for nobody" in again.err) == (2, True)
+    assert (again.code, "gate of run" in again.err, "has succeeded: it waits for nobody" in again.err) == (2, True, True)
     assert project.cli(verb, "gated", "nope").code == 2
     assert project.cli(verb, "nope", "gate").code == 2
+
+
+def test_a_misspelt_step_is_told_which_one_waits(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    done = project.cli("approve", "gated", "gat")
+    assert (done.code, "help: it is gate that waits" in done.err) == (2, True)
+
+
+def test_a_step_that_has_not_begun_has_no_logs_yet(project: Project) -> None:
+    project.write("gated.yaml", GATED)
+    project.cli("apply", "gated.yaml")
+    none = project.cli("logs", "gated", "ship")
+    assert (none.code, none.out, "0 attempts, none wrote anything" in none.err) == (0, "", True)
+    assert project.cli("logs", "gated", "ship.1").code == 2
+    wrong = project.cli("logs", "gated", "shp")
+    assert (wrong.code, "steps: make, gate, ship" in wrong.err) == (2, True)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ def tree(root: Path) -> dict[str, bytes]:
 # ---------------------------------------------------------------- record, then replay
 
 
+def test_a_suite_that_is_not_there_says_how_to_begin_one(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    done = Project(tmp_path, capsys).cli("test", str(tmp_path / "nope.yaml"))
+    assert (done.code, "help: give suites (`--init MANIFEST` writes a first one), or folders" in done.err) == (2, True)
+
+
 def test_what_was_recorded_is_replayed_with_no_program_on_the_path_and_the_server_gone(
     project: Project, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -116,8 +116,11 @@ def chosen(
         mine = [one for one in attempts if one.node == node or one.node.startswith(f"{node}[")]
         return [one for one in mine if number in (None, one.n)]
     nodes = [known.node for known in store.steps(row.run)]
+    written = [known for known, _ in store.written(row.manifest)]
+    if match and not match["attempt"] and node in written and node not in nodes:
+        return []  # it has not begun
     if match is None or node not in nodes:
-        steps = [known for known in nodes if "[" not in known]
+        steps = written or [known for known in nodes if "[" not in known]
         raise UsageError(f"run {row.run} has no step {step!r}{nearest(step, steps)}", hint=f"steps: {', '.join(steps)}")
     mine = [attempt for attempt in attempts if attempt.node == node or attempt.node.startswith(f"{node}[")]
     if match["attempt"] is None:
