@@ -20,7 +20,7 @@ _LENGTHS = frozenset({"delay", "max_delay"})
 _EFFECTS = {
     "none": "free to repeat",
     "idempotent": "repeated after an unknown outcome",
-    "once": "never repeated silently",
+    "once": "never repeated silently; tried again or passed on only after classes that the step itself names",
 }
 _DEFAULT_EFFECTS = {"run": "once", "agent": "idempotent"}
 

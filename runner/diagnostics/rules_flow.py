@@ -86,6 +86,14 @@ FLOW_RULES: tuple[Rule, ...] = (
         "fallback: [{run: [b], errors: [timeout]}, {run: [a]}]",
     ),
     Rule(
+        "unreachable-retry",
+        "warning",
+        "retries that never happen",
+        "A step with `effects: once`, which a `run` is by default, is tried again only after classes of errors that its own `retry.errors` names.",
+        "run: [make]\nfaults: {retry: {max: 3}}",
+        "run: [make]\neffects: idempotent\nfaults: {retry: {max: 3}}",
+    ),
+    Rule(
         "fallback-verb",
         "error",
         "a verb that a fallback entry cannot use",

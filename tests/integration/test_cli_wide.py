@@ -151,7 +151,11 @@ def test_there_is_nothing_to_answer_twice(project: Project, verb: str) -> None:
     project.cli("apply", "gated.yaml")
     project.cli("approve", "gated", "gate")
     again = project.cli(verb, "gated", "gate")
-    assert (again.code, "gate of run" in again.err, "has succeeded: it waits for nobody" in again.err) == (2, True, True)
+    assert (again.code, "gate of run" in again.err, "has succeeded: it waits for nobody" in again.err) == (
+        2,
+        True,
+        True,
+    )
     assert project.cli(verb, "gated", "nope").code == 2
     assert project.cli(verb, "nope", "gate").code == 2
 

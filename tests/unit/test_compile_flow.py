@@ -344,6 +344,36 @@ def test_fallback_entries_that_may_be_tried_are_fine(step: str) -> None:
     graph_of(f"{{steps: {{a: {{{step}}}}}}}")
 
 
+@pytest.mark.parametrize(
+    ("step", "loc"),
+    [
+        ("run: [x], faults: {retry: {max: 3}}", ("retry",)),
+        ("run: [x], effects: once, faults: {retry: {delay: 1s}}", ("retry",)),
+        ("tool: s.t, effects: once, faults: {degraded: {retry: {max: 1}}}", ("degraded", "retry")),
+    ],
+)
+def test_retries_that_never_happen_are_warnings(step: str, loc: tuple[str, ...]) -> None:
+    graph, problems = compiled(f"{{steps: {{a: {{{step}}}}}}}")
+    assert [(p.rule, p.loc) for p in problems] == [("unreachable-retry", (*STEP, "faults", *loc))]
+    assert graph is not None
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        "run: [x], faults: {retry: {max: 3, errors: [tool_error]}}",
+        "run: [x], faults: {retry: {max: 0}}",
+        "run: [x], effects: none, faults: {retry: {max: 3}}",
+        "run: [x], faults: {retry: {max: 3}}, fallback: [{run: [y], errors: [timeout]}]",
+        "run: [x], faults: {retry: {max: 3}}, checks: [{expr: 'true'}], repair: {max: 1}",
+        "tool: s.t, faults: {retry: {max: 3}}",
+        "model: x, faults: {retry: {max: 3}}",
+    ],
+)
+def test_retries_that_may_happen_are_fine(step: str) -> None:
+    assert ("unreachable-retry", (*STEP, "faults", "retry")) not in found(f"{{steps: {{a: {{{step}}}}}}}")
+
+
 def test_fallback_switched_off_in_defaults_can_be_switched_on_by_a_step() -> None:
     defaults = "defaults: {faults: {fallback: false}}"
     assert found(f"{{{defaults}, steps: {{a: {{model: x, fallback: [{{model: y}}]}}}}}}") == [

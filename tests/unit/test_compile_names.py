@@ -143,7 +143,7 @@ def test_prompts_may_hold_blocks_and_nothing_else_may() -> None:
         ('timeout: {idle: "{{ steps.b.text }}"}', ("timeout", "idle")),
         ('budget: {usd: "{{ steps.b.output }}"}', ("budget", "usd")),
         ('effects: "{{ steps.b.text }}"', ("effects",)),
-        ('faults: {retry: {max: "{{ steps.b.output }}"}}', ("faults", "retry", "max")),
+        ('faults: {retry: {max: "{{ steps.b.output }}", errors: [timeout]}}', ("faults", "retry", "max")),
         ('faults: {degraded: {route: {models: ["{{ steps.b.text }}"]}}}', ("faults", "degraded", "route", "models", 0)),
         ('checks: [{run: [x], timeout: "{{ steps.b.text }}"}]', ("checks", 0, "timeout")),
         ('files: ["{{ steps.b.text }}"]', ("files", 0)),
@@ -160,7 +160,7 @@ def test_what_is_evaluated_at_run_start_never_reads_steps(key: str, loc: tuple[s
         'timeout: "{{ vars.x }}"',
         'budget: {usd: "{{ inputs.x }}"}',
         'effects: "{{ matrix.m }}"',
-        'faults: {retry: {max: "{{ matrix.m }}"}}',
+        'faults: {retry: {max: "{{ matrix.m }}", errors: [timeout]}}',
     ],
 )
 def test_what_is_evaluated_at_run_start_reads_inputs_vars_and_matrix(key: str) -> None:

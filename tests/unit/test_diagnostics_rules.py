@@ -39,6 +39,7 @@ def test_the_warnings_are_those_of_the_language() -> None:
         "always-true",
         "unused-axis",
         "unreachable-fallback",
+        "unreachable-retry",
         "text-literal",
         "credential",
         "dead-cron",

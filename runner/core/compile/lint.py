@@ -11,6 +11,7 @@ from runner.core.compile.state import Compiling, Draft, Where, verb_of
 from runner.core.graph import Json
 from runner.diagnostics.model import Loc
 from runner.manifest.fields import input_specs
+from runner.manifest.vocabulary import MODES, WORK_VERBS
 
 NEVER_PASSED_ON = frozenset({"invalid", "cancelled"})
 """Classes that no fallback entry ever sees: the first fails its step at once, the second ends it."""
@@ -79,10 +80,12 @@ def _fires(schedule: str) -> bool:
 
 
 def check_ways(c: Compiling) -> None:
-    """Fallback entries that can never be tried, and repair rounds that nothing can ask for."""
+    """Fallback entries and retries that can never be tried, and repair rounds that nothing can ask for."""
     for draft in c.drafts.values():
         if "fallback" in draft.raw:
             _fallback(c, draft)
+        if "faults" in draft.raw:
+            _retry(c, draft)
         for loc, raw in [(draft.loc, draft.raw), *_entries(draft)]:
             idle = "repair" in raw and not raw.get("checks") and "returns" not in draft.raw
             if idle and verb_of(raw) not in ("agent", "model"):  # these may answer with nothing, which is `bad_output`
@@ -108,6 +111,22 @@ def _fallback(c: Compiling, draft: Draft) -> None:
             verb = verb_of(raw)
             message = "the step is `effects: once`, so its failures pass on only to an entry that names their class"
             c.report("unreachable-fallback", Where((*loc, verb)), message, "errors: [tool_error]", key=True)
+
+
+def _retry(c: Compiling, draft: Draft) -> None:
+    """A `run` is `once` unless it says otherwise: who gives it retries, and no more, would wait for them in vain."""
+    named = "repair" in draft.raw or any(entry.get("errors") for _, entry in _entries(draft))
+    if named or draft.verb not in WORK_VERBS or not _never_consents(draft):
+        return
+    faults = draft.raw["faults"]
+    for at in ((), *((mode,) for mode in MODES)):
+        policy = faults.get(at[0]) if at else faults
+        retry = (policy or {}).get("retry")
+        if isinstance(retry, Mapping) and retry and retry.get("max") != 0:
+            message = "the step is `effects: once`, so it is tried again only after classes that its own `errors` names"
+            fix = "`errors: [tool_error]`, or `effects: idempotent` when it may be repeated"
+            c.report("unreachable-retry", Where((*draft.loc, "faults", *at, "retry")), message, fix, key=True)
+            return
 
 
 def _switched_off(c: Compiling, draft: Draft) -> bool:
