@@ -242,7 +242,8 @@ def page(faults: Sequence[Fault], ended: Mapping[str, Ended]) -> str:
         lines.append(f"| {' | '.join([*cells, f'{one.seconds:.1f}', one.told])} |")
     lines += [
         "",
-        "Not yet: storms of 429 and flapping endpoints of model providers, and the mode that they lead to (with *Models*).",
+        "Not in this table: 429, refusals and flapping endpoints of model providers, and the mode that they lead to. [Promise 14](promises.md) and",
+        "[`test_models_story.py`](../tests/integration/test_models_story.py) show those.",
     ]
     return "\n".join(lines) + "\n"
 

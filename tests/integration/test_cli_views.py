@@ -79,6 +79,15 @@ def test_the_ending_of_a_file_tells_the_format(project: Project, name: str, begi
     assert text.startswith(begins) and text.endswith("\n") and "\x1b" not in text
 
 
+@pytest.mark.parametrize("ending", [".png", ".PDF"])
+def test_a_picture_that_is_not_made_here_is_refused_and_graphviz_named(project: Project, ending: str) -> None:
+    project.write("hello.yaml", HELLO)
+    done = project.cli("graph", "hello.yaml", "-o", f"graph{ending}")
+    assert (done.code, f"dot -T{ending[1:].lower()}" in done.err) == (2, True)
+    assert not (project.root / f"graph{ending}").exists()
+    assert project.cli("graph", "hello.yaml", "--format", "dot", "-o", f"graph{ending}").code == 0
+
+
 def test_a_format_that_is_named_wins_over_the_ending_and_a_file_that_cannot_be_written_is_told(
     project: Project,
 ) -> None:

@@ -31,6 +31,8 @@ Exit codes: 0 ok, 2 invalid manifest, or no such file or run, 7 state database.
 """
 
 FORMATS = ("text", "mermaid", "dot", "svg")
+FOREIGN = (".png", ".jpg", ".jpeg", ".gif", ".webp", ".pdf", ".ps", ".eps", ".html")
+"""Endings of what somebody may expect: a text with such a name would open nowhere."""
 ENDINGS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".txt": "text"}
 
 
@@ -53,7 +55,7 @@ class Found:
 @click.option("-o", "--output", "file", metavar="FILE", help="Write it to FILE, whose ending may tell the format.")
 def command(what: str, format_: str | None, file: str | None) -> int:
     """Draw the steps of a manifest, or of a run with their states, and what each waits for."""
-    kind = format_ or ENDINGS.get(Path(file).suffix.lower() if file else "", "text")
+    kind = format_ or _format_of(file)
     found = _found(what, settings_of())
     if file is None:
         out(DRAWN[kind](found).rstrip("\n"))
@@ -65,6 +67,15 @@ def command(what: str, format_: str | None, file: str | None) -> int:
     if not options().get("quiet"):
         err(f"wrote {safe(file)}")
     return 0
+
+
+def _format_of(file: str | None) -> str:
+    """What the ending of a file tells; text where it tells nothing. Raises UsageError for a picture that we do not make."""
+    ending = Path(file).suffix.lower() if file else ""
+    if ending in FOREIGN:
+        hint = f"-o graph.svg, or: --format dot | dot -T{ending[1:]} > graph{ending}"
+        raise UsageError(f"-o {file}: no format of ours ends in {ending}", hint=hint)
+    return ENDINGS.get(ending, "text")
 
 
 def _text(found: Found) -> str:
