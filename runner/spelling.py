@@ -26,7 +26,8 @@ def near(word: str, known: Iterable[str]) -> str | None:
     with PATIENCE.spent() as left:
         for name in islice(known, MOST_KNOWN) if left else ():
             options.setdefault(_plain(name), name)
-        found = get_close_matches(_plain(word), options, 1, 0.6)
+        plain = _plain(word)
+        found = _shortened(plain, options) or get_close_matches(plain, options, 1, 0.6)
     return options[found[0]] if found else None
 
 
@@ -40,3 +41,18 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 def _plain(word: str) -> str:
     return word[:LONGEST].lower().replace("-", "_")
+
+
+def _shortened(word: str, options: Iterable[str]) -> list[str]:
+    """The only option that `word` may be a short form of, as `cmd` is of `command`: by likeness alone, `cwd` is nearer."""
+    if len(word) < 3:
+        return []
+    ends = word[0], word[-1]
+    found = [name for name in options if name and (name[0], name[-1]) == ends and _within(word, name)]
+    return found if len(found) == 1 else []
+
+
+def _within(word: str, name: str) -> bool:
+    """Are all letters of `word` in `name`, in their order?"""
+    letters = iter(name)
+    return all(letter in letters for letter in word)

@@ -42,3 +42,18 @@ def test_suggestions_take_a_bounded_time() -> None:
     assert next(known) == f"word{MOST_KNOWN}"
     with PATIENCE.within(0):
         assert near("wrd7", ["word7"]) is None
+
+
+KEYS = ("command", "args", "env", "cwd", "url", "headers", "timeout", "steps")
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [("cmd", "command"), ("cwdd", "cwd"), ("timout", "timeout"), ("hdrs", "headers"), ("step", "steps")],
+)
+def test_a_short_form_means_the_word_that_it_is_short_for_and_else_the_nearest(word: str, meant: str) -> None:
+    assert near(word, KEYS) == meant
+
+
+def test_a_short_form_of_several_words_is_judged_by_likeness() -> None:
+    assert near("cmd", ("command", "commend", "cmod")) == "cmod"
