@@ -181,7 +181,7 @@ def test_templates_in_a_policy_are_bound_from_inputs_and_matrix() -> None:
     ],
 )
 def test_a_policy_value_that_cannot_be_used_is_refused(faults: str, value: Any, message: str) -> None:
-    one = step(f"run: [x], faults: {{{faults}}}", "inputs: {v?: {}}, ")
+    one = step(f"run: [x], effects: none, faults: {{{faults}}}", "inputs: {v?: {}}, ")
     with pytest.raises(BindError, match=message) as caught:
         bind.policy(one, "normal", values(inputs={"v": value}))
     assert caught.value.error_class == "invalid"
