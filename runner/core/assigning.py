@@ -230,6 +230,10 @@ class Assigner:
             day=dispatch.today(now),
         )
 
+    def own_caps(self, run: RunView, node: NodeView, values: Mapping[str, Any]) -> "Caps":
+        """What a `call` may use, its sub-runs included. Raises BindError, TemplateError."""
+        return caps(run.graph, node.step, values, "allow" if self._dispatch is None else self._dispatch.unpriced)
+
     def judging_day(self, spec: Mapping[str, Any], now: int) -> str:
         """The day that pays for the judges of a `call`; "" = it has none. Nothing is reserved for them (see docs/models.md)."""
         if self._dispatch is None or not _has_judges(spec):

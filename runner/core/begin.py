@@ -181,10 +181,11 @@ def _call(k: RunState, n: Node, p: CallRun) -> None:
     data = fit({
         "n": attempt, "label": p.callee, "effects": "none", "effect_key": n.effect_key or key, "mode": k.mode,
         "level": n.level or None, "child": child, "spec": dict(p.spec), "day": p.day,
+        "cap": p.cap, "token_cap": p.token_cap,
         "busy": None if k.timeout_ms is None else k.busy,
     })  # fmt: skip
     if n.child is None:
-        k.purse.nodes += p.steps  # now, not when it opens: thousands of items may call in one turn
+        k.purse.grow(p.steps)  # now, not when it opens: thousands of items may call in one turn
     emit(k, "attempt_started", n, data | {"inputs": p.inputs})
     k.commands.append(Spawn(child, p.callee, p.inputs, n.id, attempt, p.extra))
 

@@ -8,7 +8,8 @@ Every decision carries its `reason`. `V` is the version of the kinds' shapes: a 
     step:     step_skipped(reason) step_blocked(reason) step_cancelled(reason) step_failed(class, message, reason) step_reused(key, producer,
               result, products, reason) step_waiting(until, reason) step_suspended(reason, detail, until?, ask?) step_woken(reason)
               step_resolved(state, result, by, comment?, class?, message?) choice_advanced(level, failed, round, repair, reason)
-    attempt:  attempt_started(n, label, level, lane, claim?, effects, effect_key, key, inputs, reserved, mode, timeout_ms, reason)
+    attempt:  attempt_started(n, label, level, lane, claim?, effects, effect_key, key, inputs, reserved, mode, timeout_ms, reason,
+              day?; of a call: child, spec?, cap?, token_cap?)
               attempt_noted(n, session, pid, pid_start) attempt_succeeded(n, result, cost, cost_source, tokens, executor, model, session, checks,
               products, log) attempt_failed(n, class, message, effect, status, cost, cost_source, tokens, mode, retry_after_ms, checks, feedback,
               result?, session, executor, model, log) attempt_lost(n, assumed_cost)

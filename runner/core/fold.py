@@ -13,6 +13,7 @@ from typing import Any
 from runner.core.events import Event
 from runner.core.messages import Item
 from runner.core.node import Node
+from runner.core.purse import Purse
 from runner.core.run_state import RunState
 from runner.core.states import FINAL_LEG_MOVES, LEG_MOVES, RUN_MOVES, IllegalMove, check_move
 from runner.digest import digest
@@ -130,7 +131,7 @@ def _restart(k: RunState, n: Node) -> None:
     if n.step.final and n.items is not None:  # it reads other things now: its items are made anew
         for item in n.items:
             n.former[item.id] = k.nodes.pop(item.id)
-        k.purse.nodes -= len(n.items)
+        k.purse.grow(-len(n.items))
         n.items = None
     n.state = "pending" if n.items is None else "group"
 
@@ -145,7 +146,7 @@ def _items_expanded(k: RunState, n: Node, d: Data) -> None:
     n.busy = n.items_bad = 0
     n.items = [_item(k, n, index, Item(row["key"], row["value"])) for index, row in enumerate(d["items"])]
     n.open = len(n.items)
-    k.purse.nodes += n.open
+    k.purse.grow(n.open)
     k.move(n, "group")
     k.dirty.extend(n.items or (n,))
 
@@ -259,6 +260,8 @@ def _attempt_started(k: RunState, n: Node, d: Data) -> None:
     n.holding, n.claim = "call" if n.child else "slot", d.get("claim", "")
     n.reserved, n.day = d.get("reserved", 0), d.get("day", "")
     n.until = None
+    if "cap" in d or "token_cap" in d:
+        _give_budget(k, n.group or n, d)
     k.reserved += n.reserved
     if n.group is not None:
         n.group.reserved += n.reserved
@@ -266,6 +269,13 @@ def _attempt_started(k: RunState, n: Node, d: Data) -> None:
     k.move(n, "running")
     k.occupy(n)
     _clock(k, d)
+
+
+def _give_budget(k: RunState, owner: Node, d: Data) -> None:
+    """The budget of a `call` step, which its items share."""
+    if owner.purse is None:
+        owner.purse = Purse(k.purse)
+    owner.purse.cap, owner.purse.token_cap = d.get("cap"), d.get("token_cap")
 
 
 def _running(k: RunState, n: Node, d: Data, what: str) -> None:
@@ -320,9 +330,10 @@ def _settle(k: RunState, n: Node, cost: int, d: Data) -> None:
     k.reserved -= n.reserved
     k.spent += cost
     tokens = sum(d["tokens"].values()) if "tokens" in d else 0
-    k.purse.tokens += tokens
     n.tokens += tokens
-    k.purse.settle(n.reserved, cost, n.step.final)
+    k.purse.settle(n.reserved, cost, n.step.final, tokens)
+    if n.holding == "call" and (purse := (n.group or n).purse) is not None:
+        purse.judged(cost, tokens)
     n.cost += cost
     if n.group is not None:
         n.group.reserved -= n.reserved

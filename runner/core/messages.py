@@ -194,7 +194,7 @@ class Ask(NamedTuple):
 class CallRun(NamedTuple):
     """`call`: the sub-run's manifest and inputs. `spec` ({"returns", "checks"} when there are any): what a worker verifies once the
     sub-run has succeeded. `extra`: what the sub-run's `run_started` records besides (`timeout_ms`). `steps`: how many it has. `day`: the
-    day that pays for its judges; "" = it has none."""
+    day that pays for its judges; "" = it has none. `cap` (micro-USD), `token_cap`: the step's own budget, which its items share."""
 
     callee: str
     inputs: Mapping[str, Json]
@@ -202,6 +202,8 @@ class CallRun(NamedTuple):
     extra: Mapping[str, Json] = EMPTY
     steps: int = 0
     day: str = ""
+    cap: int | None = None
+    token_cap: int | None = None
 
 
 class Go(NamedTuple):

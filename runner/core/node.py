@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 from runner.core.graph import Body, GraphStep, Json
 from runner.core.messages import Claim, Item, Stored
+from runner.core.purse import Purse
 from runner.core.states import BAD
 from runner.manifest.vocabulary import WORK_VERBS
 
@@ -19,7 +20,7 @@ class Node:
         "approved", "ask", "attempt", "busy", "cap", "child", "claim", "cost", "day", "effect_key", "effects", "error", "estimate", "executor",
         "failed", "feedback", "former", "free_only", "group", "holding", "id", "index", "item", "items",
         "items_bad", "key", "label", "lane", "level", "limit", "lost", "model", "open", "placed", "previous",
-        "producer", "products", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
+        "producer", "products", "purse", "queue", "queued", "reason", "repair", "reserved", "result", "rounds",
         "session", "spec", "state", "step", "token_cap", "tokens", "tried", "until", "used", "waits", "wants",
     )  # fmt: skip
 
@@ -49,6 +50,8 @@ class Node:
         self.cap: int | None = None
         self.token_cap: int | None = None
         """The step's own budget, as far as the last preparing told."""
+        self.purse: Purse | None = None
+        """Of a `call` with a budget: what its sub-runs may spend."""
         self.day = ""
         """The day that pays for the attempt."""
         self.session: str | None = None

@@ -291,15 +291,16 @@ class Preparer:
     def _call(
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
     ) -> Prepared:
-        spec = self._spec(step, body, context, {})
-        if (refused := self._assigner.judges(run, node, self._values(run, node), spec, now)) is not None:
+        spec, values = self._spec(step, body, context, {}), self._values(run, node)
+        if (refused := self._assigner.judges(run, node, values, spec, now)) is not None:
             return refused
+        own = self._assigner.own_caps(run, node, values)
         inputs = _rendered(dict(body.call["with"]), context, step.final)
         name = str(body.call["manifest"])
         callee = self._callees.get(run.graph.callees.get(name, ""))
         day = self._assigner.judging_day(spec, now)
         if callee is None:
-            return CallRun(name, inputs, spec, day=day)
+            return CallRun(name, inputs, spec, day=day, cap=own.usd, token_cap=own.tokens)
         bound, wrong = bind.bind_inputs(callee, inputs)
         if wrong:
             return Broken("invalid", f"{step.id}: {name} cannot take this: {'; '.join(wrong)}")
@@ -307,7 +308,9 @@ class Preparer:
         steps = len(callee.steps)
         if node.child is None and (crowded := self._crowded(run, step, steps)):
             return crowded
-        return CallRun(name, bound, spec, {} if timeout is None else {"timeout_ms": timeout}, steps, day)
+        return CallRun(
+            name, bound, spec, {} if timeout is None else {"timeout_ms": timeout}, steps, day, own.usd, own.tokens
+        )
 
     def _attempt(
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, values: Mapping[str, Json],

@@ -86,7 +86,7 @@ class RunState:
     @property
     def size(self) -> int:
         """Steps and items of the tree."""
-        return self.purse.nodes
+        return self.purse.size
 
     def _connect(self) -> None:
         for n in self.top:

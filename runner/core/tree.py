@@ -87,16 +87,25 @@ class Tree:
             self._open(member.run, member.graph, member.events)
         if root not in self.kernels:
             self._open(root, graphs[name])
-        self.purse.nodes += sum(len(kernel.graph.steps) for kernel in self.kernels.values())
+        self.purse.grow(sum(len(kernel.graph.steps) for kernel in self.kernels.values()))
         self._todo: deque[tuple[str, tuple[Any, ...]]] = deque()
         self._turn = Turn([], [], [])
         self._recall()
 
     def _open(self, run: str, graph: StepGraph, events: Iterable[Event] = ()) -> RunKernel:
         kernel = self.kernels[run] = RunKernel(
-            run, graph, self.host, self.slots, events, self.mode, purse=self.purse, concurrency=self.concurrency
+            run, graph, self.host, self.slots, events, self.mode, purse=self._purse(run), concurrency=self.concurrency
         )
         return kernel
+
+    def _purse(self, run: str) -> Purse:
+        """The budget of the `call` step that made the run, if it has one; else that of its caller."""
+        if run not in self.parents:
+            return self.purse
+        parent, node = self.parents[run]
+        n = self.kernels[parent].nodes.get(node)
+        owner = n and (n.group or n)
+        return (owner.purse if owner else None) or self.kernels[parent].purse
 
     def _recall(self) -> None:
         """Which sub-runs are suspended is derived, not recorded: tell their parents."""

@@ -256,6 +256,15 @@ async def test_a_run_stops_at_its_cap_and_goes_on_with_more(stage: Stage) -> Non
     assert again.state == "succeeded"
 
 
+async def test_the_budget_of_a_call_holds_for_what_its_sub_run_spends(stage: Stage) -> None:
+    steps = "b: {model: x, route: {models: [smart]}}, c: {model: y, route: {models: [smart]}, needs: [b]}"
+    stage.project.manifest(f"steps: {{{steps}}}", "inner")
+    stage.project.manifest("steps: {a: {call: inner, budget: {usd: 2.01}}, d: {model: z, route: {models: [smart]}}}")
+    [run] = (await stage.project.applied("m")).runs
+    assert (run.exit_code, states(run)) == (4, {"a": "running", "d": "succeeded"})
+    assert len(stage.proxy.asked()) == 2, "the first step of the sub-run, and d, which has no such budget"
+
+
 async def test_free_only_goes_on_with_what_is_free(stage: Stage) -> None:
     stage.project.manifest(
         "budget: {usd: 0.5, exceed: free_only}\nsteps: {a: {model: x, route: {models: [smart, fast]}}}"

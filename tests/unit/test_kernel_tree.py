@@ -246,6 +246,56 @@ def test_the_budget_is_the_trees() -> None:
     assert (grove.tree.purse.spent, grove.tree.purse.held, grove.tree.purse.cap) == (70, 60, 200)
 
 
+TWO = graph(step("k"), step("l"), name="sub")
+
+
+def test_the_budget_of_a_call_is_for_its_sub_runs_and_counts_in_that_of_the_tree() -> None:
+    main = graph(step("c", verb="call"), step("a"), name="main")
+    paid = go(estimate=60)
+    grove = Grove(StageHost({"c": CallRun("sub", {}, cap=100), "a": paid, "k": paid, "l": paid}), main, TWO)
+    grove.start(cap=1_000)
+    assert [grove.state("r", "a"), grove.state("r.c", "k"), grove.state("r.c", "l")] == [
+        "running",
+        "running",
+        "pending",
+    ]
+    assert "r.c: attempt_started l" in grove.end("r.c", "k", ok(cost=10)), "what was reserved comes back"
+    grove.end("r.c", "l", failed("quota", cost=80, retry_after_ms=5))
+    grove = grove.again()
+    purse = grove.tree.kernels["r.c"].purse
+    assert (purse.spent, purse.held, purse.room) == (90, 0, 10)
+    assert (grove.tree.purse.spent, grove.tree.purse.held, grove.tree.purse.room) == (90, 60, 850)
+    grove.end("r", "a", ok(cost=1))
+    assert (purse.spent, grove.tree.purse.spent) == (90, 91)
+
+
+def test_a_step_of_a_sub_run_for_which_its_callers_budget_has_no_room_is_suspended() -> None:
+    host = StageHost({"c": CallRun("sub", {}, token_cap=50), "k": go(tokens=20), "l": go(tokens=20)})
+    grove = Grove(host, graph(step("c", verb="call"), name="main"), graph(step("k"), step("l", "k"), name="sub"))
+    grove.start()
+    grove.end("r.c", "k", ok(tokens={"in": 40}))
+    assert grove.state("r.c", "l") == grove.state("r") == "suspended"
+    assert grove.tree.kernels["r.c"].reasons == ("budget",)
+
+
+def test_the_items_of_a_call_share_its_budget_with_their_judges() -> None:
+    items = Expand(tuple(Item(str(n), n) for n in range(2)), None)
+    judged = {"checks": [{"kind": "judge"}]}
+
+    def call(run: RunView, node: NodeView) -> Prepared:
+        return items if node.item is None else CallRun("sub", {}, judged, cap=100)
+
+    main = graph(step("c", verb="call", fan=fan()), name="main")
+    grove = Grove(StageHost({"c": call, "k": go(estimate=40)}), main, SUB)
+    grove.start()
+    assert [grove.state(f"r.c[{n}]", "k") for n in (0, 1)] == ["running", "running"]
+    grove.end("r.c[0]", "k", ok(cost=40))
+    grove.end("r", "c[0]", ok(cost=25))
+    purse = grove.tree.kernels["r.c[1]"].purse
+    assert (purse.spent, purse.held, grove.tree.purse.spent) == (65, 40, 65)
+    assert grove.again().tree.kernels["r.c[1]"].purse.spent == 65
+
+
 def test_retry_of_an_open_tree_tries_again_what_is_exhausted_in_its_sub_runs() -> None:
     grove = Grove(
         calling(options={"k": Options(Policy(RetryPolicy(max=0), exhausted="suspend"), (Candidate("a"),))}), MAIN, SUB
