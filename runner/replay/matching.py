@@ -4,8 +4,6 @@ Small texts are left to `difflib`. Of larger ones, lines that occur once on both
 two of them is compared in the same way. What is too much even so counts as replaced: right, but no longer the shortest way to say it.
 """
 
-from __future__ import annotations
-
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterator, Sequence
