@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NamedTuple
 
+from runner.endings import HANGUP
 from runner.manifest.vocabulary import Mode
 
 
@@ -46,7 +47,9 @@ class Control:
             stop()
 
     def interrupt(self, signal: int) -> None:
-        """The first call drains, the second stops."""
+        """The first call drains, the second stops; but a hang-up never stops: the end of one terminal may be told more than once."""
+        if signal == HANGUP and self.signal is not None:
+            return
         first, self.signal = self.signal is None, self.signal or signal
         self.stopped = not first
         for call in self._on_drain if first else self._on_stop:

@@ -13,10 +13,10 @@ EXIT_OF_OUTCOME = {
 EXIT_OF_REASON = {"approval": 3, "unknown": 3, "budget": 4, "mode": 5, "quota": 5, "exhausted": 5}
 EXITS_OF_PAUSES = (3, 4, 5)
 """Those that `--on-pause ok` turns into 0."""
-GRAVEST_FIRST = (8, 143, 130, 7, 2, 1, 3, 4, 5, 0)
+GRAVEST_FIRST = (8, 143, 129, 130, 7, 2, 1, 3, 4, 5, 0)
 OUTCOME_OF_EXIT = {
     0: "succeeded", 1: "failed", 2: "invalid", 3: "suspended", 4: "suspended", 5: "suspended", 7: "busy", 8: "error",
-    130: "cancelled", 143: "cancelled",
+    129: "cancelled", 130: "cancelled", 143: "cancelled",
 }  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any, BinaryIO
 
+from runner.endings import endings
+
 VERSIONS = ("2025-11-25", "2025-06-18", "2025-03-26", "2024-11-05")
 LINE_BYTES = 16 * 1024 * 1024
 IN_FLIGHT = 32
@@ -258,13 +260,16 @@ def serve(server: Server, source: BinaryIO, sink: BinaryIO) -> None:
 
 
 def serve_stdio(server: Server) -> None:
-    """`serve` on our stdin and stdout; SIGTERM ends it in the same orderly way."""
+    """`serve` on our stdin and stdout; SIGTERM and a hang-up end it in the same orderly way."""
 
     def end(number: int, frame: FrameType | None) -> None:
-        signal.signal(number, signal.SIG_IGN)  # once is enough: the second must not cut the clearing up short
+        for each in asked:  # once is enough: the second must not cut the clearing up short
+            signal.signal(each, signal.SIG_IGN)
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, end)
+    asked = [number for number in endings() if number != signal.SIGINT]
+    for number in asked:
+        signal.signal(number, end)
     serve(server, sys.stdin.buffer, sys.stdout.buffer)
 
 

@@ -21,6 +21,7 @@ from runner.cli.context import reading
 from runner.cli.output import complain, err, options, out, out_json, painter, safe, wants_color
 from runner.cli.summary import summary
 from runner.clock import SystemClock
+from runner.endings import HANGUP, endings
 from runner.errors import RunnerError, StoreError
 from runner.ports import Sink
 from runner.reporters.lines import JsonLines, PlainLines
@@ -65,7 +66,7 @@ def drive(
     graphs: Mapping[str, StepGraph] | None = None,
     ended: Callable[[ApplyResult], None] = lambda result: None,
 ) -> int:
-    """Run `work` with reporters; Ctrl-C and SIGTERM drain, a second one stops. Prints how it ended, returns the exit code. `ended` is
+    """Run `work` with reporters; Ctrl-C, SIGTERM and a hang-up drain, a second one of the first two stops. Prints how it ended, returns the exit code. `ended` is
     told before; what it cannot do (a report that cannot be written) keeps nobody from hearing what ran."""
     result = driven(work, _sinks(events, graphs or {}, settings))
     try:
@@ -77,7 +78,7 @@ def drive(
 
 
 def driven(work: Work, sinks: Sequence[Sink]) -> ApplyResult:
-    """Run `work`; Ctrl-C and SIGTERM drain, a second one stops."""
+    """Run `work`; Ctrl-C, SIGTERM and a hang-up drain, a second one of the first two stops."""
     control = Control(warn=lambda text: err(f"warning: {safe(text)}"))
     gc.freeze()  # what has been imported stays: walking it again and again took a tenth of a run
     try:
@@ -139,9 +140,10 @@ async def _with_signals(work: Work, sinks: Sequence[Sink], control: Control) -> 
 
     def interrupted(number: signal.Signals) -> None:
         control.interrupt(number)
-        word = "stopping now" if control.stopped else "letting running steps end; once more to stop now"
+        more = "SIGTERM" if number == HANGUP else "once more"
+        word = "stopping now" if control.stopped else f"letting running steps end; {more} to stop now"
         err(f"{number.name}: {word}. The state is saved; the same command goes on.")
 
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in endings():
         loop.add_signal_handler(number, interrupted, number)
     return await work(sinks, control)

@@ -78,11 +78,6 @@ def run(argv: Sequence[str]) -> int:
         return _refused(error)
     except (KeyboardInterrupt, click.Abort):
         return 130
-    except BrokenPipeError:  # the reader of our output went away: that is no failure of ours
-        from runner.cli.output import abandon
-
-        abandon(sys.stdout)
-        return 0
     except OSError as error:
         return _of_the_system(error)
     except Exception as error:  # noqa: BLE001  the border of the program
@@ -102,9 +97,13 @@ def _forgiving(stream: Any) -> Any:
 
 
 def _of_the_system(error: OSError) -> int:
-    """Output that cannot be written, or a name that no file can have, is no defect of ours. All else is."""
-    from runner.cli.output import flushed
+    """Output that nobody reads any more is no failure; output that cannot be written, or a name that no file can have, no defect of ours.
+    All else is."""
+    from runner.cli.output import abandon, flushed, nobody_reads
 
+    if nobody_reads(sys.stdout, error):
+        abandon(sys.stdout)
+        return 0
     try:
         flushed()
     except RunnerError as refused:

@@ -3,6 +3,7 @@ no noise when nobody reads any more."""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
@@ -97,11 +98,30 @@ def _write(stream: TextIO, data: str | bytes) -> None:
         else:
             stream.write(data)
         stream.flush()
-    except BrokenPipeError:
-        abandon(stream)
     except OSError as error:
+        unread = nobody_reads(stream, error)
         abandon(stream)
+        if unread:
+            return
         raise RunnerError(f"cannot write the result: {error.strerror}", hint="is the disk full?") from error
+
+
+def nobody_reads(stream: TextIO, error: OSError) -> bool:
+    """Whether whoever read the stream went away: the other end of a pipe, or the terminal. On a file, EIO is a disk that fails."""
+    return isinstance(error, BrokenPipeError) or (error.errno == errno.EIO and _hung_up(stream))
+
+
+def _hung_up(stream: TextIO) -> bool:
+    """A terminal that is gone answers nothing but EIO; what never was one says so."""
+    import termios
+
+    try:
+        termios.tcgetattr(stream.fileno())
+    except termios.error as error:
+        return bool(error.args[0] == errno.EIO)
+    except OSError:
+        pass  # it has no descriptor
+    return False
 
 
 def abandon(stream: TextIO) -> None:

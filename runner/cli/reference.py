@@ -20,10 +20,11 @@ EXIT_CODES: Mapping[int, str] = {
     6: "`plan --detailed-exitcode`, `schema --check`, `generate --check`, `fmt --check`: there are changes",
     7: "the state database: busy (another runner drives the run), corrupt, full, newer, not ours",
     8: "internal error: a report file is written, the state is safe; also a result that cannot be written",
+    129: "SIGHUP (the terminal was closed, the connection lost): as after Ctrl-C; not under `nohup`, where it is ignored",
     130: "Ctrl-C: the state is saved, the same command goes on",
     143: "SIGTERM: the same",
 }
-"""What `runner` may exit with. The gravest of several: 8, 143, 130, 7, 2, 1, 3, 4, 5."""
+"""What `runner` may exit with. The gravest of several: 8, 143, 129, 130, 7, 2, 1, 3, 4, 5."""
 
 _HEAD = """\
 # Command line
@@ -115,5 +116,5 @@ def _epilog(epilog: str) -> str:
 
 def _exits() -> str:
     rows = [f"| {code} | {text} |" for code, text in EXIT_CODES.items()]
-    tail = "The gravest of several counts: 8, 143, 130, 7, 2, 1, 3, 4, 5. `--on-pause ok` turns 3 to 5 into 0.\n"
+    tail = "The gravest of several counts: 8, 143, 129, 130, 7, 2, 1, 3, 4, 5. `--on-pause ok` turns 3 to 5 into 0.\n"
     return "\n".join(["## Exit codes\n", "| code | means |", "|---|---|", *rows, "", tail])

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from runner import __version__
 from runner.bridges.stdio import Peer, Server, lines
+from runner.endings import HANGUP, endings
 from runner.mcp_server.catalog import INSTRUCTIONS
 from runner.mcp_server.office import Office
 
@@ -69,8 +70,8 @@ class Ended(BaseException):
 
 @dataclass(slots=True)
 class Ending:
-    """How we end. The end of stdin, or a first signal, lets running steps end; the next signal ends them; one more ends us. The record
-    is safe in any case."""
+    """How we end. The end of stdin, or a first signal, lets running steps end; the next signal ends them; one more ends us. A hang-up
+    is never more than a first signal. The record is safe in any case."""
 
     stop: Callable[[], None]
     """Ends running steps."""
@@ -80,7 +81,7 @@ class Ending:
 
     @contextmanager
     def signals(self) -> Iterator[None]:
-        before = {number: signal.signal(number, self._come) for number in (signal.SIGTERM, signal.SIGINT)}
+        before = {number: signal.signal(number, self._come) for number in endings()}
         try:
             yield
         finally:
@@ -95,6 +96,8 @@ class Ending:
         if not self.begun:
             self.begun = True
             raise Ended(number)
+        if number == HANGUP:  # the end of one terminal may be told more than once, and that of a client before it
+            return
         if self._stopped:
             os._exit(128 + number)
         self._stopped = True

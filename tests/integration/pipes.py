@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -69,6 +70,14 @@ def until(process: subprocess.Popen[str], text: str) -> None:
         if text in line:
             return
     raise AssertionError(f"ended without {text!r}")
+
+
+@contextmanager
+def a_terminal_that_may_hang_up() -> Iterator[None]:
+    """What we start is told of a closed terminal, even if we were started by `nohup`."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 def alive(pid: int) -> bool:

@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM, and a second terminal: real processes that wait for each other through pipes, never by time."""
+"""Ctrl-C, SIGTERM, a closed terminal, and a second one: real processes that wait for each other through pipes, never by time."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import json
 import signal
 from collections.abc import Iterator
 from pathlib import Path
-from pipes import alive, begun, ledger, let_go, pipes, reading_of, until
+from pipes import a_terminal_that_may_hang_up, alive, begun, ledger, let_go, pipes, reading_of, until
 
 import pytest
 from cli_project import HELLO, Project
@@ -27,13 +27,15 @@ def project(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyt
     project = Project(tmp_path, capsys)
     project.write("slow.yaml", SLOW)
     pipes(tmp_path)
-    yield project
+    with a_terminal_that_may_hang_up():
+        yield project
 
 
 SIGNALS = [(signal.SIGINT, 130), (signal.SIGTERM, 143)]
+HANGUP = (signal.SIGHUP, 129)
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(("number", "code"), [*SIGNALS, HANGUP])
 def test_the_first_signal_lets_running_steps_end_and_apply_goes_on(
     project: Project, number: signal.Signals, code: int
 ) -> None:
@@ -76,7 +78,7 @@ def test_the_second_signal_stops_at_once_and_leaves_no_process(
     assert ledger(project) == ["first", "wait", "wait", "beside"]
 
 
-@pytest.mark.parametrize(("number", "code"), SIGNALS)
+@pytest.mark.parametrize(("number", "code"), [*SIGNALS, HANGUP])
 def test_a_test_that_is_told_to_end_leaves_no_process_and_no_copy_of_the_workspace(
     project: Project, number: signal.Signals, code: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -96,6 +98,43 @@ def test_a_test_that_is_told_to_end_leaves_no_process_and_no_copy_of_the_workspa
     assert process.returncode == code
     assert not alive(pid)
     assert not list(scratch.iterdir())
+
+
+def test_a_terminal_that_hangs_up_twice_still_lets_running_steps_end(project: Project) -> None:
+    """The shell tells its jobs, and the kernel tells them again when the shell has ended: nobody asked twice."""
+    process = project.begin("apply", "slow.yaml")
+    begun(project)
+    for _ in range(2):
+        process.send_signal(signal.SIGHUP)
+        until(process, "SIGHUP: letting running steps end; SIGTERM to stop now")
+    let_go(project)
+    process.communicate(timeout=30)
+    assert process.returncode == 129
+    assert ledger(project) == ["first", "wait"]
+
+
+def test_sigterm_after_a_hang_up_stops_at_once(project: Project) -> None:
+    process = project.begin("apply", "slow.yaml")
+    pid = begun(project)
+    process.send_signal(signal.SIGHUP)
+    until(process, "letting running steps end")
+    process.send_signal(signal.SIGTERM)
+    until(process, "SIGTERM: stopping now")
+    process.communicate(timeout=30)
+    assert process.returncode == 129
+    assert not alive(pid)
+
+
+def test_what_nohup_started_outlives_its_terminal(project: Project) -> None:
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as `nohup` does before it becomes the command
+    process = project.begin("apply", "slow.yaml")
+    begun(project)
+    process.send_signal(signal.SIGHUP)
+    let_go(project)
+    _, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "SIGHUP" not in err
+    assert ledger(project) == ["first", "wait", "beside"]
 
 
 def test_a_signal_during_validation_ends_quietly(project: Project) -> None:

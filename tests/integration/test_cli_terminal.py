@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import pty
+import select
 import signal
 import subprocess
 import sys
+import termios
 from pathlib import Path
+from pipes import a_terminal_that_may_hang_up, begun, let_go, pipes
 
 import pytest
 from cli_project import HELLO, Project, environment
@@ -100,3 +104,33 @@ def test_two_interrupts_leave_the_terminal_as_it_was(project: Project) -> None:
     assert code == 130
     assert "interrupted" in out
     assert drawn.rindex(SHOW) > drawn.rindex(HIDE)
+
+
+@pytest.mark.parametrize(
+    "argv", [["apply", "slow.yaml"], ["--verbose", "apply", "slow.yaml"], ["apply", "slow.yaml", "--events"]]
+)
+def test_a_terminal_that_is_closed_lets_running_steps_end_though_nothing_can_be_written(
+    project: Project, argv: list[str]
+) -> None:
+    """The terminal is ours alone, so the kernel tells us; after that every write to it fails."""
+    pipes(project.root)
+    steps = "{wait: {run: 'echo $$ > began; cat go', effects: none}, after: {run: 'touch after', needs: [wait], effects: none}}"
+    project.write("slow.yaml", f"ares: v1\nname: slow\nsteps: {steps}\n")
+    ours, theirs = pty.openpty()
+    with a_terminal_that_may_hang_up():
+        process = subprocess.Popen(
+            [sys.executable, "-m", "runner", *argv], cwd=project.root, env={**environment(), "TERM": "xterm"},
+            stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True,
+            preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+        )  # fmt: skip
+    os.close(theirs)
+    begun(project)
+    while select.select([ours], [], [], 0)[0]:  # what it has drawn must not be what it waits for
+        os.read(ours, 65536)
+    os.close(ours)
+    while process.poll() is None and os.readlink(f"/proc/{process.pid}/fd/2") != os.devnull:
+        os.sched_yield()  # until it was told, has tried to say so, and knows that nobody reads any more
+    let_go(project)
+    assert process.wait(30) == 129
+    assert not (project.root / "after").exists()
+    assert project.cli("status", "--json").json["runs"][0]["state"] == "interrupted"

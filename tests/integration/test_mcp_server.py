@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from pipes import a_terminal_that_may_hang_up
 
 import pytest
 from bridge_calls import PATIENCE_S, Json, ends
@@ -306,19 +307,20 @@ def test_a_run_is_cancelled_for_good_by_its_tool(open_server: tuple[Served, Path
     assert ends(pid)
 
 
-@pytest.mark.parametrize("how", ["end of stdin", pytest.param("SIGTERM", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("how", ["end of stdin", "SIGHUP", pytest.param("SIGTERM", marks=pytest.mark.slow)])
 def test_the_end_of_the_server_lets_running_steps_end_and_leaves_all_resumable(tmp_path: Path, how: str) -> None:
     slow = Slow(project(tmp_path, EVERYTHING), "slow")
-    server = Served(tmp_path)
+    with a_terminal_that_may_hang_up():
+        server = Served(tmp_path)
     server.call("apply", paths=[slow.file], wait=False)
     slow.begun()
-    if how == "SIGTERM":
-        server.process.send_signal(signal.SIGTERM)
+    if how.startswith("SIG"):
+        server.process.send_signal(signal.Signals[how])
         _until_said(server, "ending: running steps may end")
     else:
         server.hang_up()
     slow.let_go()
-    assert server.ended() == (143 if how == "SIGTERM" else 0)
+    assert server.ended() == {"SIGTERM": 143, "SIGHUP": 129}.get(how, 0)
     assert (slow.ledger, slow.state) == (["first", "wait"], "interrupted")
     assert cli(tmp_path, "apply", slow.file).returncode == 0
     assert slow.ledger == ["first", "wait", "beside"]
@@ -331,6 +333,7 @@ def test_a_signal_after_the_end_of_stdin_ends_running_steps_too(tmp_path: Path) 
     pid = slow.begun()
     server.hang_up()
     _until_said(server, "ending: running steps may end")
+    server.process.send_signal(signal.SIGHUP)  # the client has ended with its terminal, which we are told as well
     server.process.send_signal(signal.SIGTERM)
     assert server.ended() == 0
     assert ends(pid)

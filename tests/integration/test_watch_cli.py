@@ -6,7 +6,7 @@ import json
 import signal
 import subprocess
 from pathlib import Path
-from pipes import alive, begun, ledger, let_go, pipes, until
+from pipes import a_terminal_that_may_hang_up, alive, begun, ledger, let_go, pipes, until
 
 import pytest
 from cli_project import Project
@@ -80,19 +80,21 @@ def test_the_first_signal_drains_the_second_stops_and_the_state_is_saved(project
     assert not alive(pid)
 
 
-def test_an_idle_watch_ends_at_once_when_it_is_told_to(project: Project) -> None:
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 143), (signal.SIGHUP, 129)])
+def test_an_idle_watch_ends_at_once_when_it_is_told_to(project: Project, number: signal.Signals, code: int) -> None:
     project.write("m/done.yaml", DONE)
-    process = project.begin("watch", "m", "--events")
+    with a_terminal_that_may_hang_up():
+        process = project.begin("watch", "m", "--events")
     until(process, "done: run")
     until(process, "✓ succeeded\n")
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     out, err = ended(process)
-    assert process.returncode == 143
+    assert process.returncode == code
     assert "Traceback" not in err
     *events, last = map(json.loads, out.splitlines())
     assert {event["kind"] for event in events} >= {"run_started", "run_finished"}
     fits("apply", last)
-    assert (last["exit_code"], last["outcome"]) == (143, "cancelled")
+    assert (last["exit_code"], last["outcome"]) == (code, "cancelled")
     assert (last["runs"][0]["action"], last["runs"][0]["state"]) == ("create", "succeeded")
 
 

@@ -44,11 +44,11 @@ Examples:
   runner apply manifests/ --events | jq 'select(.kind == "attempt_failed")'
 
 Again: what succeeded and did not change is left alone, what is unfinished goes on where it was. Ctrl-C lets running steps
-end, a second one stops them; both can be resumed.
+end, a second one stops them; both can be resumed. A terminal that is closed is a first Ctrl-C; `nohup runner apply …` outlives it.
 
 \b
 Exit codes: 0 ok, 1 a run failed, 2 invalid (nothing ran), 3 waits for a person, 4 budget, 5 mode, quota or exhausted,
-7 state database, 8 internal error, 130 Ctrl-C, 143 SIGTERM.
+7 state database, 8 internal error, 129 SIGHUP (the terminal was closed), 130 Ctrl-C, 143 SIGTERM.
 """
 
 

@@ -6,7 +6,7 @@ import asyncio
 
 import click
 
-from runner.cli.ending import until_sigterm
+from runner.cli.ending import until_told
 from runner.cli.output import Paint, err, out, painter, safe
 from runner.cli.shared import CONTEXT, verb
 
@@ -18,7 +18,7 @@ Plays three model endpoints on this machine (no keys, nothing leaves it) and kil
 degraded, brainstem, and back. The runs are real ones in a temporary folder, of which nothing is left.
 
 \b
-Exit codes: 0 it went as told, 1 it did not, 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 it went as told, 1 it did not, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 COLORS = {"normal": "green", "degraded": "yellow", "brainstem": "red"}
 
@@ -36,7 +36,7 @@ def outage() -> int:
 
     paint = painter()
     try:
-        asyncio.run(until_sigterm(tell(lambda at, who, what: out(_line(at, who, what, paint)))))
+        asyncio.run(until_told(tell(lambda at, who, what: out(_line(at, who, what, paint)))))
     except StoryFailed as error:
         err(f"error: it went otherwise than it should: {error}")
         return 1

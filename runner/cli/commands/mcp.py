@@ -27,8 +27,8 @@ have the tools that only read (validate, plan, route, status, show, logs, events
 Claude Code and OpenClaw: docs/recipes/mcp.md.
 
 \b
-Exit codes: 0 stdin has ended, 2 no such folder or the config has mistakes, 130 Ctrl-C, 143 SIGTERM (running steps end first; what
-is left can be resumed).
+Exit codes: 0 stdin has ended, 2 no such folder or the config has mistakes, 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM (running
+steps end first; what is left can be resumed).
 """
 
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from runner.cli.context import settings_of
-from runner.cli.ending import until_sigterm
+from runner.cli.ending import until_told
 from runner.cli.output import Paint, err, options, out, out_json, painter, safe, wants_color
 from runner.cli.shared import verb
 from runner.errors import InvalidInput, UsageError
@@ -36,7 +36,7 @@ commands come from stubs or from the recording beside the suite; what was not re
 the difference. Cases run in a folder of their own: nothing of the project is written, and no wait is waited for.
 
 \b
-Exit codes: 0 all passed, 1 a case failed, 2 invalid suite, recording, manifest or usage (nothing ran), 130 Ctrl-C, 143 SIGTERM.
+Exit codes: 0 all passed, 1 a case failed, 2 invalid suite, recording, manifest or usage (nothing ran), 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
 """
 SIGNS = {"passed": ("✓", "green"), "failed": ("✗", "red"), "error": ("✗", "red")}
 
@@ -67,7 +67,7 @@ def command(paths: tuple[str, ...], record: bool, replay: bool, **given: Any) ->
     _refuse_mistakes(found)
     quiet = given["json_"]
     result = asyncio.run(
-        until_sigterm(
+        until_told(
             run_suites(
                 found.suites,
                 "record" if record else "replay",

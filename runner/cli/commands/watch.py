@@ -25,10 +25,11 @@ do. While a file has mistakes the version before stays in force. What is suspend
 resolved from another terminal, its time come, the mode back. `triggers` start runs when files change (`files`) and at given times
 (`schedule`, in config's `timezone`); times that nobody was there for are made up for by one run. A restart runs nothing again.
 
-Ctrl-C or SIGTERM lets running steps end, a second one stops them; both can be resumed.
+Ctrl-C, SIGTERM or a closed terminal (SIGHUP, unless under `nohup`) lets running steps end, a second one of the first two stops them;
+all can be resumed.
 
 \b
-Exit codes: as `runner apply`; 130 Ctrl-C, 143 SIGTERM. With --once also 2 when a manifest has mistakes (the others have run).
+Exit codes: as `runner apply`; 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM. With --once also 2 when a manifest has mistakes (the others have run).
 7: the folder is watched already, or the state database.
 """
 
