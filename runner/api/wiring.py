@@ -100,7 +100,7 @@ async def _wired(
     config, clock, folder = settings.config, wishes.clock, settings.state_path.parent
     slots = Slots(wishes.jobs or config.concurrency.runs * config.concurrency.steps)
     blobs, secrets, owner = Blobs(store.blob), SecretSource(config, env), this_process()
-    servers = _servers(stack, settings, secrets, owner, wishes.on_warning)
+    servers = _servers(stack, settings, secrets, owner, clock, wishes.on_warning)
     pool = wishes.pool(servers)
     world = EngineWorld(
         store=store,
@@ -197,12 +197,13 @@ def _servers(
     settings: Settings,
     secrets: SecretSource,
     owner: OwnerId,
+    clock: Clock,
     on_warning: Callable[[str], None],
 ) -> LateServers:
     """The sessions; servers that an earlier runner left behind are ended first."""
     folder = settings.state_path.parent
     if (folder / "servers").is_dir():
-        import_module("runner.executors.orphans").reap(folder / "servers")
+        import_module("runner.executors.orphans").reap(folder / "servers", owner.host, clock.now())
     stack.push_async_exit(ending := AsyncExitStack())
 
     def make() -> "McpServers":
@@ -211,7 +212,7 @@ def _servers(
         from runner.executors.orphans import Orphans
         from runner.executors.tools_lock import ToolsLock
 
-        orphans = Orphans(folder / "servers", ProcessId(owner.pid, owner.pid_start))
+        orphans = Orphans(folder / "servers", ProcessId(owner.pid, owner.pid_start), owner.host)
         servers = McpServers(
             server_specs(settings, secrets.env),
             on_process=orphans.note,
