@@ -9,7 +9,6 @@ import asyncio
 import os
 import re
 import shlex
-import tempfile
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -37,6 +36,7 @@ from runner.api.testing_world import (
     make_repository,
     sandboxed,
 )
+from runner.api.throwaway import sweep, throwaway
 from runner.api.wiring import open_app
 from runner.clock import Clock, SteadyClock, SystemClock, VirtualClock
 from runner.core.graph import StepGraph
@@ -53,6 +53,7 @@ from runner.store.memory import MemoryStore
 
 How = Literal["replay", "record"]
 Verdict = Literal["passed", "failed", "error"]
+WORLD: Final = "ares-test-"
 PATIENCE_S: Final = 60.0
 """A replay waits for nobody, so one that takes longer hangs."""
 LATEST: Final = 32_503_680_000_000
@@ -123,6 +124,7 @@ async def run_suites(
         raise UsageError(
             f"-k {' -k '.join(words)}: no case has that in its name", hint="`runner test SUITE` names all of them"
         )
+    sweep(WORLD)
     return TestResult(tuple([await _suite(suite, cases, how, sinks, told) for suite, cases in picked]))
 
 
@@ -191,8 +193,7 @@ class _Run:
     # ------------------------------------------------------------ the world
 
     async def _in_a_world(self) -> _Done:
-        with tempfile.TemporaryDirectory(prefix="ares-test-", ignore_cleanup_errors=True) as folder:
-            world = Path(folder).resolve()
+        with throwaway(WORLD) as world:
             (world / "state").mkdir(mode=0o700)
             (world / "workspace").mkdir()
             await _to_its_end(asyncio.to_thread(self._furnish, world / "workspace"))

@@ -57,11 +57,12 @@ def sandboxed(settings: Settings, folder: Path) -> Settings:
 
 
 def copy_workspace(source: Path, target: Path, only: Sequence[str] | None) -> None:
-    """Copy the files of a workspace: those of `only`, else all that git does not ignore. Raises UsageError when that is too much."""
+    """Copy the files of a workspace: those of `only`, else all that git does not ignore. Where the world around `target` is in the
+    workspace itself, it is no part of it. Raises UsageError when that is too much."""
     fits = matcher(only) if only is not None else None
     count = size = 0
     for path in _files(source):
-        if fits is not None and not fits(path):
+        if (source / path).is_relative_to(target.parent) or (fits is not None and not fits(path)):
             continue
         try:
             about = (source / path).lstat()

@@ -11,7 +11,6 @@ import contextlib
 import json
 import os
 import sys
-import tempfile
 import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -19,11 +18,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from runner.api.throwaway import sweep, throwaway
 from runner.clock import SystemClock
 from runner.demo.upstream import Upstream
 from runner.ports import ModeRow
 from runner.store.sqlite import SqliteStore
 
+FOLDER = "runner-demo-"
 PATIENCE_S = 120.0
 """The story takes a few seconds; on a very busy machine more."""
 POLL_S = 0.5
@@ -90,10 +91,11 @@ class Stage:
 async def outage(say: Say) -> None:
     """Tell the story to `say` as it happens. Raises StoryFailed. Leaves nothing behind."""
     began = time.monotonic()
-    with tempfile.TemporaryDirectory(prefix="runner-demo-") as folder:
+    sweep(FOLDER)
+    with throwaway(FOLDER) as folder:
         async with (
             asyncio.timeout(PATIENCE_S),
-            _stage(Path(folder), lambda who, what: say(time.monotonic() - began, who, what)) as stage,
+            _stage(folder, lambda who, what: say(time.monotonic() - began, who, what)) as stage,
         ):
             await _tell(stage)
 

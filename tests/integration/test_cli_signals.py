@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from pipes import a_terminal_that_may_hang_up, alive, begun, ledger, let_go, pipes, reading_of, until
@@ -173,3 +175,43 @@ def test_a_second_terminal_sees_the_run_and_may_cancel_it(project: Project) -> N
     assert process.returncode == 1
     assert "cancelled" in out
     assert ledger(project) == ["first", "wait"]
+
+
+def test_the_next_test_removes_what_a_killed_one_left_and_nothing_else(
+    project: Project, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scratch, began = project.root / "scratch", project.root / "began"
+    scratch.mkdir()
+    monkeypatch.setenv("TMPDIR", str(scratch))
+    monkeypatch.setattr(tempfile, "tempdir", None)  # it remembers
+    hold = f"mkdir deep; touch deep/x; chmod 500 deep; echo $$ > {began}; sleep 600"
+    project.write("held.yaml", f"ares: v1\nname: held\nsteps:\n  hold: {{run: '{hold}', effects: none}}\n")
+    project.write("quick.yaml", "ares: v1\nname: quick\nsteps: {one: {set: {a: 1}}}\n")
+    project.write("held-suite.yaml", "ares-test: v1\nmanifest: held.yaml\ncases: {one: {run: real}}\n")
+    project.write("quick-suite.yaml", "ares-test: v1\nmanifest: quick.yaml\ncases: {one: {}}\n")
+    killed = project.begin("test", "held-suite.yaml")
+    begun(project)
+    killed.kill()
+    killed.communicate(timeout=30)
+    [left] = scratch.iterdir()
+    foreign = _note_elsewhere(shutil.copytree(left, scratch / "ares-test-elsewhere"))
+    unsaid = scratch / "ares-test-unsaid"
+    unsaid.mkdir()
+    living = project.begin("test", "held-suite.yaml")
+    pid = begun(project)
+    assert not left.exists()
+    [kept] = set(scratch.iterdir()) - {foreign, unsaid}
+    assert project.cli("test", "quick-suite.yaml").code == 0
+    assert set(scratch.iterdir()) == {foreign, unsaid, kept}
+    living.terminate()
+    living.communicate(timeout=30)
+    assert not alive(pid)
+    assert set(scratch.iterdir()) == {foreign, unsaid}
+
+
+def _note_elsewhere(folder: Path) -> Path:
+    """As if a container that shares the temporary folder had made it."""
+    note = folder / "owner.json"
+    name, host, pid, start = json.loads(note.read_text())
+    note.write_text(json.dumps([name, f"{host} (pid:[4026532178])", pid, start]))
+    return folder

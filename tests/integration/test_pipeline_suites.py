@@ -9,6 +9,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -407,6 +408,23 @@ def test_a_copy_holds_the_files_of_nested_repositories_and_links_and_passes_over
         project,
         "steps:\n  look: {run: 'cat nested/inner.txt folder/inner.txt; test ! -e pipe; test ! -e s', effects: none}\n",
         "  one: {run: real, expect: {steps: {look: {contains: inner}}}}\n",
+    )
+    ended = project.cli("test", "suite.yaml")
+    assert ended.code == 0, ended.err + ended.out
+
+
+@pytest.mark.parametrize("git", [True, False], ids=["git", "no git"])
+def test_a_copy_does_not_hold_itself_where_temporary_folders_are_made_in_the_workspace(
+    project: Project, git: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if git:
+        subprocess.run(["git", "init", "-q"], cwd=project.root, check=True)
+    project.write("scratch/kept.txt", "kept\n")
+    monkeypatch.setattr(tempfile, "tempdir", str(project.root / "scratch"))
+    suite(
+        project,
+        "steps:\n  look: {run: 'cat scratch/kept.txt; ls scratch', effects: none}\n",
+        '  one: {run: real, expect: {steps: {look: {output: "kept\\nkept.txt"}}}}\n',
     )
     ended = project.cli("test", "suite.yaml")
     assert ended.code == 0, ended.err + ended.out

@@ -33,7 +33,8 @@ Examples:
 
 A suite (`ares-test: v1`) names a manifest, and for each case inputs, stubs and what is expected. Answers of tools, models, agents and
 commands come from stubs or from the recording beside the suite; what was not recorded, or asks something else now, fails with
-the difference. Cases run in a folder of their own: nothing of the project is written, and no wait is waited for.
+the difference. Cases run in a folder of their own: nothing of the project is written, and no wait is waited for. What a
+test that was killed left of such folders, the next one removes.
 
 \b
 Exit codes: 0 all passed, 1 a case failed, 2 invalid suite, recording, manifest or usage (nothing ran), 129 SIGHUP, 130 Ctrl-C, 143 SIGTERM.
