@@ -7,6 +7,7 @@ RunnerError 8
 └── StoreError 7            the state database
     ├── StoreBusy           another runner drives this run, or holds the database
     ├── Fenced              our lease was taken over; the kernel must be rebuilt
+    ├── NoRun               a run that was there was removed meanwhile
     ├── StoreFull · StoreReadOnly · StoreCorrupt · StoreForeign · StoreNewer
 """
 
@@ -61,6 +62,10 @@ class StoreBusy(StoreError):
 
 class Fenced(StoreError):
     """Another owner took the lease: what we hold in memory is stale."""
+
+
+class NoRun(StoreError):
+    """No such run in the record: `gc` has removed it since somebody looked."""
 
 
 class StoreFull(StoreError):

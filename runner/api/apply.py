@@ -11,7 +11,7 @@ from typing import Any
 from runner.api.app import App
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, given_inputs, plan
-from runner.api.queries import find_run, run_result
+from runner.api.queries import find_run, known, run_result
 from runner.api.request import Control, Request
 from runner.api.results import EXITS_OF_PAUSES, ApplyResult, RunResult, gravest
 from runner.api.secrets import SecretSource
@@ -23,7 +23,7 @@ from runner.core.plan import RESUMABLE
 from runner.core.states import stands
 from runner.engine.driven import RunEnd
 from runner.engine.results import Unfit, fit
-from runner.errors import Fenced, NeedsPerson, RunnerError, StoreBusy, UsageError
+from runner.errors import Fenced, NeedsPerson, NoRun, RunnerError, StoreBusy, UsageError
 from runner.ports import NewRun, RunRow, Sink, Store
 from runner.store.encode import BadValue, encode
 from runner.store.leases import is_final
@@ -88,31 +88,34 @@ async def _converge(
     chosen = entry.plan
     if chosen.action == "callable":
         return RunResult(chosen.name, None, "callable", "callable", (chosen.reason,))
-    if chosen.action == "unchanged":
+    try:
+        if chosen.action == "unchanged":
+            assert chosen.run is not None
+            return run_result(app.store, chosen.run, "unchanged")
+        async with places:
+            return await _driven(app, loaded, entry, request)
+    except (StoreBusy, Fenced, NoRun, NeedsPerson) as error:
+        state = "refused" if isinstance(error, NeedsPerson) else "busy"
+        return RunResult(
+            chosen.name,
+            chosen.run,
+            chosen.action,
+            state,
+            (),
+            error=error.message,
+            hint=error.hint,
+            exit_code=error.exit_code,
+        )
+
+
+async def _driven(app: App, loaded: Loaded, entry: PlannedManifest, request: Request) -> RunResult:
+    chosen = entry.plan
+    if app.draining:
+        return RunResult(chosen.name, chosen.run, chosen.action, "pending", ("not started: told to stop",))
+    if chosen.action == "resume":
         assert chosen.run is not None
-        return run_result(app.store, chosen.run, "unchanged")
-    async with places:
-        if app.draining:
-            return RunResult(chosen.name, chosen.run, chosen.action, "pending", ("not started: told to stop",))
-        try:
-            if chosen.action == "resume":
-                assert chosen.run is not None
-                end = await go_on(app, chosen.run, request)
-            else:
-                end = await begin(app, loaded, entry, request)
-        except (StoreBusy, Fenced, NeedsPerson) as error:
-            state = "refused" if isinstance(error, NeedsPerson) else "busy"
-            return RunResult(
-                chosen.name,
-                chosen.run,
-                chosen.action,
-                state,
-                (),
-                error=error.message,
-                hint=error.hint,
-                exit_code=error.exit_code,
-            )
-    return ended(app, end, chosen.action)
+        return ended(app, await go_on(app, chosen.run, request), chosen.action)
+    return ended(app, await begin(app, loaded, entry, request), chosen.action)
 
 
 def ended(app: App, end: RunEnd, action: str) -> RunResult:
@@ -150,8 +153,7 @@ async def go_on(
     app: App, run: str, request: Request = DEFAULT, *, messages: Sequence[tuple[Any, ...]] = (), warm: bool = False
 ) -> RunEnd:
     """Resume a recorded run: a next leg when it failed or was cancelled, else from where it was. `warm`: a person says so."""
-    row = app.store.run(run)
-    assert row is not None
+    row = known(app.store, run)
     todo: list[tuple[Any, ...]] = list(messages)
     if request.add_usd is not None:
         import getpass
@@ -196,11 +198,7 @@ async def resume(
 def root_of(app: App, reference: str) -> RunRow:
     """The run that is meant, or the run that it is a part of."""
     row = find_run(app.store, reference)
-    if row.root != row.run:
-        whole = app.store.run(row.root)
-        assert whole is not None
-        return whole
-    return row
+    return row if row.root == row.run else known(app.store, row.root)
 
 
 async def cancel(reference: str, settings: Settings, *, by: str, clock: Clock | None = None) -> ApplyResult:

@@ -31,6 +31,7 @@ PLAIN = "runs"
 """Folders with one folder for each run; of ESCAPED its name is as `run_folder` writes it."""
 
 _EVERYTHING = 1 << 31
+_MAGIC = b"SQLite format 3\0"
 _OUR_RUN = re.compile(r"[0-9a-f]{10}(\..*)?")
 _ESCAPED = re.compile(r"%([0-9a-f]{1,5}|10[0-9a-f]{4})%")
 
@@ -113,7 +114,7 @@ async def gc(
         recent = len(rows) - len(candidates)
         if dry_run:
             return Cleared(tuple(candidates), dry=True, recent=recent)
-        cleared = await _clear(store, candidates, settings.state_path.parent)
+        cleared = await _clear(store, candidates, settings.state_path)
         await _prune(settings)
         driven = any(row.owner_alive for row in rows)
         freed = cleared.freed + (0 if driven else store.compact())  # a rewrite makes others wait
@@ -129,15 +130,15 @@ class _Work:
     freed: int = 0
 
 
-async def _clear(store: Store, candidates: Sequence[Candidate], folder: Path) -> Cleared:
-    work = _Work()
+async def _clear(store: Store, candidates: Sequence[Candidate], database: Path) -> Cleared:
+    work, folder = _Work(), database.parent
     roots = [each.row.run for each in candidates if not each.kept]
     for start in range(0, len(roots), BATCH):
         gone = await store.forget(roots[start : start + BATCH])
         work.gone += gone
         _remove(work, (path for run in gone for path in folders(folder, run)))
     await store.sweep()
-    _remove(work, forsaken(folder, store))
+    _remove(work, forsaken(database, store))
     gone_now = frozenset(work.gone)
     final = [_settled(each, gone_now) for each in candidates]
     return Cleared(tuple(final), tuple(work.gone), work.freed, tuple(work.left))
@@ -172,9 +173,11 @@ def folders(state: Path, run: str) -> list[Path]:
     return [*(run_folder(state / kind, run) for kind in ESCAPED), state / PLAIN / run]
 
 
-def forsaken(state: Path, store: Store) -> Iterator[Path]:
-    """Folders of runs that the record does not know: those of a gc that was killed. Only where the whole folder is ours by name."""
-    if state.name != ".ares":
+def forsaken(database: Path, store: Store) -> Iterator[Path]:
+    """Folders of runs that the record does not know: those of a gc that was killed. Only where the whole folder is ours by name, and no
+    other database's, whose runs we would take for forsaken ones."""
+    state = database.parent
+    if state.name != ".ares" or any(True for _ in _other_databases(database)):
         return
     for kind in (*ESCAPED, PLAIN):
         parent = state / kind
@@ -182,6 +185,20 @@ def forsaken(state: Path, store: Store) -> Iterator[Path]:
             run = _ESCAPED.sub(lambda match: chr(int(match[1], 16)), path.name) if kind in ESCAPED else path.name
             if _OUR_RUN.fullmatch(run) and store.run(run) is None:
                 yield path
+
+
+def _other_databases(own: Path) -> Iterator[Path]:
+    """SQLite databases beside ours, but for the copies that are made before a migration. Ours is not opened: closing it again would
+    take the locks from SQLite, which are the process's, not the descriptor's."""
+    for path in own.parent.iterdir():
+        if path.suffix in (".backup", ".draft") or not path.is_file() or path.samefile(own):
+            continue
+        try:
+            with path.open("rb") as file:
+                if file.read(len(_MAGIC)) == _MAGIC:
+                    yield path
+        except OSError:
+            yield path  # not ours to read, so perhaps somebody's record
 
 
 def _remove(work: _Work, paths: Iterable[Path]) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 
 from runner.api.results import MICRO, RunResult, StepResult, exit_code_of
 from runner.core.events import Event
-from runner.errors import UsageError
+from runner.errors import NoRun, UsageError
 from runner.ports import AttemptRow, RunRow, StepRow, Store
 
 
@@ -31,6 +31,13 @@ def find_run(store: Store, reference: str) -> RunRow:
         names = ", ".join(row.run for row in found)
         raise UsageError(f"{reference!r} is the start of several runs: {names}", hint="give more of the id")
     raise UsageError(f"no run {reference!r}", hint="`runner status` lists the runs")
+
+
+def known(store: Store, run: str) -> RunRow:
+    """The row of a run that was there a moment ago. Raises NoRun when it was removed meanwhile."""
+    if (row := store.run(run)) is None:
+        raise NoRun(f"run {run} was removed meanwhile", hint="`runner gc` removes what ended long ago and nobody needs")
+    return row
 
 
 def shown_state(row: RunRow) -> str:
@@ -99,8 +106,7 @@ def products_of(rows: Sequence[StepRow]) -> dict[str, str]:
 
 def run_result(store: Store, run: str, action: str, steps: Sequence[StepRow] | None = None) -> RunResult:
     """A run as `apply --json` and `show --json` tell it. `steps`: its steps, when they are at hand."""
-    row = store.run(run)
-    assert row is not None
+    row = known(store, run)
     rows = in_written_order(store, row, store.steps(run) if steps is None else steps)
     reasons = suspension_reasons(store, run) if row.state == "suspended" else ()
     state = shown_state(row)

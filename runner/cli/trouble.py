@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from runner.api.queries import in_written_order, optional_steps, questions, reason_in_full, waits
+from runner.api.queries import in_written_order, known, optional_steps, questions, reason_in_full, waits
 from runner.api.remedies import advice, moment, remedy
 from runner.cli.output import Paint, safe
 from runner.engine.logs import log_path
@@ -25,8 +25,7 @@ MILD = "failed (optional)"
 
 def troubles(run: str, store: Store, logs: Path, paint: Paint, most: int) -> Iterator[str]:
     """Failed and suspended steps with class, message, log and remedy; those of sub-runs, too."""
-    row = store.run(run)
-    assert row is not None
+    row = known(store, run)
     steps, optional = in_written_order(store, row, store.steps(run)), optional_steps(store, row)
     # Items tell more than the group that they fail; a group without failed items tells for itself.
     groups = {step.node.partition("[")[0] for step in steps if "[" in step.node and step.state in BAD}

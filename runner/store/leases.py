@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from runner.clock import Millis
 from runner.core.events import Event, Recorded
-from runner.errors import Fenced, NeedsPerson, StoreBusy, StoreError
+from runner.errors import Fenced, NeedsPerson, NoRun, StoreBusy, StoreError
 from runner.ports import OwnerId, Unit
 from runner.store.cells import Live
 from runner.store.owners import is_alive
@@ -92,8 +92,8 @@ def may_forget(past: Past, in_use: frozenset[str], now: Millis) -> bool:
     return not needed and not held and not past.names & in_use
 
 
-def no_run(run: str) -> StoreError:
-    return StoreError(f"there is no run {run} in the state database", hint="`runner status` lists the runs")
+def no_run(run: str) -> NoRun:
+    return NoRun(f"there is no run {run} in the state database", hint="`runner status` lists the runs")
 
 
 def fenced(root: str) -> Fenced:

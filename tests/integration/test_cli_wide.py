@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import re
@@ -427,6 +428,56 @@ def test_gc_removes_folders_that_a_killed_gc_left_and_nothing_else(project: Proj
     project.cli("gc")
     assert len(list(logs.iterdir())) == 3
     assert (logs / "mine").is_dir()
+
+
+def test_gc_takes_nothing_from_runs_of_another_database_in_the_same_folder(project: Project) -> None:
+    project.write("files.yaml", FILES)
+    project.write("ci.yaml", "state: {path: .ares/ci.db}\n")
+    assert project.cli("--config", "ci.yaml", "apply", "files.yaml").code == 0
+    project.cli("apply", "files.yaml")
+    project.cli("gc", "--keep", "0s")
+    assert project.cli("--config", "ci.yaml", "logs", "files").out.endswith("log\n")
+    assert len(list((project.root / ".ares" / "runs").iterdir())) == 2
+
+
+@pytest.mark.parametrize("follow", [[], ["-f"]], ids=["logs", "logs -f"])
+def test_logs_that_gc_removes_while_a_pager_stands_still_are_said_to_be_gone(
+    project: Project, follow: list[str]
+) -> None:
+    long = "steps: {a: {run: 'seq 60000', effects: idempotent}, b: {run: 'echo end', needs: [a], effects: idempotent}}"
+    project.write("long.yaml", f"ares: v1\nname: long\n{long}\n")
+    for _ in range(2):
+        project.cli("apply", "long.yaml", "--force")
+    old = project.cli("status", "--json").json["runs"][1]["run"]
+    process = project.begin("logs", old, *follow)
+    assert process.stdout is not None
+    assert process.stdout.read(1)  # it is on its way, and more than the pipe holds is still to come
+    assert project.cli("gc", "--keep", "0s").code == 0
+    out, err = process.communicate(timeout=30)
+    assert process.returncode == 7
+    assert "60000" in out and "end" not in out  # what was opened is read to its end
+    assert f"run {old} was removed meanwhile" in err
+
+
+@pytest.mark.parametrize("outcome", ["true", "false"])
+def test_a_run_that_gc_removed_between_plan_and_apply_is_told_and_the_others_run(
+    project: Project, outcome: str
+) -> None:
+    project.write("m/one.yaml", f"ares: v1\nname: one\nsteps: {{a: {{run: ['{outcome}'], effects: none}}}}\n")
+    project.cli("apply", "m")
+    project.write("m/two.yaml", "ares: v1\nname: two\nsteps: {a: {set: {b: 1}}}\n")
+    settings = load_config(None, start=project.root, env={})
+    loaded = load(["m"], settings)
+
+    def meanwhile(planned: object, store: object) -> None:
+        project.program("apply", "m/one.yaml", "--force")
+        assert project.program("gc", "--keep", "0s").returncode == 0
+
+    ended = asyncio.run(apply(loaded, settings, confirm=meanwhile))
+    assert ended.exit_code == 7
+    told = {run.manifest: (run.state, run.error or "") for run in ended.runs}
+    assert told["two"] == ("succeeded", "")
+    assert told["one"][0] == "busy" and "was removed meanwhile" in told["one"][1]
 
 
 @pytest.mark.skipif(shutil.which("git") is None, reason="needs git")

@@ -25,7 +25,7 @@ Examples:
 The record of a run and its sub-runs: every decision with its reason. The form of a line: `runner schema events`.
 
 \b
-Exit codes: 0 ok, 2 no such run, 7 state database.
+Exit codes: 0 ok, 2 no such run, 7 state database, or `runner gc` removed the run meanwhile.
 """
 
 _HIDDEN = ("inputs", "result", "reason", "detail", "message", "key", "effect_key", "inputs_ref")
@@ -39,7 +39,7 @@ _HIDDEN = ("inputs", "result", "reason", "detail", "message", "key", "effect_key
 def command(run: str, json_: bool, follow: bool) -> int:
     """Print what is recorded of a run: every decision and fact, in order."""
     from runner.api.follow import LOOK_S, follow_events, tree_events
-    from runner.api.queries import find_run
+    from runner.api.queries import find_run, known
 
     paint = painter()
     with reading(settings_of()) as store:
@@ -53,6 +53,7 @@ def command(run: str, json_: bool, follow: bool) -> int:
             )
             sys.stdout.buffer.write(data)
             sys.stdout.buffer.flush()  # a reader that went away ends us: BrokenPipeError is no failure
+        known(store, row.run)
     return 0
 
 

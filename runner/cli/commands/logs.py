@@ -8,9 +8,11 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TextIO
 
 import click
 
+from runner.api.queries import find_run, known
 from runner.cli.context import reading, settings_of
 from runner.cli.nearest import nearest
 from runner.cli.output import Paint, err, options, out, painter, safe
@@ -31,7 +33,7 @@ Examples:
 Control characters are made visible, so that no output can play tricks with the terminal. Secrets are masked.
 
 \b
-Exit codes: 0 ok, 2 no such run or step, 7 state database.
+Exit codes: 0 ok, 2 no such run or step, 7 state database, or `runner gc` removed the run meanwhile.
 """
 
 _STEP = re.compile(r"(?P<node>[A-Za-z_]\w*(?:\[\d+\])?)(?:\.(?P<attempt>\d{1,9}))?", re.ASCII)
@@ -44,8 +46,6 @@ _CHUNK = 1 << 16
 @click.option("-f", "--follow", is_flag=True, help="Go on until the run ends, or nobody drives it any more.")
 def command(run: str, step: str | None, follow: bool) -> int:
     """Print what the attempts of a run wrote, in the order in which they began."""
-    from runner.api.queries import find_run
-
     settings = settings_of()
     paint = painter()
     with reading(settings) as store:
@@ -54,14 +54,21 @@ def command(run: str, step: str | None, follow: bool) -> int:
             return _follow(store, row, step, settings.state_path.parent / "logs")
         attempts = chosen(store, row, step)
         below = [child.run for child in store.children(row.run)] if step is None else []
-    wrote = False
-    for attempt in attempts:
-        log = log_path(settings.state_path.parent / "logs", attempt.run, attempt.node, attempt.n)
-        if log.exists():
-            wrote = True
-            out(_header(attempt, paint))
-            for text in _content(log):
-                out(text)
+        wrote = False
+        for attempt in attempts:
+            log = log_path(settings.state_path.parent / "logs", attempt.run, attempt.node, attempt.n)
+            try:
+                file = log.open(encoding="utf-8", errors="replace")
+            except FileNotFoundError:  # it wrote nothing
+                known(store, row.run)
+                continue
+            with file:
+                wrote = True
+                out(_header(attempt, paint))
+                for text in _content(file):
+                    out(text)
+        if not wrote:
+            known(store, row.run)
     if not wrote and not options().get("quiet"):
         what = f"{one_line(step)} of run {row.run}" if step else f"run {row.run}"
         err(f"{what}: {len(attempts)} attempt{'' if len(attempts) == 1 else 's'}, none wrote anything")
@@ -83,6 +90,7 @@ def _follow(store: Store, row: RunRow, step: str | None, logs: Path) -> int:
             _print(paint(f"── {attempt.node}, attempt {attempt.n}", "blue"))
         shown = attempt
         _print(safe(text))
+    known(store, row.run)
     return 0
 
 
@@ -115,12 +123,14 @@ def chosen(
         number = int(match["attempt"]) if match and match["attempt"] else None
         mine = [one for one in attempts if one.node == node or one.node.startswith(f"{node}[")]
         return [one for one in mine if number in (None, one.n)]
-    nodes = [known.node for known in store.steps(row.run)]
-    written = [known for known, _ in store.written(row.manifest)]
+    nodes = [each.node for each in store.steps(row.run)]
+    if node not in nodes:
+        known(store, row.run)
+    written = [each for each, _ in store.written(row.manifest)]
     if match and not match["attempt"] and node in written and node not in nodes:
         return []  # it has not begun
     if match is None or node not in nodes:
-        steps = written or [known for known in nodes if "[" not in known]
+        steps = written or [each for each in nodes if "[" not in each]
         raise UsageError(f"run {row.run} has no step {step!r}{nearest(step, steps)}", hint=f"steps: {', '.join(steps)}")
     mine = [attempt for attempt in attempts if attempt.node == node or attempt.node.startswith(f"{node}[")]
     if match["attempt"] is None:
@@ -128,8 +138,8 @@ def chosen(
     number = int(match["attempt"])
     numbers = sorted({attempt.n for attempt in mine})
     if number not in numbers:
-        known = f"attempts: {', '.join(map(str, numbers))}" if numbers else "it had no attempt"
-        raise UsageError(f"{node} of run {row.run} has no attempt {number}", hint=known)
+        had = f"attempts: {', '.join(map(str, numbers))}" if numbers else "it had no attempt"
+        raise UsageError(f"{node} of run {row.run} has no attempt {number}", hint=had)
     return [attempt for attempt in mine if attempt.n == number]
 
 
@@ -139,8 +149,7 @@ def _header(attempt: AttemptRow, paint: Paint) -> str:
     return paint(f"── {attempt.node}, attempt {attempt.n}: {attempt.state}{error}{took}", COLORS.get(attempt.state))
 
 
-def _content(log: Path) -> Iterator[str]:
+def _content(file: TextIO) -> Iterator[str]:
     """The log in pieces that end with a line (a log may have megabytes)."""
-    with log.open(encoding="utf-8", errors="replace") as file:
-        while lines := file.readlines(_CHUNK):
-            yield safe("".join(lines)).removesuffix("\n")
+    while lines := file.readlines(_CHUNK):
+        yield safe("".join(lines)).removesuffix("\n")
