@@ -82,11 +82,18 @@ def is_huge(pattern: str) -> bool:
 
 @cache
 def bounded(kind: Any) -> Any:
-    """A class of validators of `jsonschema`, with `pattern` and `patternProperties` searched for by `found`."""
+    """A class of validators of `jsonschema`, with the keywords that search for patterns in it written anew, by `found`. (It has them
+    also in what `additionalProperties` and `unevaluatedProperties` leave out, where it joins them to one, which may be none.)"""
     from jsonschema import validators
 
+    ours = {
+        "pattern": _pattern,
+        "patternProperties": _pattern_properties,
+        "additionalProperties": _additional_properties(kind.VALIDATORS.get("additionalProperties")),
+        "unevaluatedProperties": _unevaluated_properties,
+    }
     extend: Any = validators.extend  # its types say nothing
-    return extend(kind, {"pattern": _pattern, "patternProperties": _pattern_properties})
+    return extend(kind, {name: ours[name] for name in ours if name in kind.VALIDATORS})
 
 
 def _pattern(validator: Any, pattern: str, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
@@ -104,3 +111,75 @@ def _pattern_properties(
             for name, child in value.items():
                 if found(pattern, name):
                     yield from validator.descend(child, inner, path=name, schema_path=pattern)
+
+
+def _additional_properties(theirs: Any) -> Any:
+    """`theirs`, asked about those names alone that no pattern takes."""
+
+    def ours(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+        if not isinstance(value, Mapping) or not schema.get("patternProperties"):
+            yield from theirs(validator, wanted, value, schema)
+            return
+        named = schema.get("properties", {})
+        rest = {name: child for name, child in value.items() if name not in named and not _taken(name, schema)}
+        yield from theirs(validator, wanted, rest, {})
+
+    return ours
+
+
+def _taken(name: str, schema: Mapping[str, Any]) -> bool:
+    return any(found(pattern, name) for pattern in schema.get("patternProperties", ()))
+
+
+def _unevaluated_properties(validator: Any, wanted: Any, value: Any, schema: Mapping[str, Any]) -> Iterator[Any]:
+    from jsonschema import ValidationError
+
+    if not isinstance(value, Mapping):
+        return
+    seen = _evaluated(validator, value, schema)
+    wrong = [name for name, child in value.items() if name not in seen and not _fits(validator, child, wanted)]
+    if wrong:
+        names, verb = ", ".join(map(repr, sorted(wrong))), "was" if len(wrong) == 1 else "were"
+        if wanted is False:
+            yield ValidationError(f"Unevaluated properties are not allowed ({names} {verb} unexpected)")
+        else:
+            yield ValidationError(
+                f"Unevaluated properties are not valid under the given schema ({names} {verb} unevaluated and invalid)"
+            )
+
+
+def _evaluated(validator: Any, value: Mapping[str, Any], schema: Any) -> set[str]:
+    """The names that `schema` says something about, and what is beside it about the same value."""
+    if not isinstance(schema, Mapping):
+        return set()
+    if "$recursiveRef" in schema:  # draft 2019-09 only: where it leads is not ours to know, so nothing is refused
+        return set(value)
+    seen = {name for name in value if name in schema.get("properties", ()) or _taken(name, schema)}
+    for key in ("additionalProperties", "unevaluatedProperties"):
+        if key in schema:
+            seen |= {name for name, child in value.items() if _fits(validator, child, schema[key])}
+    for at, inner in _beside(validator, value, schema):
+        seen |= _evaluated(at, value, inner)
+    return seen
+
+
+def _beside(validator: Any, value: Mapping[str, Any], schema: Mapping[str, Any]) -> Iterator[tuple[Any, Any]]:
+    """The schemas that hold of the same value, each with who judges by it."""
+    for key in ("$ref", "$dynamicRef"):
+        if key in schema:
+            there = validator._resolver.lookup(schema[key])
+            yield validator.evolve(schema=there.contents, _resolver=there.resolver), there.contents
+    for name, inner in schema.get("dependentSchemas", {}).items():
+        if name in value:
+            yield validator, inner
+    for key in ("allOf", "oneOf", "anyOf"):
+        yield from ((validator, inner) for inner in schema.get(key, ()) if _fits(validator, value, inner))
+    if "if" in schema:
+        fits = _fits(validator, value, schema["if"])
+        yield from [(validator, schema["if"])] if fits else []
+        if (then := "then" if fits else "else") in schema:
+            yield validator, schema[then]
+
+
+def _fits(validator: Any, value: Any, schema: Any) -> bool:
+    return next(validator.descend(value, schema), None) is None

@@ -6,6 +6,7 @@ import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import jsonschema
 import pytest
@@ -63,6 +64,60 @@ def test_a_validator_judges_as_the_one_that_it_is_made_of() -> None:
     for value in ({"a": "x", "n_a": 1}, {"a": "y"}, {"n_b": "1"}, {"b": "1"}, 3):
         ours = [e.message for e in bounded(jsonschema.Draft202012Validator)(schema).iter_errors(value)]
         assert ours == [e.message for e in jsonschema.Draft202012Validator(schema).iter_errors(value)]
+
+
+UNEVALUATED = [
+    {"properties": {"a": {}}, "unevaluatedProperties": False},
+    {"properties": {"a": {}}, "unevaluatedProperties": {"type": "integer"}},
+    {"patternProperties": {"^n_": {}}, "unevaluatedProperties": False},
+    {"patternProperties": {"^n_": {}}, "additionalProperties": False},
+    {"patternProperties": {"^n_": {}}, "properties": {"a": {}}, "additionalProperties": {"type": "integer"}},
+    {"properties": {"a": {}}, "additionalProperties": False},
+    {"allOf": [{"properties": {"a": {}}}, {"patternProperties": {"^n": {"type": "integer"}}}], "unevaluatedProperties": False},
+    {"anyOf": [{"required": ["a"], "properties": {"a": {}}}, {"patternProperties": {"^n_b": {}}}], "unevaluatedProperties": False},
+    {"oneOf": [{"required": ["a"], "properties": {"a": {}}}, {"required": ["b"]}], "unevaluatedProperties": False},
+    {"dependentSchemas": {"a": {"properties": {"n_a": {}}}}, "properties": {"a": {}}, "unevaluatedProperties": False},
+    {"if": {"required": ["a"]}, "then": {"properties": {"a": {}}}, "else": {"patternProperties": {"b$": {}}}, "unevaluatedProperties": False},
+    {"if": {"required": ["a"], "properties": {"a": {}}}, "unevaluatedProperties": False},
+    {"$defs": {"n": {"patternProperties": {"^n_": {}}}}, "$ref": "#/$defs/n", "unevaluatedProperties": False},
+    {"additionalProperties": {"type": "string"}, "unevaluatedProperties": False},
+    {"allOf": [True], "unevaluatedProperties": True},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("schema", UNEVALUATED, ids=str)
+@pytest.mark.parametrize("kind", [jsonschema.Draft202012Validator, jsonschema.Draft201909Validator])
+def test_what_other_keywords_leave_over_is_judged_as_by_the_validator_that_ours_is_made_of(
+    kind: Any, schema: dict[str, Any]
+) -> None:
+    if kind is jsonschema.Draft201909Validator and isinstance(schema.get("additionalProperties"), dict):
+        pytest.skip("this version of theirs does not know that `additionalProperties` evaluates what it takes")
+    values = ({}, {"a": "x"}, {"a": 1, "n_a": 1}, {"n_b": "1"}, {"b": 1}, {"a": 1, "b": "2", "n_b": 3}, 3, [{"z": 1}])
+    for value in values:
+        assert bounded(kind)(schema).is_valid(value) is kind(schema).is_valid(value), value
+
+
+def test_patterns_beside_each_other_are_searched_for_one_by_one() -> None:
+    schema = {
+        "patternProperties": {"(?i)^a": {}, r"^(b)\1": {}},
+        "additionalProperties": False,
+    }  # joined, they are none
+    judge = bounded(jsonschema.Draft202012Validator)(schema)
+    assert judge.is_valid({"Aa": 1, "bb": 2})
+    [error] = judge.iter_errors({"Aa": 1, "c": 2})
+    assert error.message == "Additional properties are not allowed ('c' was unexpected)"
+
+
+@pytest.mark.parametrize("rest", ["additionalProperties", "unevaluatedProperties"])
+@pytest.mark.parametrize(
+    "schema", [{}, {"$schema": "https://json-schema.org/draft/2019-09/schema"}], ids=["2020", "2019"]
+)
+def test_what_a_pattern_leaves_over_is_not_waited_for(rest: str, schema: dict[str, Any]) -> None:
+    began = time.monotonic()
+    kind = jsonschema.validators.validator_for(schema, default=jsonschema.Draft202012Validator)
+    with PATIENCE.within(0.2), pytest.raises(TooSlow):
+        list(bounded(kind)({**schema, "patternProperties": {SLOW: {}}, rest: False}).iter_errors({TEXT: 1}))
+    assert time.monotonic() - began < PATIENCE_S
 
 
 def test_validating_a_manifest_does_not_wait_for_the_patterns_in_it(tmp_path: Path) -> None:
