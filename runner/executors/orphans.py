@@ -7,8 +7,6 @@ runners of other hosts have noted is theirs to end: the same id and start time a
 killed may never come back under its name, so notes of others are thrown away, unread, when nothing was noted there for `KEPT_MS`.
 """
 
-from __future__ import annotations
-
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
