@@ -32,6 +32,8 @@ def advice(run: str, state: str, reasons: Sequence[str]) -> Iterator[str]:
         yield f"next: the same command, or runner resume {run}, goes on where it was"
     elif state in ("running", "pending"):
         yield f"next: its runner is at work; runner logs {run} -f follows it, runner cancel {run} ends it"
+    elif state == "suspended" and {"approval", "unknown"} <= set(reasons):
+        yield f"next: once all of that is answered, runner resume {run} goes on"
     elif state == "suspended" and "approval" in reasons:
         yield f"next: once that is approved, runner resume {run} goes on"
     elif state == "suspended" and "unknown" in reasons:

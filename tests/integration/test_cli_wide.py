@@ -161,6 +161,13 @@ def test_there_is_nothing_to_answer_twice(project: Project, verb: str) -> None:
     assert project.cli(verb, "nope", "gate").code == 2
 
 
+def test_a_run_that_waits_for_two_kinds_of_answers_names_both(project: Project) -> None:
+    steps = "steps:\n  gate: {approve: 'ok?'}\n  pay: {run: 'kill -9 $$', effects: once}\n"
+    project.write("both.yaml", f"ares: v1\nname: both\n{steps}")
+    told = project.cli("apply", "both.yaml")
+    assert (told.code, "next: once all of that is answered" in told.out) == (3, True)
+
+
 def test_a_misspelt_step_is_told_which_one_waits(project: Project) -> None:
     project.write("gated.yaml", GATED)
     project.cli("apply", "gated.yaml")
