@@ -88,7 +88,9 @@ class LocalTransport:
         self._heard(key, outcome)
 
 
-CANCELLED = Outcome(state="cancelled", error_class="cancelled", message="stopped while it was at work", effect="maybe", cost=None)
+CANCELLED = Outcome(
+    state="cancelled", error_class="cancelled", message="stopped while it was at work", effect="maybe", cost=None
+)
 CRASHED = Outcome(state="failed", error_class="crash", effect="maybe", cost=None)
 
 

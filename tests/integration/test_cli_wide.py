@@ -281,6 +281,11 @@ def test_events_are_every_decision_with_its_reason_as_text_and_as_json(project: 
     text = project.program("events", "gated").stdout
     assert "gated/gate" in text and "approval: Ship the parcel?" in text
     assert len(text.splitlines()) == len(events)
+    [made] = [line for line in text.splitlines() if "attempt_succeeded" in line]
+    assert "cost $0.0000, executor local" in made
+    project.cli("approve", "gated", "gate", "--as", "Eve")
+    project.cli("apply", "gated.yaml")
+    assert 'outputs {"by": "Eve"' in project.cli("events", "gated").out
 
 
 def test_events_of_sub_runs_are_among_those_of_their_run(project: Project) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import sys
 import time
 from collections.abc import Iterable, Sequence
@@ -30,6 +31,7 @@ Exit codes: 0 ok, 2 no such run, 7 state database, or `runner gc` removed the ru
 
 _HIDDEN = ("inputs", "result", "reason", "detail", "message", "key", "effect_key", "inputs_ref")
 """Of the data: long, told already, or of no use to eyes. `--json` has all of it."""
+_MONEY = ("cost", "reserved", "assumed_cost", "usd")
 
 
 @verb(EPILOG)
@@ -70,5 +72,14 @@ def _line(recorded: Recorded, name: str, paint: Paint) -> bytes:
 
 def _rest(data: dict[str, object]) -> str:
     return ", ".join(
-        f"{key} {value}" for key, value in data.items() if key not in _HIDDEN and value not in (None, "", [], {})
+        f"{key} {_word(key, value)}"
+        for key, value in data.items()
+        if key not in _HIDDEN and value not in (None, "", [], {})
     )
+
+
+def _word(key: str, value: object) -> str:
+    """A value for eyes: what is recorded in millionths of a dollar in dollars, data as JSON."""
+    if key in _MONEY and isinstance(value, int):
+        return f"${value / 1_000_000:.4f}"
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

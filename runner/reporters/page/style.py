@@ -171,6 +171,8 @@ h1{{font-size:1.4rem}}
 .facts{{grid-template-columns:minmax(0,1fr);gap:0}}
 .facts dd{{margin-bottom:.3rem}}
 .scroll{{text-align:left}}
+th,td{{padding:.32rem .5rem}}
+th.n{{width:auto;white-space:normal}}
 }}
 @media print{{
 body{{background:#fff;font-size:10.5pt}}
