@@ -6,11 +6,19 @@ import shlex
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 
+from runner.core.purse import MORE
 from runner.ports import StepRow
 
+LARGER = "goes on once the manifest has a larger `budget`, and is applied again"
 
-def remedy(step: StepRow) -> str:
-    """What lets a suspended step go on."""
+
+def raised_by_person(detail: str) -> bool:
+    """Is it the run's budget in dollars that has no room? No other one is raised by `--add-usd`."""
+    return not detail or detail.endswith(MORE)
+
+
+def remedy(step: StepRow, detail: str = "") -> str:
+    """What lets a suspended step go on. `detail`: what it waits for, as recorded."""
     run, node = shlex.quote(step.run), shlex.quote(step.node)
     if step.reason.startswith("unknown"):
         return f"nobody knows whether it happened; look, then: runner resolve {run} {node} --done JSON | --redo"
@@ -18,7 +26,7 @@ def remedy(step: StepRow) -> str:
         late = f" (until {moment(step.until)})" if step.until else ""
         return f"waits for a person{late}: runner approve {run} {node}, or runner reject {run} {node}"
     if step.reason.startswith("budget") and not step.until:
-        return f"its budget is used up: runner resume {run} --add-usd N"
+        return f"its budget is used up: runner resume {run} --add-usd N" if raised_by_person(detail) else LARGER
     if step.until:
         return f"may go on at {moment(step.until)}: runner resume {run}"
     return f"goes on with: runner resume {run}"

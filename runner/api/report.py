@@ -235,7 +235,7 @@ def _step(sources: _Sources, row: StepRow, items: Sequence[StepRow] = ()) -> Ste
         facts=list(_about(sources, row, None if item else known)),
         asks=sources.asked.get(row.node),
         why=reason_in_full(row, sources.waits.get(row.node, "")),
-        remedy=remedy(row) if row.state == "suspended" else "",
+        remedy=remedy(row, sources.waits.get(row.node, "")) if row.state == "suspended" else "",
         child=sources.children.get(row.node, ""),
         optional=id in sources.optional,
         final=known is not None and known.final,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
+from runner.api.remedies import LARGER, raised_by_person
 from runner.api.simulating import SimulatedManifest
 from runner.reporters.words import seconds
 from runner.reporters.words import told as words_of
@@ -89,6 +90,8 @@ def help_for(each: Waiting) -> str:
     """What makes a suspended step go on."""
     if each.reason == "budget" and each.until_ms is not None:
         return DAY_HELP
+    if each.reason == "budget" and not raised_by_person(each.detail):
+        return LARGER
     return HELP[each.reason].format(step=each.place.rsplit("/", 1)[-1])
 
 

@@ -116,7 +116,8 @@ def _steps(store: Store, row: RunRow, steps: Sequence[StepRow], state: Path, pai
         yield from (f"      {line}" for line in question(asked.get(step.node)))
         if step.node in answered:
             yield f"      {one_line(answered[step.node], 400)}"
-        yield from (f"      {line}" for line in _step_details(store, step, attempts.get(step.node, []), state / "logs"))
+        details = _step_details(store, step, attempts.get(step.node, []), state / "logs", told.get(step.node, ""))
+        yield from (f"      {line}" for line in details)
         yield from (f"      worktree: {safe(near(Path(path)))}" for path in trees.get(step.node, ()))
         if step.node in hidden:
             yield f"      … and {hidden[step.node]} items more that went well (--json has all)"
@@ -162,11 +163,13 @@ def _why(step: StepRow, detail: str) -> str:
     return one_line(step.reason, 120) if step.state != "succeeded" or step.reused else ""
 
 
-def _step_details(store: Store, step: StepRow, attempts: Sequence[AttemptRow], logs: Path) -> Iterator[str]:
+def _step_details(
+    store: Store, step: StepRow, attempts: Sequence[AttemptRow], logs: Path, detail: str
+) -> Iterator[str]:
     if len(attempts) > 1 or (attempts and step.state in ("failed", "suspended")):
         yield from columns([_attempt(attempt, logs) for attempt in attempts])
     if step.state == "suspended":
-        yield remedy(step)
+        yield remedy(step, detail)
     if (result := result_of(store, step)) is not None and result.get("output") not in (None, ""):
         output = result["output"]
         text = output if isinstance(output, str) else json.dumps(output, ensure_ascii=False)

@@ -56,7 +56,7 @@ def _trouble(step: StepRow, logs: Path, paint: Paint, optional: bool, detail: st
     if log.exists():
         yield f"  log: {near(log)}"
     if step.state == "suspended":
-        yield f"  {remedy(step)}"
+        yield f"  {remedy(step, detail)}"
 
 
 def trouble_of(step: StepRow, detail: str) -> str:

@@ -29,6 +29,7 @@ from runner.core.messages import (
     Stored,
 )  # fmt: skip
 from runner.core.node import Node
+from runner.core.purse import OWN_BUDGET
 from runner.core.recover import Fail, Suspend, hidden
 from runner.core.recover import Skip as SkipDecision
 from runner.core.run_state import RunState
@@ -59,7 +60,7 @@ def _go(k: RunState, n: Node, p: Go) -> None:
             k.money.append(n)
             k.purse.waiting[k.run] = None
         case _:
-            _over(k, n, f"needs {n.estimate} micro-USD more")
+            _over(k, n, _lack(k, n))
 
 
 def _may_claim(k: RunState, n: Node, claim: Claim) -> bool:
@@ -89,6 +90,16 @@ def fits(k: RunState, n: Node) -> Literal["go", "wait", "over"]:
         if owner.cost + owner.reserved + n.estimate > n.cap:
             return "wait"
     return k.purse.fits(n.estimate, n.step.final, n.wants)
+
+
+def _lack(k: RunState, n: Node) -> str:
+    """Which budget has no room for it (see `fits`): the one that a person has to look at."""
+    owner = n.group or n
+    if n.token_cap is not None and n.wants > 0 and owner.tokens + n.wants > n.token_cap:
+        return f"{OWN_BUDGET} has {max(0, n.token_cap - owner.tokens)} tokens left, it needs about {n.wants}"
+    if n.cap is not None and n.estimate > 0 and owner.cost + n.estimate > n.cap:
+        return f"{OWN_BUDGET} has {max(0, n.cap - owner.cost)} micro-USD left, it needs {n.estimate}"
+    return k.purse.lack(n.estimate, n.step.final, n.wants)
 
 
 def _intend(k: RunState, n: Node, p: Go) -> None:

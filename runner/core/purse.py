@@ -5,6 +5,11 @@ from __future__ import annotations
 
 from typing import Literal
 
+MORE = "micro-USD more"
+"""How it ends when a raised budget of the run (`resume --add-usd`) is what is needed."""
+OWN_BUDGET = "the step's own budget"
+CALL_BUDGET = "the budget of the `call`"
+
 
 class Purse:
     """One budget for a root run and all its sub-runs; or, with `above`, that of a `call` step, for the sub-runs that it makes: what is
@@ -68,6 +73,19 @@ class Purse:
         if self.spent + estimate > self.cap:
             return "over"
         return "go" if self.spent + self.held + estimate <= self.cap else "wait"
+
+    def lack(self, estimate: int, final: bool, tokens: int = 0) -> str:
+        """What there is no room for, and whose budget says so."""
+        whose = "the run's budget"
+        if self.above is not None:
+            if final or self._fits(estimate, final, tokens) != "over":
+                return self.above.lack(estimate, final, tokens)
+            whose = CALL_BUDGET
+        if self.token_cap is not None and tokens > 0 and self.tokens + tokens > self.token_cap:
+            return f"{whose} has {max(0, self.token_cap - self.tokens)} tokens left, it needs about {tokens}"
+        if self.above is None:
+            return f"needs {estimate} {MORE}"
+        return f"{whose} has {max(0, (self.cap or 0) - self.spent)} micro-USD left, it needs {estimate}"
 
     def hold(self, amount: int, final: bool) -> None:
         """Reserve for an attempt."""

@@ -254,6 +254,33 @@ def test_values_that_are_large_together_end_in_words(project: Project, top: str)
     assert "these values take more than 64 MiB of memory" in planned.out + planned.err
 
 
+@pytest.mark.parametrize(
+    ("budgets", "why", "remedy"),
+    [
+        (("", "budget: {usd: 0.01}"), "needs 2001000 micro-USD more", "its budget is used up: runner resume"),
+        (("budget: {usd: 0.01}", ""), "the step's own budget has 10000 micro-USD left, it needs 2001000", "a larger"),
+        (("budget: {tokens: 10}", ""), "the step's own budget has 10 tokens left, it needs about 1001", "a larger"),
+        (("", "budget: {tokens: 10}"), "the run's budget has 10 tokens left, it needs about 1001", "a larger"),
+    ],
+)
+def test_a_step_without_money_says_whose_budget_is_used_up_and_what_helps(
+    project: Project, budgets: tuple[str, str], why: str, remedy: str
+) -> None:
+    project.write(
+        "config.yaml",
+        "models:\n  endpoints: {far: {kind: openai, url: 'http://127.0.0.1:9'}}\n"
+        "  catalog: {smart: {endpoint: far, model: x, tier: paid, price: {in: 1000, out: 2000}}}\n"
+        "  chains: {default: [smart]}\n",
+    )
+    step, run = budgets
+    project.write("m.yaml", f"ares: v1\nname: m\n{run}\nsteps:\n  a: {{model: x, {step}}}\n")
+    assert project.cli("apply", "m.yaml").code == 4
+    shown = project.cli("show", "m").out
+    assert f"budget: {why}" in shown
+    assert remedy in shown
+    assert ("--add-usd" in shown) is (why.endswith("more"))
+
+
 def test_the_limit_of_items_holds_for_those_that_a_step_found(project: Project) -> None:
     project.write("config.yaml", "limits: {steps: 5}\n")
     project.write(
