@@ -585,6 +585,6 @@ async def test_nothing_is_saved_when_a_check_fails(bench: Bench) -> None:
 
 async def test_the_attempts_deadline_does_not_count_its_checks(bench: Bench) -> None:
     started = time.monotonic()
-    outcome = await bench.script("true", {"checks": [{"kind": "run", "run": {"script": "sleep 0.4"}}]}, timeout_ms=300)
+    outcome = await bench.script("true", {"checks": [{"kind": "run", "run": {"script": "sleep 2.1"}}]}, timeout_ms=2000)
     assert outcome.state == "succeeded"
-    assert time.monotonic() - started > 0.4
+    assert time.monotonic() - started > 2
