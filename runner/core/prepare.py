@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Literal, Protocol
-from weakref import WeakKeyDictionary
 
 from runner.core import assigning, bind
 from runner.core.assigning import ROUTED, Assigner, Dispatch, Way
-from runner.core.context import item_view, repair_view, run_view, step_view, steps_view
-from runner.core.graph import Body, Check, GraphStep, Json, StepGraph
+from runner.core.contexts import Contexts
+from runner.core.graph import Body, GraphStep, Json, StepGraph
 from runner.core.messages import (
     UNSEEN,
     Ask,
@@ -35,11 +34,10 @@ from runner.core.messages import (
     Stored,
 )
 from runner.core.policy import OperatorPolicy
-from runner.core.rendered import Room
 from runner.core.reuse import read_later, step_key
 from runner.core.router import Routed
-from runner.core.secret_leaves import Secrets, render_leaves
-from runner.core.states import GOOD
+from runner.core.secret_leaves import render_leaves
+from runner.core.spec import render_inputs, rendered, spec_of
 from runner.digest import canonical_json
 from runner.manifest.vocabulary import Effects
 from runner.templating import TemplateError, evaluate, parse_expression, render, render_text, render_tree, truth
@@ -47,9 +45,6 @@ from runner.templating import TemplateError, evaluate, parse_expression, render,
 NOT_SELECTED = "not selected"
 LOCAL = "local"
 """The label of local commands."""
-
-_VIEWS = 4
-"""Steps that the items of a run read, and that are kept for the next item."""
 
 BUILT_IN = "built-in"
 """The layer of values that nobody has written (see `GraphStep.origins`)."""
@@ -93,7 +88,7 @@ class World(Protocol):
 
 
 class Preparer:
-    """The host of every kernel of a process. Holds nothing but what was bound from each run's inputs."""
+    """The host of every kernel of a process."""
 
     def __init__(
         self, world: World, policy: OperatorPolicy | None = None, dispatch: Dispatch | None = None
@@ -101,8 +96,7 @@ class Preparer:
         self._world = world
         self._policy = policy or OperatorPolicy()
         self._assigner = Assigner(dispatch)
-        self._vars: WeakKeyDictionary[RunView, dict[str, Json]] = WeakKeyDictionary()
-        self._views: WeakKeyDictionary[RunView, dict[str, tuple[Any, str, dict[str, Json]]]] = WeakKeyDictionary()
+        self._contexts = Contexts(world.fetch, world.run_dir)
         self._callees: dict[str, StepGraph] = {}
 
     def know(self, callees: Iterable[StepGraph]) -> None:
@@ -123,7 +117,7 @@ class Preparer:
             return Broken(error.error_class, f"{step.id}: {error.message}")
 
     def options(self, run: RunView, node: NodeView, now: int) -> Options:
-        step, values = _step(node), self._values(run, node)
+        step, values = _step(node), self._contexts.values(run, node)
         body = step.bodies[node.level]
         routed = self.routed(run, node, now)
         candidates, veil = assigning.candidates(routed, node) if routed else (_candidates(body), UNSEEN)
@@ -148,10 +142,10 @@ class Preparer:
         if body.verb not in ROUTED:
             return None
         try:
-            inputs = assigning.asked(body, self.context(run, node), tolerant=step.final)
+            inputs = assigning.asked(body, self._contexts.of(run, node), tolerant=step.final)
         except (TemplateError, bind.BindError):
             inputs = None
-        return self._assigner.routed(run, node, body, self._values(run, node), inputs, now)
+        return self._assigner.routed(run, node, body, self._contexts.values(run, node), inputs, now)
 
     def intended(self, run: RunView, node: NodeView, go: Go, now: int) -> None:
         """Tell who is asked for a model or an agent."""
@@ -161,69 +155,21 @@ class Preparer:
     def outputs(self, run: RunView) -> tuple[Json, str | None]:
         graph: StepGraph = run.graph
         try:
-            context = {
-                "inputs": run.inputs,
-                "vars": self._vars_of(run),
-                "steps": steps_view(run, [step.id for step in graph.steps], self._world.fetch),
-                "run": run_view(run, self._world.run_dir(run.run), ended=True),
-            }
-            return _rendered(graph.outputs, context, tolerant=True), None
+            return rendered(graph.outputs, self._contexts.whole(run), tolerant=True), None
         except TemplateError as error:
             return None, f"outputs: {error.message}"
 
     def keep(self, result: Mapping[str, Any]) -> Stored:
         return self._world.stored(result)
 
-    # ------------------------------------------------------------ what the templates of a step may read
-
-    def context(self, run: RunView, node: NodeView) -> dict[str, Json]:
-        """All names that the templates of `node` may use."""
-        return self._context(run, node, _step(node), self._values(run, node))
-
-    def _context(self, run: RunView, node: NodeView, step: GraphStep, values: Mapping[str, Json]) -> dict[str, Json]:
-        ended = step.final or step.verb == "approve"
-        return {
-            **values,
-            "steps": {e.to: self._view(run, node, e.to) for e in step.edges if e.kind != "order"},
-            "run": run_view(run, self._world.run_dir(run.run), ended=ended),
-            **item_view(node, matrix=step.fan is not None and step.fan.kind == "matrix"),
-            **repair_view(node, self._world.fetch),
-        }
-
-    def _view(self, run: RunView, node: NodeView, id: str) -> dict[str, Json]:
-        """`steps.<id>`. Thousands of items read the same one, of thousands of values: it is made once for all of them."""
-        source = run.nodes[id]
-        if node.item is None or source.state not in GOOD:
-            return step_view(run, id, self._world.fetch)
-        kept = self._views.setdefault(run, {})
-        hit = kept.get(id)
-        if hit is None or hit[0] is not source or hit[1] != source.producer:
-            if len(kept) >= _VIEWS:
-                kept.clear()
-            hit = kept[id] = (source, source.producer, step_view(run, id, self._world.fetch))
-        return hit[2]
-
-    def _values(self, run: RunView, node: NodeView) -> dict[str, Json]:
-        values: dict[str, Json] = {"inputs": run.inputs, "vars": self._vars_of(run)}
-        fan = _step(node).fan
-        if fan is not None and fan.kind == "matrix" and node.item is not None:
-            values["matrix"] = node.item.value
-        return values
-
-    def _vars_of(self, run: RunView) -> dict[str, Json]:
-        bound = self._vars.get(run)
-        if bound is None:
-            bound = self._vars[run] = bind.bind_vars(run.graph, run.inputs)
-        return bound
-
     # ------------------------------------------------------------ deciding
 
     def _prepare(self, run: RunView, node: NodeView, step: GraphStep, now: int) -> Prepared:
-        values = self._values(run, node)
+        values = self._contexts.values(run, node)
         if skip := _skipped_by_mode(run, step, values):
             return skip
         fans = step.fan is not None and node.item is None
-        context = self._context(run, node, step, values)
+        context = self._contexts.of(run, node, values)
         if step.when is not None and _judged_here(step, node) and not truth(step.when, context, tolerant=step.final):
             return Skip(f"when: {step.when} is false")
         if fans:
@@ -244,7 +190,7 @@ class Preparer:
         fan = step.fan
         assert fan is not None
         if fan.kind == "matrix":
-            found = bind.matrix_items(step, self._values(run, node), self._policy.most_items)
+            found = bind.matrix_items(step, self._contexts.values(run, node), self._policy.most_items)
             return self._crowded(run, step, len(found)) or Expand(tuple(found), fan.max_parallel)
         source = fan.spec["in"]
         values = render_tree(source if isinstance(source, str) else list(source), context, tolerant=step.final)
@@ -271,7 +217,7 @@ class Preparer:
     def _simple(self, step: GraphStep, body: Body, context: dict[str, Json], now: int) -> Prepared:
         match body.verb:
             case "set":
-                return Computed(self._world.stored({"output": _rendered(body.call["values"], context, step.final)}))
+                return Computed(self._world.stored({"output": rendered(body.call["values"], context, step.final)}))
             case "fail":
                 return Broken("tool_error", render_text(str(body.call["message"]), context, tolerant=step.final))
             case "wait":
@@ -291,11 +237,11 @@ class Preparer:
     def _call(
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
     ) -> Prepared:
-        spec, values = self._spec(step, body, context, {}), self._values(run, node)
+        spec, values = spec_of(step, body, context, {}), self._contexts.values(run, node)
         if (refused := self._assigner.judges(run, node, values, spec, now)) is not None:
             return refused
         own = self._assigner.own_caps(run, node, values)
-        inputs = _rendered(dict(body.call["with"]), context, step.final)
+        inputs = rendered(dict(body.call["with"]), context, step.final)
         name = str(body.call["manifest"])
         callee = self._callees.get(run.graph.callees.get(name, ""))
         day = self._assigner.judging_day(spec, now)
@@ -316,7 +262,7 @@ class Preparer:
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, values: Mapping[str, Json],
         context: dict[str, Json], now: int,
     ) -> Prepared:  # fmt: skip
-        inputs, secrets = _render_inputs(body, context, tolerant=step.final)
+        inputs, secrets = render_inputs(body, context, tolerant=step.final)
         env, env_secrets = render_leaves(step.env if body.verb == "run" else {}, context, tolerant=step.final)
         if secrets or env_secrets:
             secrets = {f"inputs/{path}": parts for path, parts in secrets.items()} | {
@@ -325,7 +271,7 @@ class Preparer:
             for name in _secret_names(secrets):
                 if not self._world.has_secret(name):
                     return Broken("invalid", f"needs secret {name}, which is not configured")
-        spec = self._spec(step, body, context, env)
+        spec = spec_of(step, body, context, env)
         key = node.key or self._key(run, node, step, inputs, spec, context)
         if reused := self._reused(run, node, step, key):
             return reused
@@ -355,7 +301,7 @@ class Preparer:
         self, run: RunView, node: NodeView, step: GraphStep, body: Body, context: dict[str, Json], now: int
     ) -> Prepared:
         inputs = assigning.asked(body, context, tolerant=step.final)
-        spec = self._spec(step, body, context, {})
+        spec = spec_of(step, body, context, {})
         if body.call.get("cwd") is not None:
             spec["cwd"] = render_text(str(body.call["cwd"]), context, tolerant=step.final)
         key = node.key or self._key(run, node, step, inputs, spec, context)
@@ -366,29 +312,8 @@ class Preparer:
         if assigning.names_feedback(body):
             spec["told"] = True
         return self._assigner.prepared(
-            Way(run, node, body, self._values(run, node), inputs, spec, key, go_reason(node)), now
+            Way(run, node, body, self._contexts.values(run, node), inputs, spec, key, go_reason(node)), now
         )
-
-    def _spec(self, step: GraphStep, body: Body, context: dict[str, Json], env: Json) -> dict[str, Json]:
-        spec: dict[str, Json] = {}
-        if step.returns is not None:
-            spec["returns"] = step.returns
-        if body.checks:
-            spec["checks"] = [_check(check, context) for check in body.checks]
-        if step.save is not None:
-            spec["save"] = {
-                "path": render_text(step.save["path"], context, tolerant=step.final),
-                "from": step.save.get("from"),
-            }
-        if env:
-            spec["env"] = env
-        if step.cwd is not None:
-            spec["cwd"] = render_text(step.cwd, context, tolerant=step.final)
-        if step.workspace is not None:
-            spec["workspace"] = step.workspace
-        if body.checks or (step.save is not None and step.save.get("from")):
-            spec["context"] = context
-        return spec
 
     def _key(
         self, run: RunView, node: NodeView, step: GraphStep, inputs: Json, spec: Mapping[str, Json],
@@ -397,7 +322,7 @@ class Preparer:
         rendered = {"inputs": inputs, "env": spec.get("env"), "cwd": spec.get("cwd"), "save": spec.get("save")}
         if later := read_later(step, context):
             rendered["later"] = later
-        files = self._world.files_digest(file_patterns(step, self._values(run, node))) if step.files else ""
+        files = self._world.files_digest(file_patterns(step, self._contexts.values(run, node))) if step.files else ""
         return step_key(run.graph.name, step, node.item, rendered, files, _producers(run, step))
 
     def _reused(self, run: RunView, node: NodeView, step: GraphStep, key: str) -> Reuse | None:
@@ -434,7 +359,7 @@ class Preparer:
 
     def _holds(self, when: str, run: RunView, node: NodeView) -> bool:
         try:
-            return evaluate(when, {**self.context(run, node), "error": node.error}) is True
+            return evaluate(when, {**self._contexts.of(run, node), "error": node.error}) is True
         except TemplateError:
             return False  # a condition that cannot be judged never opens another way
 
@@ -458,35 +383,9 @@ def _names_item(expression: str) -> bool:
     return any(ref.root in ("item", "index", "key", "matrix") for ref in parse_expression(expression).refs)
 
 
-def _render_inputs(body: Body, context: Mapping[str, Json], *, tolerant: bool) -> tuple[dict[str, Json], Secrets]:
-    if body.verb == "tool":
-        return render_leaves({"tool": body.call["tool"], "with": body.call["with"]}, context, tolerant=tolerant)
-    if body.call.get("script") is not None:
-        return {"script": body.call["script"]}, {}  # a script is never rendered: `{{` in it belongs to the shell
-    return render_leaves({"argv": body.call["argv"]}, context, tolerant=tolerant)
-
-
 def file_patterns(step: GraphStep, values: Mapping[str, Json]) -> list[str]:
     """The globs of `files`, which may use inputs, vars and matrix."""
     return [str(render_text(pattern, values)) for pattern in step.files]
-
-
-def _check(check: Check, context: Mapping[str, Json]) -> dict[str, Json]:
-    """What a worker is told of a check: what may use inputs, vars and matrix alone is bound, the rest is for when there is a result."""
-    spec: dict[str, Json] = {"kind": check.kind, **check.spec}
-    if check.kind == "judge":
-        spec["judge"] = {**spec["judge"], "route": bind.hints_of(spec["judge"].get("route") or {}, context)}
-    elif check.kind == "run":
-        spec["timeout"] = bind.check_timeout_ms(spec["timeout"], context)
-    return spec
-
-
-def _rendered(value: Json, context: Mapping[str, Json], tolerant: bool) -> Json:
-    """Values that are computed of others, and may be many. Raises TemplateError."""
-    room = Room()
-    if not isinstance(value, Mapping):
-        return room.take(render_tree(value, context, tolerant=tolerant))
-    return {name: room.take(render_tree(one, context, tolerant=tolerant)) for name, one in value.items()}
 
 
 def _secret_names(secrets: Mapping[str, Sequence[Json]]) -> list[str]:

@@ -229,7 +229,7 @@ async def test_an_engine_that_lives_for_months_keeps_nothing_of_what_has_ended(c
         kept = (d.engine._root_of, d.engine._places, d.engine._inbox._seen, d.engine._driven, d.engine._leaving._trees)
         assert not any(kept), kept
         gc.collect()
-        assert not d.host._vars
+        assert not d.host._contexts._vars
 
 
 async def test_a_large_output_that_comes_after_its_run_was_let_go_is_kept_by_nobody(connect: Connect) -> None:
