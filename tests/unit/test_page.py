@@ -18,7 +18,7 @@ from runner.core.events import Event, Recorded
 from runner.core.graph import Body, Edge, GraphStep, StepGraph
 from runner.ports import AttemptRow, RunRow, Spending, StepRow
 from runner.reporters.page import page
-from runner.reporters.page.chart import Idle, Scale, Span, Track, lanes, legs, tracks
+from runner.reporters.page.chart import Idle, Scale, Span, Track, joined, lanes, legs, tracks
 from runner.reporters.page.markup import cut, dollars, plain, readable, text
 from runner.reporters.page.model import Cut, Money, Page, Part, Step, Try
 from runner.reporters.page.script import SCRIPT
@@ -419,3 +419,49 @@ def test_items_in_one_line_are_never_at_the_same_time(stretches: list[tuple[int,
     for line in lines:
         for before, after in pairwise(line):
             assert (before.spans[-1].end or 0) <= after.begin
+
+
+def fanned(count: int) -> Page:
+    """A fan-out of `count` items, one after the other, of which the seventh failed."""
+    told = [(0, "items_expanded", "f", {"items": [{"key": str(n), "value": n} for n in range(count)]})]
+    for n in range(count):
+        told.append((n * 10, "attempt_started", f"f[{n}]", {"n": 1}))
+        told.append((n * 10 + 9, "attempt_failed" if n == 6 else "attempt_succeeded", f"f[{n}]", {"n": 1}))
+    step = Step(step_row("f", "succeeded", ended=START + count * 10), "rs0", "run x")
+    part = replace(shown().part, steps=[step], events=events(*told), end=START + count * 10)
+    return replace(shown(), part=part)
+
+
+def test_a_fan_out_of_many_items_is_one_row_of_the_timeline() -> None:
+    """With lines of HTML counted for rows, 30 items took away the lines of the times, and 2,000 cut the page in two."""
+    document = page(fanned(40))
+    assert '<div class="gantt card"' in document and " tall" not in document.partition("</style>")[2]
+    assert document.count('class="bar') - document.partition("</style>")[0].count('class="bar') >= 40
+
+
+def test_of_a_fan_out_with_very_many_items_those_that_went_well_are_drawn_together() -> None:
+    document = page(fanned(5_000))
+    Parsed(document)
+    drawn = document.partition('<svg class="track"')[2].partition("</svg>")[0]
+    assert re.findall(r'bar b-([a-z]+)" x="([\d.]+)%" width="([\d.]+)%"', drawn) == [
+        ("succeeded", "0.000", "0.118"), ("succeeded", "0.140", "99.858"), ("failed", "0.120", "0.400"),
+    ]  # fmt: skip
+    assert "6 items" in drawn and "4,993 items" in drawn
+
+
+def test_what_failed_is_drawn_over_its_neighbours_and_never_too_narrow_to_be_seen() -> None:
+    drawn = page(fanned(1_000)).partition('<svg class="track"')[2].partition("</svg>")[0]
+    *_, last = re.findall(r'<rect class="bar b-([a-z]+)" x="[\d.]+%" width="([\d.]+)%"', drawn)
+    assert last[0] == "failed" and float(last[1]) >= 0.4
+
+
+@given(STRETCHES, st.integers(-1, 10**6))
+def test_what_is_drawn_together_is_as_much_as_apart(stretches: list[tuple[int, int]], gap: int) -> None:
+    items = [
+        Track(f"a[{at}]", [Span("attempt", a, a + length, "succeeded")]) for at, (a, length) in enumerate(stretches)
+    ]
+    for line in lanes(items, 0):
+        together = joined(line, gap)
+        assert sum(count for _, count in together) == len(line)
+        assert together[0][0].begin == line[0].begin and together[-1][0].spans[-1].end == line[-1].spans[-1].end
+        assert all(after.begin - (before.spans[-1].end or 0) > gap for (before, _), (after, _) in pairwise(together))

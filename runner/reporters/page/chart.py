@@ -224,3 +224,20 @@ def lanes(tracks_: Sequence[Track], end: int) -> list[list[Track]]:
         else:
             free[lane] = (until, [*free[lane][1], track])
     return [line for _, line in free]
+
+
+def joined(line: Sequence[Track], gap: float) -> list[tuple[Track, int]]:
+    """The tracks of a line, where those that went well and have at most `gap` milliseconds between them are one; and how many each is."""
+    found: list[tuple[Track, int]] = []
+    for track in line:
+        before = found[-1] if found else None
+        if before and _well(track) and _well(before[0]) and track.begin - (before[0].spans[-1].end or 0) <= gap:
+            span = Span("attempt", before[0].begin, track.spans[-1].end, "succeeded")
+            found[-1] = Track(track.node, [span]), before[1] + 1
+        else:
+            found.append((track, 1))
+    return found
+
+
+def _well(track: Track) -> bool:
+    return bool(track.spans) and all(span.state == "succeeded" for span in track.spans)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 
-from runner.reporters.page.chart import Scale, Span, Track, lanes, legs, tracks
-from runner.reporters.page.markup import plain, text
+from runner.reporters.page.chart import Scale, Span, Track, joined, lanes, legs, tracks
+from runner.reporters.page.markup import many, plain, text
 from runner.reporters.page.model import Part, Step
 from runner.reporters.page.signs import sign
 from runner.reporters.words import seconds
@@ -18,12 +18,20 @@ ROW, BAR = 24, 12
 LANE = 7
 MOST_LANES = 48
 MOST_ROWS = 2_000
+MOST_BARS = 2_000
+"""Attempts of one fan-out that are drawn one by one; of more, those that went well are drawn together."""
+JOINED = 0.003
+"""A share of all the work: what is nearer than that is drawn together."""
+SEEN = 0.4
+"""Percents of the width: what went wrong is drawn no narrower."""
 TALL = 30
 """Rows from which on the timeline scrolls by itself."""
 WORDS: Mapping[str, str] = {
     "succeeded": "succeeded", "failed": "failed", "cancelled": "cancelled", "lost": "lost: nobody knows how it ended", "running": "running",
     "waiting": "waits", "suspended": "suspended",
 }  # fmt: skip
+
+WRONG = ("failed", "lost")
 
 
 def gantt(part: Part) -> Iterator[str]:
@@ -47,6 +55,7 @@ def gantt(part: Part) -> Iterator[str]:
 
 
 def _rows(steps: Sequence[Step], found: Mapping[str, Track], scale: Scale, end: int) -> Iterator[str]:
+    """The HTML of each step."""
     fans: dict[str, list[Track]] = {}
     for node, track in found.items():
         if "[" in node:
@@ -56,7 +65,8 @@ def _rows(steps: Sequence[Step], found: Mapping[str, Track], scale: Scale, end: 
         ((begin, at, step) for begin, at, step in began if begin is not None), key=lambda each: each[:2]
     ):
         items = fans.get(step.row.node)
-        yield from _fan(step, items, scale, end) if items else _row(step, found[step.row.node], scale, end)
+        lines = _fan(step, items, scale, end) if items else _row(step, found[step.row.node], scale, end)
+        yield "\n".join(lines)
 
 
 def _begin(step: Step, found: Mapping[str, Track], fans: Mapping[str, Sequence[Track]]) -> int | None:
@@ -77,16 +87,19 @@ def _row(step: Step, track: Track, scale: Scale, end: int) -> Iterator[str]:
 def _fan(step: Step, items: Sequence[Track], scale: Scale, end: int) -> Iterator[str]:
     lines = lanes(items, end)
     shown = lines[:MOST_LANES]
+    gap = JOINED * scale.work if sum(len(item.spans) for item in items) > MOST_BARS else -1
     keys = {item.row.node: item.row.item_key or item.row.node for item in step.items}
     yield _name(step, f"{len(items)} items, {len(lines)} at the same time")
     yield f'<svg class="track" height="{LANE * len(shown) + 10}" aria-hidden="true">'
+    bars: list[tuple[bool, str]] = []
     for number, line in enumerate(shown):
         y = 5 + LANE * number
-        for track in line:
-            for span in track.spans:
-                yield _bar(span, scale, end, y, LANE - 1.5, keys.get(track.node, track.node))
+        for track, count in joined(line, gap):
+            who = keys.get(track.node, track.node) if count == 1 else many(count, "item")
+            bars += [(span.state in WRONG, _bar(span, scale, end, y, LANE - 1.5, who)) for span in track.spans]
             for at, state in track.marks:
                 yield f'<circle class="p-{_known(state)}" cx="{scale(at):.2f}%" cy="{y + 2.5}" r="2.5"/>'
+    yield from (bar for _, bar in sorted(bars, key=lambda one: one[0]))  # what went wrong over its neighbours
     yield "</svg>"
 
 
@@ -108,7 +121,8 @@ def _bar(span: Span, scale: Scale, end: int, y: float, height: float, who: str =
     title = f"<title>{plain(label)}</title>"
     if span.kind == "attempt":
         open_ = " open" if span.end is None else ""
-        place = f'x="{left:.3f}%" width="{max(right - left, 0.05):.3f}%" y="{y:.1f}" height="{height:.1f}" rx="2"'
+        width = max(right - left, SEEN if span.state in WRONG else 0.05)
+        place = f'x="{min(left, 100 - width):.3f}%" width="{width:.3f}%" y="{y:.1f}" height="{height:.1f}" rx="2"'
         return f'<rect class="bar b-{_known(span.state)}{open_}" {place}>{title}</rect>'
     middle = y + height / 2
     return f'<line class="pause l-{span.kind}" x1="{left:.3f}%" x2="{right:.3f}%" y1="{middle:.1f}" y2="{middle:.1f}">{title}</line>'
