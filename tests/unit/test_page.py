@@ -465,3 +465,10 @@ def test_what_is_drawn_together_is_as_much_as_apart(stretches: list[tuple[int, i
         assert sum(count for _, count in together) == len(line)
         assert together[0][0].begin == line[0].begin and together[-1][0].spans[-1].end == line[-1].spans[-1].end
         assert all(after.begin - (before.spans[-1].end or 0) > gap for (before, _), (after, _) in pairwise(together))
+
+
+def test_a_time_at_the_edge_of_an_axis_ends_there() -> None:
+    axis = page(fanned(105)).partition('<svg class="axis"')[2].partition("</svg>")[0]
+    places = [(float(x), kind) for x, kind in re.findall(r'<text x="([\d.]+)%"[^>]* class="([a-z ]+)">', axis)]
+    assert [kind.endswith(" last") for _, kind in places] == [x > 93 for x, _ in places]
+    assert places[-1][0] > 93

@@ -138,6 +138,7 @@ def _axis(scale: Scale, legs_: Sequence[tuple[int, int]]) -> Iterator[str]:
     for number, (place, millis) in enumerate(scale.ticks()):
         if not any(idle.left - 5 < place < idle.right + 1 for idle in scale.idle) or not place:
             kind = "first" if not place else "second" if number % 2 else "tick"
+            kind += " last" if place > 93 else ""  # else a phone cuts its end off
             yield f'<text x="{place:.3f}%" y="13" dx="{3 if not place else 0}" class="{kind}">{_time(millis)}</text>'
         yield f'<line class="grid" x1="{place:.3f}%" x2="{place:.3f}%" y1="20" y2="100%"/>'
     for at, number in legs_:
