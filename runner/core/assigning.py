@@ -266,7 +266,8 @@ class Assigner:
 
 
 def _has_judges(spec: Mapping[str, Any]) -> bool:
-    return any(said["kind"] == "judge" for said in spec.get("checks", ()))
+    checks = spec.get("checks")
+    return bool(checks) and any(said["kind"] == "judge" for said in checks or ())
 
 
 def _first(dispatch: Dispatch, entries: Sequence[tuple[Verdict, Entry]], now: int) -> tuple[Verdict, Entry] | NotNow:

@@ -182,7 +182,11 @@ def _shared(step: GraphStep) -> tuple[Json, Json, Json]:
 def _step_json(step: GraphStep, policy: int) -> dict[str, Json]:
     first, *others = step.bodies
     bodies = [_given(first, without=("route",)), *map(_given, others)]
-    return _given(step, without=("faults", "origins")) | {"bodies": bodies} | ({"policy": policy} if policy else {})
+    return (
+        _given(step, without=("faults", "origins", "bodies"))
+        | {"bodies": bodies}
+        | ({"policy": policy} if policy else {})
+    )
 
 
 def _given(value: Any, without: tuple[str, ...] = ()) -> dict[str, Json]:
@@ -195,17 +199,19 @@ def _given(value: Any, without: tuple[str, ...] = ()) -> dict[str, Json]:
     }
 
 
-_PARTS = frozenset({"bodies", "edges", "checks", "repair", "fan", "inputs"})
-"""Fields that hold values of ours."""
+_PARTS = frozenset({"edges", "checks", "repair", "fan", "inputs"})
+"""Fields that hold a value of ours, or a tuple or map of some."""
 
 
 def _plain(value: Any) -> Json:
     """Them as JSON, which would write named tuples as lists."""
-    if isinstance(value, (Edge, Check, Repair, Body, Fan, InputSpec)):
+    if value is None:
+        return None
+    if value.__class__ is tuple:
+        return [_given(one) for one in value]
+    if isinstance(value, tuple):
         return _given(value)
-    if isinstance(value, Mapping):
-        return {name: _plain(one) for name, one in value.items()}
-    return None if value is None else [_plain(one) for one in value]
+    return {name: _given(one) for name, one in value.items()}
 
 
 @cache
