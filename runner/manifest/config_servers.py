@@ -1,6 +1,7 @@
 """The section `mcp_servers` of config.yaml: tool servers and agent executors."""
 
 import re
+from collections.abc import Iterator
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, ConfigDict, Field, model_validator
@@ -53,12 +54,26 @@ AGENT_NAMES = ("prompt", "cwd", "model", "session")
 
 
 def _uses_prompt(value: dict[str, Any]) -> dict[str, Any]:
-    names = AGENT_TEMPLATE.findall(str(value))
+    texts = list(_texts(value))
+    names = [name for text in texts for name in AGENT_TEMPLATE.findall(text)]
     if "prompt" not in names:
         raise mistake("config-agent", 'no argument holds the prompt, such as {question: "{{ prompt }}"}')
     if unknown := [name for name in names if name not in AGENT_NAMES]:
         raise mistake("config-agent", f"there is no `{unknown[0]}` here: there are {', '.join(AGENT_NAMES)}")
+    if more := [text for text in texts if "{{" in AGENT_TEMPLATE.sub("", text)]:
+        raise mistake(
+            "config-agent", f"{shown(more[0])}: a template holds a name and nothing else here, such as {{{{ cwd }}}}"
+        )
     return value
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The values that templates are filled in; names of arguments are as they are."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, dict | list):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 class AgentMapping(Frozen):
@@ -94,8 +109,8 @@ _WHERE: dict[str, Any] = {
     ],
     "dependencies": {
         "headers": ["url"],
-        "transport": ["url"],
-        "token": ["preset"],
+        "transport": {"required": ["url"], "not": {"required": ["preset"]}},
+        "token": ["preset", "url"],
         "agent": {"not": {"required": ["preset"]}},
         **{key: {"anyOf": [{"required": ["command"]}, {"required": ["preset"]}]} for key in ("args", "env", "cwd")},
     },
@@ -124,7 +139,7 @@ class McpServer(Frozen):
     headers: Headers = Field(default={})
     """HTTP headers."""
     token: Maybe[SecretRef] = None
-    """A preset's bearer token, as `"${NAME}"`."""
+    """The bearer token of a preset's gateway, as `"${NAME}"`."""
     agent: Maybe[AgentMapping] = None
     """Makes the server an agent executor."""
     capabilities: Listed[Text] = ()
@@ -173,9 +188,11 @@ def _check_surplus(server: McpServer) -> None:
     if not started and server.preset is None:
         surplus += [(key, "a `command` or `preset`") for key in ("args", "env", "cwd")]
     if server.url is None:
-        surplus += [("headers", "a `url`"), ("transport", "a `url`")]
-    if server.preset is None:
-        surplus += [("token", "a `preset`")]
+        surplus += [("headers", "a `url`")]
+    if server.url is None or server.preset is not None:
+        surplus += [("transport", "a `url` without a `preset`")]
+    if server.url is None or server.preset is None:
+        surplus += [("token", "a `preset` with a `url`")]
     for key, owner in surplus:
         if key in given:
             raise mistake("config-server", f"`{key}` belongs to {owner}")

@@ -45,6 +45,8 @@ BEYOND_A_SCHEMA = {
     "bad/input-pattern": "`format: regex` is an annotation",
     "bad/input-twice": "compares keys",
     "bad/schedule-range": "a rule about numbers inside text",
+    "bad-config/agent-filter": "a rule about parts of text",
+    "bad-config/agent-prompt-as-name": "as below",
     "bad-config/agent-unknown-name": "looks for text anywhere inside",
     "bad-config/agent-without-prompt": "looks for text anywhere inside",
     "bad-config/empty-chain": "one list for all chains, and an empty one may stand elsewhere",
