@@ -38,28 +38,12 @@ CONFIG_RULES: tuple[Rule, ...] = (
         'token: "${TOKEN}"',
     ),
     Rule(
-        "config-env-missing",
-        "warning",
-        "an environment variable that is not set",
-        "The entry that refers to it cannot be used; that is an error only when it is needed.",
-        'token: "${NOT_SET}"',
-        "export NOT_SET=…",
-    ),
-    Rule(
         "config-secret-literal",
         "error",
         "a secret written into config",
         "Keys and tokens are environment references, so that config can be committed.",
         "github_key: ghp_0123456789abcdefghij0123456789abcdef",
         'github_key: "${GITHUB_LITELLM_KEY}"',
-    ),
-    Rule(
-        "config-secret-short",
-        "error",
-        "a secret shorter than 8 characters",
-        "Masking so short a text would shred all output.",
-        "export TOKEN=abc",
-        "export TOKEN=a-longer-token",
     ),
     Rule(
         "config-url",

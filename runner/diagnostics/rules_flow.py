@@ -118,22 +118,6 @@ FLOW_RULES: tuple[Rule, ...] = (
         "extends: [policies/careful.yaml]",
     ),
     Rule(
-        "extends-nested",
-        "error",
-        "a partial that extends",
-        "Partials do not extend; list all of them in the manifest.",
-        "# careful.yaml\nares: v1\nextends: [base.yaml]",
-        "extends: [base.yaml, careful.yaml]",
-    ),
-    Rule(
-        "extends-duplicate",
-        "warning",
-        "a partial listed twice",
-        "The later entry wins over everything between.",
-        "extends: [a.yaml, b.yaml, a.yaml]",
-        "extends: [b.yaml, a.yaml]",
-    ),
-    Rule(
         "file-missing",
         "error",
         "a file that cannot be read",
@@ -244,13 +228,5 @@ FLOW_RULES: tuple[Rule, ...] = (
         "`repair` repeats a step while its checks or `returns` fail; this step has neither.",
         "run: [make]\nrepair: {max: 3}",
         "run: [make]\nchecks: [{run: [make, test]}]\nrepair: {max: 3}",
-    ),
-    Rule(
-        "changed-parallel",
-        "error",
-        "a `changed` check beside other work in the same workspace",
-        "Files touched by steps that run at the same time cannot be told apart; a fan-out with `changed` needs `workspace: {git: worktree}` or `max_parallel: 1`.",
-        'agent: Fix\nforeach: "{{ vars.xs }}"\nchecks: [{changed: {}}]',
-        'agent: Fix\nforeach: "{{ vars.xs }}"\nworkspace: {git: worktree}\nchecks: [{changed: {}}]',
     ),
 )

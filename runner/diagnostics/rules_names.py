@@ -142,10 +142,10 @@ NAME_RULES: tuple[Rule, ...] = (
     Rule(
         "unknown-value",
         "error",
-        "a reference that cannot be known yet",
-        "The value comes into being after the place that reads it is evaluated.",
-        'concurrency: "{{ steps.a.output.n }}"',
-        'concurrency: "{{ vars.n }}"',
+        "a reference to a step that only the run would tell",
+        "Which step is read must be seen before anything runs: its id is written out, as a reference is an edge of the graph.",
+        'run: [echo, "{{ steps[inputs.which].text }}"]',
+        "run: [echo, \"{{ steps.a.text if inputs.which == 'a' else steps.b.text }}\"]",
     ),
     Rule(
         "not-boolean",

@@ -194,7 +194,7 @@ SHAPE_RULES: tuple[Rule, ...] = (
         "partial-key",
         "error",
         "a key that a partial manifest cannot have",
-        "A partial (a file named in `extends`) holds `ares`, `defaults`, `budget` and `env`, and nothing else.",
+        "A partial (a file named in `extends`) holds `ares`, `defaults`, `budget` and `env`, and nothing else. It does not extend others: the manifest lists all of them.",
         "ares: v1\ndefaults: {timeout: 5m}\ninputs: {a: string}",
         "ares: v1\ndefaults: {timeout: 5m}",
     ),

@@ -146,14 +146,6 @@ YAML_RULES: tuple[Rule, ...] = (
         "ares: v1\nname: hello\nsteps:\n  hi: {run: [echo, hi]}",
     ),
     Rule(
-        "unreadable-yaml",
-        "warning",
-        "a file that does not parse and does not look like a manifest",
-        "No line starts with `ares:`, so it is probably some other file; it is passed over.",
-        "{% for x in rows %}",
-        "ares: v1\nname: hello\nsteps:\n  hi: {run: [echo, hi]}",
-    ),
-    Rule(
         "too-many",
         "note",
         "more mistakes than are shown",

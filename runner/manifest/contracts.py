@@ -163,9 +163,9 @@ class RunJson(Contract):
     run: str | None
     """The run's id; null when none was started."""
     action: str
-    """What was done: create, update, resume, unchanged; by `runner watch` also wait."""
+    """What was done: create, update, resume, unchanged, callable; by `runner watch` also wait."""
     state: str
-    """The run's state, or `busy`, `invalid`, `error` when it could not be driven."""
+    """The run's state; `callable` when its inputs are for a caller to give; `busy`, `refused`, `invalid`, `error` when it could not be driven."""
     reasons: tuple[str, ...]
     """Why it is suspended, or why this was done."""
     steps: dict[str, StepJson]

@@ -406,6 +406,12 @@ def test_free_model_text_compared_with_a_literal_is_a_warning(source: str, when:
     assert rules == ([("text-literal", (*STEP, "when"))] if warned else [])
 
 
+def test_free_text_beside_fields_is_told_which_field_to_compare() -> None:
+    step = "b: {model: x, returns: {type?: string}}"
+    mistake = only(f"{{steps: {{{step}, a: {{run: [x], when: \"steps.b.text == 'bug'\"}}}}}}")
+    assert mistake.fix == "compare a field of it: `steps.b.output.type`"
+
+
 def test_all_mistakes_are_found_at_once() -> None:
     text = """
         steps:

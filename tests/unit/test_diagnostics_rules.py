@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +15,8 @@ from runner.diagnostics.rules_shape import SHAPE_RULES
 from runner.diagnostics.rules_test import TEST_RULES
 from runner.diagnostics.rules_yaml import YAML_RULES
 from runner.syntax import read
+
+ROOT = Path(__file__).resolve().parents[2]
 
 
 def test_every_rule_has_an_id_of_its_own() -> None:
@@ -32,6 +35,13 @@ def test_every_rule_can_be_explained(rule: object) -> None:
     assert rule.explanation.endswith(".")
     assert rule.example_bad != rule.example_good
     assert rule.example_bad
+
+
+def test_every_rule_is_reported_by_something() -> None:
+    sources = "\n".join(
+        path.read_text() for path in (ROOT / "runner").rglob("*.py") if not path.name.startswith("rules")
+    )
+    assert [id for id in RULES if f'"{id}"' not in sources] == []
 
 
 def test_the_warnings_are_those_of_the_language() -> None:

@@ -225,7 +225,10 @@ class _Reader:
             target = self.c.drafts.get(str(ref.path[0])) if ref.root == "steps" and ref.path else None
             if target is not None and _is_free_text(target, ref):
                 message = f"`{target.id}` answers in its own words, so comparing them with '{literal}' is brittle"
-                self._report("text-literal", place, ref, message, "ask for a field with `returns` and compare that")
+                fix = "ask for a field with `returns` and compare that"
+                if isinstance(returns := target.raw.get("returns"), Mapping) and returns:
+                    fix = f"compare a field of it: `steps.{target.id}.output.{next(iter(returns)).removesuffix('?')}`"
+                self._report("text-literal", place, ref, message, fix)
 
 
 _JUDGES: Mapping[str, Callable[[_Reader, Draft | None, Place, Ref], None]] = {
