@@ -135,5 +135,5 @@ def _plain(refusal: Refusal, bound_rule: str) -> Problem:
     if value is None:
         return Problem("wrong-type", loc, f"expected {expected}, but there is no value", on=on)
     template = "a template cannot be used here: " if is_template(value) else ""
-    fix = wording.quoted(value) if kind == "string_type" else None
+    fix = wording.as_text(loc, value) if kind == "string_type" else None
     return Problem("wrong-type", loc, f"{template}expected {expected}, not {shown(value)}", fix, on)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from pydantic import BaseModel
 
 from runner import spelling
 from runner.diagnostics.model import Loc, Problem
+from runner.manifest.bodies import AgentBody, ModelBody, RunBody
 from runner.manifest.fallbacks import Entry
 from runner.manifest.manifest import Defaults, Manifest, Partial
 from runner.manifest.parts import CHECK_KEYS, CHECK_KINDS
@@ -43,6 +44,11 @@ ELSEWHERE = {
     "on": "triggers",
 }
 """Words of other tools for our keys."""
+BODIES: Mapping[str, type[BaseModel]] = {"agent": AgentBody, "model": ModelBody, "run": RunBody}
+WORDED = ("prompt", "file", "argv", "script")
+"""Keys of a body that say what is to be done; the others stand beside one of them."""
+WHO = ("model", "models", "executor", "executors", "name")
+"""Words for who does it, which is the router's to choose."""
 
 
 def near(word: Any, options: Iterable[str]) -> str | None:
@@ -70,6 +76,16 @@ def _misplaced(loc: Loc, key: str, owner: type[BaseModel]) -> Problem | None:
         return Problem(
             "key-not-for-verb", loc, f"`{key}` cannot be used in a fallback entry with `{verb}`", _home(key), "key"
         )
+    if issubclass(owner, PlainStep | Entry) and key in _body_keys(verb):
+        inside = f"{key}: …" if key in WORDED else f"prompt: …, {key}: …"
+        return Problem("unknown-key", loc, f"`{key}` belongs into `{verb}`", f"`{verb}: {{{inside}}}`", "key")
+    if (verb == "run" or owner is RunBody) and key == "shell":
+        return Problem(
+            "unknown-key", loc, "`shell` is not a key here", '`run: "ls | wc -l"`: one text has a shell', "key"
+        )
+    if owner in (AgentBody, ModelBody) and key in WHO:
+        fix = f"beside `{loc[-2]}`: `route: {{{'models' if owner is ModelBody else 'executors'}: [NAME]}}`"
+        return Problem("unknown-key", loc, f"`{key}` is not a key here: the router chooses", fix, "key")
     if owner is Partial and key in _keys(Manifest):
         return Problem("partial-key", loc, f"a partial cannot have `{key}`", None, "key")
     if owner is Defaults and key in STEP_KEYS:
@@ -90,6 +106,10 @@ def _home(key: str) -> str | None:
         "show": "`show` belongs to approve",
         "otherwise": "`otherwise` belongs to approve",
     }.get(key)
+
+
+def _body_keys(verb: str) -> set[str]:
+    return _keys(BODIES[verb]) if verb in BODIES else set()
 
 
 def _keys(model: type[BaseModel]) -> set[str]:

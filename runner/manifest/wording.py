@@ -4,6 +4,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
+from runner.diagnostics.model import Loc
 from runner.manifest.types import (
     ENV_PATTERN,
     ID_PATTERN,
@@ -63,7 +64,21 @@ def options(expected: str) -> list[str]:
     return re.findall(r"'([^']*)'", expected)
 
 
-def quoted(value: Any) -> str | None:
+VERB_FORMS = {
+    "tool": "`tool: SERVER.TOOL`, and `with: {…}` beside it",
+    "call": "`call: MANIFEST`, and `with: {…}` beside it",
+    "approve": "`approve: QUESTION`, and `show` and `otherwise` beside it",
+    "fail": "`fail: MESSAGE`",
+}
+"""Verbs that are written as one text."""
+
+
+def as_text(loc: Loc, value: Any) -> str | None:
+    """How what is no text is written as one."""
+    return VERB_FORMS.get(str(loc[-1])) if loc and isinstance(value, (dict, list)) else _quoted(value)
+
+
+def _quoted(value: Any) -> str | None:
     """How a number or boolean is written as text."""
     if isinstance(value, bool):
         return f'quote it: "{str(value).lower()}"'

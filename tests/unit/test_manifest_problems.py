@@ -153,6 +153,38 @@ def test_words_of_other_tools_are_translated(key: str, fix: str) -> None:
     assert of_step(run=["make"], **{key: "x"}).fix == f"did you mean `{fix}`?"
 
 
+@pytest.mark.parametrize(
+    ("step", "fix"),
+    [
+        ({"model": "x", "temperature": 0}, "`model: {prompt: …, temperature: …}`"),
+        ({"agent": "x", "allowed_tools": ["a"]}, "`agent: {prompt: …, allowed_tools: …}`"),
+        ({"run": ["x"], "script": "y"}, "`run: {script: …}`"),
+        ({"run": ["x"], "fallback": [{"model": "x", "max_tokens": 5}]}, "`model: {prompt: …, max_tokens: …}`"),
+        ({"run": "x", "shell": True}, '`run: "ls | wc -l"`: one text has a shell'),
+        ({"run": {"argv": ["x"], "shell": True}}, '`run: "ls | wc -l"`: one text has a shell'),
+        ({"model": {"prompt": "x", "name": "gpt"}}, "beside `model`: `route: {models: [NAME]}`"),
+        ({"agent": {"prompt": "x", "model": "gpt"}}, "beside `agent`: `route: {executors: [NAME]}`"),
+    ],
+)
+def test_a_key_that_has_its_place_elsewhere_is_shown_there(step: dict[str, Any], fix: str) -> None:
+    problem = of_step(**step)
+    assert (problem.rule, problem.fix) == ("unknown-key", fix)
+
+
+@pytest.mark.parametrize(
+    ("verb", "written", "fix"),
+    [
+        ("tool", {"server": "s", "name": "t"}, "`tool: SERVER.TOOL`, and `with: {…}` beside it"),
+        ("call", {"manifest": "m", "with": {}}, "`call: MANIFEST`, and `with: {…}` beside it"),
+        ("approve", {"text": "x"}, "`approve: QUESTION`, and `show` and `otherwise` beside it"),
+        ("fail", {"message": "x"}, "`fail: MESSAGE`"),
+    ],
+)
+def test_a_verb_that_is_one_text_is_shown_as_such_to_who_gives_a_map(verb: str, written: Any, fix: str) -> None:
+    problem = of_step(**{verb: written})
+    assert (problem.rule, problem.fix) == ("wrong-type", fix)
+
+
 def test_a_key_that_is_close_to_nothing_gets_the_list_of_keys() -> None:
     assert of_step(run=["make"], repair={"max": 1, "xyz": 2}).fix == "allowed here: max, session"
 
