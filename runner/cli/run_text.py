@@ -160,6 +160,8 @@ def _step_head(step: StepRow, paint: Paint, optional: bool, detail: str) -> list
 def _why(step: StepRow, detail: str) -> str:
     if step.state in ("failed", "suspended"):
         return one_line(trouble_of(step, detail), 200)
+    if step.state == "waiting" and step.until:
+        return f"{one_line(step.reason, 100)}, until {moment(step.until)}"
     return one_line(step.reason, 120) if step.state != "succeeded" or step.reused else ""
 
 

@@ -116,6 +116,8 @@ def _change(graph: StepGraph, fingerprint: str, earlier: Earlier) -> str | None:
 def _resume_reason(earlier: Earlier) -> str:
     if earlier.state == "running" and not earlier.owner_alive:
         return f"run {earlier.run} was interrupted"
+    if earlier.state == "running":
+        return f"run {earlier.run} is at work in another runner; apply would be told busy"
     return f"run {earlier.run} {stands(earlier.state)}"
 
 

@@ -267,6 +267,18 @@ def test_an_approval_survives_a_kill_of_the_runner_that_asked(project: Project) 
     assert states(project, "beside") == {"gate": "succeeded", "busy": "succeeded", "last": "succeeded"}
 
 
+def test_of_a_run_that_somebody_drives_plan_says_so_and_show_until_when_it_waits(project: Project) -> None:
+    project.write("late.yaml", "ares: v1\nname: late\nsteps: {w: {wait: 1h}}\n")
+    first = project.begin("apply", "late.yaml", "--events")
+    list(lines_until(first, "step_waiting", "w"))
+    shown, planned = project.program("show", "late").stdout, project.program("plan", "late.yaml").stdout
+    first.kill()
+    first.communicate(timeout=30)
+    assert re.search(r"waiting  w +wait, until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\n", shown)
+    assert "is at work in another runner; apply would be told busy" in planned
+    assert "was interrupted" in project.program("plan", "late.yaml").stdout
+
+
 # ---------------------------------------------------------------- events and logs
 
 
