@@ -309,7 +309,7 @@ def test_what_all_items_read_is_made_once(project: Project, monkeypatch: pytest.
         made.append(id)
         return step_view(run, id, fetch)
 
-    monkeypatch.setattr("runner.core.prepare.step_view", counted)
+    monkeypatch.setattr("runner.core.contexts.step_view", counted)
     project.write(
         "m.yaml",
         "ares: v1\nname: m\nsteps:\n"
