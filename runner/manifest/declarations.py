@@ -14,7 +14,6 @@ from pydantic_core import core_schema as cs
 from runner.manifest.base import mistake, mistakes
 from runner.manifest.jsonschema_check import TYPES, Found, check, check_type, misfit
 from runner.manifest.types import FIELD_PATTERN, shown
-from runner.manifest.wording import too_long
 
 SELF_CONTAINED = "x-json-schema"
 """Marks the place of a user's own JSON Schema, for the generator of ours."""
@@ -28,6 +27,8 @@ def _name_error(name: Any) -> PydanticCustomError | None:
         return None
     if isinstance(name, str) and _FIELD.fullmatch(fixed := name.replace("-", "_")):
         return mistake("id-hyphen", f"{shown(name)} has a hyphen", fix=f"write `{fixed}`", key=True)
+    from runner.manifest.wording import too_long  # the words for mistakes are loaded with the first one
+
     if isinstance(name, str) and (long := too_long(FIELD_PATTERN, name)):
         return mistake("id-pattern", long, key=True)
     return mistake("id-pattern", f"{shown(name)} is no name: letters, digits and underscores, no digit first", key=True)
