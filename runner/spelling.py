@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 from itertools import islice
 
 from runner.patience import Patience
@@ -20,6 +19,8 @@ MOST_KNOWN = 2_000
 def near(word: str, known: Iterable[str]) -> str | None:
     """The one of `known` that is nearest to `word`, as it stands there; None when none is near. Upper and lower case are the same, and
     so are `-` and `_`."""
+    from difflib import get_close_matches  # most commands meet no misspelt word
+
     if not 0 < len(word) <= ABSURD:
         return None
     options: dict[str, str] = {}
