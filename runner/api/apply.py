@@ -11,7 +11,7 @@ from typing import Any
 from runner.api.app import App
 from runner.api.load import Loaded
 from runner.api.planning import PlannedManifest, given_inputs, plan
-from runner.api.queries import find_run, known, run_result
+from runner.api.queries import find_run, known, run_result, shown_state
 from runner.api.request import Control, Request
 from runner.api.results import EXITS_OF_PAUSES, ApplyResult, RunResult, gravest
 from runner.api.secrets import SecretSource
@@ -264,6 +264,8 @@ async def _answer(
             if kind in ("resolve", "redo") and row.state in ("failed", "cancelled") and _is_unknown(app, found, node):
                 await app.settle_inbox(row.run, drive=False, messages=[("retry", True)])  # a leg in which it waits
                 reopened = True
+            if shown_state(row) == "interrupted" and _has(app, found, node, "running"):
+                await app.settle_inbox(row.run, drive=False)  # what became of it when its runner died is on record then
             _check_suspended(app, found, node, kind)
         if row.state in ("succeeded", "superseded") or (kind == "cancel" and row.state in ("failed", "cancelled")):
             raise UsageError(

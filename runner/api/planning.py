@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 from runner.api import routing, select
 from runner.api.facts import operator_policy
 from runner.api.load import Loaded, LoadedManifest
-from runner.api.queries import latest_run, products_of, shown_state, suspension_reasons
+from runner.api.queries import latest_run, products_of, shown_state
 from runner.api.request import Request
 from runner.api.select import Part
 from runner.api.settings import Settings
@@ -134,7 +134,7 @@ def _plan_one(
     row = latest_run(store, task) if store else None
     earlier = _earlier(row, store, workspace) if row and store else None
     chosen = select.action(graph, files, part, earlier, force=request.force)
-    if view and store and any("unknown" in suspension_reasons(store, older) for older in chosen.supersedes):
+    if view and store and chosen.action in ("create", "update") and store.in_doubt(task):
         chosen = chosen._replace(
             reason=f"{chosen.reason}; refused until the unknown outcome in the earlier run is resolved"
         )

@@ -40,7 +40,12 @@ class Store(Protocol):
     ) -> Awaitable[int]:
         """Create a root run, take its lease, and end the unfinished runs `supersede` of the same task as `superseded`, in one
         transaction. Returns the epoch. Raises StoreBusy when a live owner drives an unfinished run of the same task, NeedsPerson
-        when one of those holds an unknown `once` step."""
+        when one of those holds a `once` step of which nobody knows what became (see `in_doubt`)."""
+        ...
+
+    def in_doubt(self, task: str) -> tuple[str, str] | None:
+        """(run, step) for which `begin` of a new run of the task raises NeedsPerson: its outcome is recorded as unknown, or it was under
+        way, and must not happen twice, when its runner died."""
         ...
 
     def acquire(self, root: str, owner: OwnerId) -> Awaitable[int]:

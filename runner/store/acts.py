@@ -3,7 +3,8 @@ first and writes then. The rules themselves are in leases.py."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 from runner.ports import NewManifest, NewRun, OwnerId
 from runner.store import leases
@@ -11,15 +12,18 @@ from runner.store.leases import Lease, Rival
 from runner.store.queries import SQL
 from runner.store.record import Record, live_of
 
+Ask = Callable[[str, Sequence[Any]], list[tuple[Any, ...]]]
+"""A named query and its values to rows: of the writer, or of a reader."""
+
 
 def begin(
     record: Record, run: NewRun, inputs: str, manifest: NewManifest, owner: OwnerId, supersede: Sequence[str]
 ) -> int:
     """See `ports.Store.begin`. `inputs` are the run's, encoded."""
     now = record.clock.now()
-    leases.check_begin(_rivals(record, run.task), owner, supersede, now)
+    leases.check_begin(rivals(record.query, run.task, now), owner, supersede, now)
     for older in supersede:
-        lease = lease_on(record, older)
+        lease = lease_on(record.query, older)
         if lease is not None:
             leases.check_free(older, lease, owner, now)
     for older in supersede:
@@ -34,7 +38,7 @@ def begin(
 def acquire(record: Record, root: str, owner: OwnerId) -> int:
     """See `ports.Store.acquire`."""
     now = record.clock.now()
-    lease = lease_on(record, root)
+    lease = lease_on(record.query, root)
     if lease is not None:
         leases.check_free(root, lease, owner, now)
     elif not record.query("run_state", (root,)):
@@ -67,9 +71,9 @@ def _take(record: Record, root: str, owner: OwnerId, now: int) -> int:
     return int(epoch)
 
 
-def lease_on(record: Record, root: str) -> Lease | None:
+def lease_on(ask: Ask, root: str) -> Lease | None:
     """Who holds a root; None = nobody ever did."""
-    found = record.query("lease", (root,))
+    found = ask("lease", (root,))
     return lease_of(*found[0]) if found else None
 
 
@@ -82,14 +86,16 @@ def lease_of(
     return Lease(epoch, OwnerId(owner, host, pid or 0, pid_start or 0), heartbeat or 0)
 
 
-def _rivals(record: Record, task: str) -> Iterator[Rival]:
-    for run, state in record.query("rivals", (task,)):
-        yield Rival(run, state, lease_on(record, run), unknown_in(record, run))
+def rivals(ask: Ask, task: str, now: int) -> Iterator[Rival]:
+    """The runs of the task that a new one must reckon with."""
+    for run, state in ask("rivals", (task,)):
+        lease = lease_on(ask, run)
+        yield Rival(run, state, lease, unknown_in(ask, run, lost=lease is None or not lease.is_held(now)))
 
 
-def unknown_in(record: Record, root: str) -> tuple[str, str] | None:
-    """The first main step of the tree whose outcome nobody knows."""
-    steps = record.query("unknown_steps", (root,))
+def unknown_in(ask: Ask, root: str, *, lost: bool) -> tuple[str, str] | None:
+    """The first main step of the tree whose outcome nobody knows. `lost`: nobody drives it, so of what is under way neither."""
+    steps = ask("unknown_steps", (root, lost))
     return next(((run, node) for run, node, graph in steps if not leases.is_final(graph, node)), None)
 
 

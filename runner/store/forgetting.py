@@ -53,7 +53,9 @@ def _past(record: Record, root: str, names: frozenset[str]) -> Past | None:
     if not found:
         return None
     [(state, newest)] = found
-    return Past(state, bool(newest), acts.lease_on(record, root), acts.unknown_in(record, root), names)
+    return Past(
+        state, bool(newest), acts.lease_on(record.query, root), acts.unknown_in(record.query, root, lost=False), names
+    )
 
 
 def _remove(record: Record, root: str, runs: Sequence[tuple[int, str, str]]) -> None:

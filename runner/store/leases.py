@@ -30,7 +30,8 @@ class Lease(NamedTuple):
 
 
 class Rival(NamedTuple):
-    """An earlier run of the same task. `unknown`: (run, node) of a step in its tree whose outcome nobody knows."""
+    """An earlier run of the same task. `unknown`: (run, node) of a step in its tree whose outcome nobody knows; a `once` step that was
+    under way when its runner died is one, though nobody has said so in the record yet."""
 
     run: str
     state: str
@@ -57,6 +58,11 @@ def check_begin(rivals: Iterable[Rival], owner: OwnerId, supersede: Sequence[str
                 f"run {run}: nobody knows how step {node!r} ended, and it must not happen twice",
                 hint=f"look at what it did; {say}",
             )
+
+
+def in_doubt(rivals: Iterable[Rival]) -> tuple[str, str] | None:
+    """The step that holds back a new run of the task, until somebody resolves it."""
+    return next((rival.unknown for rival in rivals if rival.unknown is not None), None)
 
 
 def check_free(root: str, lease: Lease, owner: OwnerId, now: Millis) -> None:

@@ -133,7 +133,7 @@ class MemoryStore:
 
     def _begin(self, run: NewRun, inputs: str, manifest: NewManifest, owner: OwnerId, supersede: Sequence[str]) -> int:
         now = self._clock.now()
-        leases.check_begin(self._rivals(run.task), owner, supersede, now)
+        leases.check_begin(self._rivals(run.task, now), owner, supersede, now)
         for older in supersede:
             leases.check_free(older, self._lease(older), owner, now)
         self._check_new(run)
@@ -231,7 +231,9 @@ class MemoryStore:
         same = [run for run in self._runs.values() if run.made.parent is None and run.made.task == top.made.task]
         standing = [run for run in same if run.live.row.state != "superseded"]
         names = frozenset(run.made.name for run in tree)
-        return leases.Past(top.live.row.state, standing[-1:] == [top], self._lease(root), self._unknown(root), names)
+        return leases.Past(
+            top.live.row.state, standing[-1:] == [top], self._lease(root), self._unknown(root, lost=False), names
+        )
 
     def _sweep(self) -> int:
         events = [data for run in self._runs.values() for _, _, _, data in run.record]
@@ -258,17 +260,22 @@ class MemoryStore:
         epoch, owner = self._leases.get(root, (0, None))
         return Lease(epoch, *self._owners[owner]) if owner is not None else Lease(epoch, None)
 
-    def _rivals(self, task: str) -> Iterator[Rival]:
+    def in_doubt(self, task: str) -> tuple[str, str] | None:
+        return leases.in_doubt(self._rivals(task, self._clock.now()))
+
+    def _rivals(self, task: str, now: int) -> Iterator[Rival]:
         for run in self._runs.values():
             state = run.live.row.state
             if run.made.parent is None and run.made.task == task and state not in ("succeeded", "superseded"):
-                yield Rival(run.made.run, state, self._lease(run.made.run), self._unknown(run.made.run))
+                lease = self._lease(run.made.run)
+                yield Rival(run.made.run, state, lease, self._unknown(run.made.run, lost=not lease.is_held(now)))
 
-    def _unknown(self, root: str) -> tuple[str, str] | None:
+    def _unknown(self, root: str, *, lost: bool) -> tuple[str, str] | None:
         for run in self._tree(root):
             manifest = self._manifests.get(run.made.manifest)
             for step in sorted(run.live.steps.values(), key=lambda step: step.node):
                 in_doubt = step.state in ("suspended", "failed") and step.reason == UNKNOWN
+                in_doubt |= lost and step.state == "running" and step.effects == "once"
                 if in_doubt and not leases.is_final(manifest.graph if manifest else None, step.node):
                     return run.made.run, step.node
         return None

@@ -106,12 +106,13 @@ select state from runs where run = ?
 select run from runs where root = ? and state in ('pending', 'running', 'suspended') order by n desc
 
 -- name: unknown_steps
--- Steps of a tree whose outcome nobody knows, with the graph that they belong to.
+-- Steps of a tree whose outcome nobody knows, with the graph that they belong to. The second value: its runner is dead, so what was
+-- under way is lost.
 select r.run, s.node, m.graph from runs r
 join steps s on s.id between r.n << 32 and (r.n << 32) + 4294967295
-    and s.state in ('suspended', 'failed') and s.reason = 'unknown'
+    and (s.state in ('suspended', 'failed') and s.reason = 'unknown' or ?2 and s.state = 'running' and s.effects = 'once')
 left join manifests m on m.digest = r.manifest
-where r.root = ? order by r.n, s.node
+where r.root = ?1 order by r.n, s.node
 
 -- name: post
 -- A message for the owner of a root.

@@ -31,7 +31,7 @@ from runner.ports import (
     Told,
     Unit,
 )
-from runner.store import acts, faults, forgetting, opening, rows
+from runner.store import acts, faults, forgetting, leases, opening, rows
 from runner.store.blobs import Blobs
 from runner.store.encode import BadValue, decode, encode
 from runner.store.health import SqliteHealth
@@ -287,6 +287,9 @@ class SqliteStore:
 
     def has_reusable(self, name: str) -> bool:
         return bool(self._read("has_reusable", (name,))[0][0])
+
+    def in_doubt(self, task: str) -> tuple[str, str] | None:
+        return leases.in_doubt(acts.rivals(self._read, task, self._clock.now()))
 
     def blob(self, digest: str) -> bytes:
         with self._reading():

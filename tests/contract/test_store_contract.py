@@ -675,6 +675,29 @@ async def test_an_unknown_outcome_of_a_final_step_stops_nobody(store: Store) -> 
     assert await store.begin(new_run("r2"), MANIFEST, ME) == 1
 
 
+@pytest.mark.parametrize(("effects", "waits"), [("once", True), ("idempotent", False)])
+async def test_what_was_under_way_once_when_its_runner_died_waits_for_a_person(
+    store: Store, effects: str, waits: bool
+) -> None:
+    epoch = await store.begin(new_run(), MANIFEST, DEAD)
+    await store.commit(unit(epoch, begun(), started("r1", 2, "a", effects=effects)))
+    assert store.in_doubt("task-1") == (("r1", "a") if waits else None)
+    if waits:
+        with pytest.raises(NeedsPerson, match="run r1: nobody knows how step 'a' ended"):
+            await store.begin(new_run("r2"), MANIFEST, ME, supersede=["r1"])
+        assert store.run("r2") is None
+    else:
+        assert await store.begin(new_run("r2"), MANIFEST, ME, supersede=["r1"]) == 1
+
+
+async def test_what_is_under_way_once_while_its_runner_lives_is_no_doubt(store: Store) -> None:
+    epoch = await begin(store)
+    await store.commit(unit(epoch, begun(), started("r1", 2, "a", effects="once")))
+    assert store.in_doubt("task-1") is None
+    with pytest.raises(StoreBusy):
+        await store.begin(new_run("r2"), MANIFEST, ME)
+
+
 async def test_a_resolved_outcome_stops_nobody(store: Store) -> None:
     epoch = await store.begin(new_run(), MANIFEST, DEAD)
     await store.commit(unit(epoch, begun(), line("r1", 2, "step_suspended", "a", reason="unknown")))

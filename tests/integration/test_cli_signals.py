@@ -148,6 +148,48 @@ def test_a_signal_during_validation_ends_quietly(project: Project) -> None:
     assert "Traceback" not in err
 
 
+MAIL = """
+ares: v1
+name: mail
+steps:
+  send: {run: 'echo send >> ledger; echo $$ > began; cat go', effects: once}
+  note: {run: 'echo first >> ledger', needs: [send], effects: none}
+"""
+
+
+def killed_at_work(project: Project) -> None:
+    """A runner that is killed (kill -9) while a step is under way that must not happen twice."""
+    project.write("mail.yaml", MAIL)
+    process = project.begin("apply", "mail.yaml")
+    begun(project)
+    process.kill()
+    process.communicate(timeout=30)
+
+
+def test_a_changed_manifest_does_not_repeat_what_was_under_way_once_when_its_runner_was_killed(
+    project: Project,
+) -> None:
+    killed_at_work(project)
+    project.write("mail.yaml", MAIL.replace("echo first", "echo second"))
+    assert "refused until the unknown outcome in the earlier run is resolved" in project.cli("plan", "mail.yaml").out
+    refused = project.cli("apply", "mail.yaml")
+    assert refused.code == 3
+    assert "nobody knows how step 'send' ended, and it must not happen twice" in refused.out
+    assert project.cli("apply", "mail.yaml", "--force").code == 3
+    assert ledger(project) == ["send"]
+    assert project.cli("resolve", "mail", "send", "--done", "{}").code == 0
+    assert project.cli("apply", "mail.yaml").code == 0
+    assert ledger(project) == ["send", "second"]
+
+
+def test_what_was_under_way_once_when_its_runner_was_killed_can_be_resolved_at_once(project: Project) -> None:
+    killed_at_work(project)
+    assert "send will run again" in project.cli("resolve", "mail", "send", "--redo").out
+    project.write("mail.yaml", MAIL.replace("echo $$ > began; cat go", "true"))
+    assert project.cli("apply", "mail.yaml").code == 0
+    assert ledger(project) == ["send", "send", "first"]
+
+
 def test_a_second_runner_is_told_busy_and_its_other_manifests_run(project: Project) -> None:
     project.write("hello.yaml", HELLO)
     process = project.begin("apply", "slow.yaml")
