@@ -128,8 +128,8 @@ CONFIG_RULES: tuple[Rule, ...] = (
     Rule(
         "config-not-local",
         "warning",
-        "declared `local`, but its URL leads out of this network",
-        "`local: true` says that it works without the cloud: brainstem mode goes on asking it. That is right for this machine and those beside it only.",
+        "declared `local`, but its URL leads to another machine",
+        "`local: true` says that it works without the cloud: brainstem mode goes on asking it. That is right for a machine of your own network only.",
         "endpoints: {big: {kind: openai, url: https://api.example.com/v1, local: true}}",
         "endpoints: {big: {kind: openai, url: https://api.example.com/v1}}",
     ),
@@ -138,8 +138,8 @@ CONFIG_RULES: tuple[Rule, ...] = (
         "warning",
         "a model of the tier `local` at an endpoint that is not local",
         "The tier says that it costs nothing and needs no cloud. Whether brainstem mode asks it is decided by its endpoint, and that leads away from this machine.",
-        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.lan:11434}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: local}}",
-        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.lan:11434, local: true}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: local}}",
+        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.example.com:11434}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: local}}",
+        "models:\n  endpoints: {big: {kind: ollama, url: http://gpu.example.com:11434}}\n  catalog: {llama: {endpoint: big, model: llama3, tier: free}}",
     ),
     Rule(
         "config-idle-backup",

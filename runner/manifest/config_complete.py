@@ -9,7 +9,7 @@ from runner.manifest.config import Config
 from runner.manifest.config_models import Endpoint, Match, Models, RouteRule
 from runner.manifest.config_servers import CONNECT_TIMEOUT, McpServer
 from runner.manifest.presets import PRESETS
-from runner.manifest.references import is_loopback, is_near
+from runner.manifest.references import is_loopback
 from runner.spelling import did_you_mean
 
 BUNDLED = "workspace"
@@ -175,8 +175,8 @@ def _distant(config: Config) -> Iterator[Problem]:
     ]
     for loc, entry in entries:
         url = config.lite_llm_url if loc[-1] == PROXY and loc[0] == "models" and config.lite_llm_url else entry.url
-        if entry.local and url and "${" not in url and not is_near(url):
-            message = f"{url} leads out of this network: brainstem mode would go on asking it"
+        if entry.local and url and "${" not in url and not is_loopback(url):
+            message = f"{url} is another machine: brainstem mode would go on asking it"
             yield Problem("config-not-local", (*loc, "local"), message, "leave `local` out, unless it needs no cloud")
 
 

@@ -121,18 +121,6 @@ def is_loopback(url: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-_NEAR = (".local", ".lan", ".internal", ".home.arpa")
-
-
-def is_near(url: str) -> bool:
-    """Whether a URL leads no further than the network that this machine is in, as its name or address tells: it needs no cloud."""
-    host = (urlsplit(url).hostname or "").lower()
-    try:
-        return ip_address(host).is_private
-    except ValueError:
-        return "." not in host or host.endswith((*_NEAR, ".localhost"))
-
-
 EnvText = Annotated[str, AfterValidator(_referring)]
 """Text that may hold `${NAME}`."""
 SecretRef = Annotated[

@@ -23,14 +23,14 @@ from pydantic_core import core_schema as cs
 from runner.manifest.base import BOUND, Parsed, Templated, is_template, mistake, mistakes
 
 MOST_OF_A_NAME = 63
-NAME_BOUND = "{0,62}"
+NAME_BOUND = f"{{0,{MOST_OF_A_NAME - 1}}}"
 """How the patterns of names and ids say so, after the first character."""
-ID_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}$"
-FIELD_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]{0,62}\??$"
-NAME_PATTERN = r"^[a-z0-9][a-z0-9-]{0,62}$"
+ID_PATTERN = rf"^[A-Za-z_][A-Za-z0-9_]{NAME_BOUND}$"
+FIELD_PATTERN = rf"^[A-Za-z_][A-Za-z0-9_]{NAME_BOUND}\??$"
+NAME_PATTERN = rf"^[a-z0-9][a-z0-9-]{NAME_BOUND}$"
 INNER_PATH_PATTERN = r"^(?![/~]|\.\.(/|$))"
 TOOL_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]*\.[^\s{}]+$"
-SERVER_PATTERN = r"^[A-Za-z0-9_][A-Za-z0-9_-]{0,62}$"
+SERVER_PATTERN = rf"^[A-Za-z0-9_][A-Za-z0-9_-]{NAME_BOUND}$"
 """Names of servers, endpoints, models, chains: what config.yaml defines."""
 PROBE_PATTERN = r"^/"
 ENV_PATTERN = r"^[A-Za-z_][A-Za-z0-9_]*$"

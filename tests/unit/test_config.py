@@ -17,7 +17,7 @@ from runner.manifest.config import DEFAULT, Config
 from runner.manifest.config_complete import agent_executors, complete, cross_check, model_chain
 from runner.manifest.config_models import CatalogModel, Endpoint
 from runner.manifest.config_servers import McpServer
-from runner.manifest.references import check_url, is_loopback, is_near, names, resolve, resolve_secret
+from runner.manifest.references import check_url, is_loopback, names, resolve, resolve_secret
 from runner.manifest.vocabulary import CONFIG_KEYS
 from runner.syntax import read
 
@@ -232,29 +232,6 @@ def test_what_is_no_url_is_refused(url: str) -> None:
 def test_loopback_is_told_from_names_that_only_look_like_it() -> None:
     assert is_loopback("http://127.1.2.3:80") and is_loopback("http://a.localhost")
     assert not is_loopback("http://127.0.0.1.example.com") and not is_loopback("http://localhost.example.com")
-
-
-@pytest.mark.parametrize(
-    ("url", "near"),
-    [
-        ("http://127.0.0.1:1", True),
-        ("http://localhost", True),
-        ("http://192.168.1.20:11434", True),
-        ("http://10.0.0.3", True),
-        ("http://[fd00::1]:80", True),
-        ("http://gpu", True),
-        ("http://gpu.lan:11434", True),
-        ("http://gpu.home.arpa", True),
-        ("http://8.8.8.8", False),
-        ("https://api.example.com", False),
-        ("http://192.168.1.20.example.com", False),
-        ("http://lan.example.com", False),
-    ],
-)
-def test_an_endpoint_beside_this_machine_may_be_called_local_without_a_warning(url: str, near: bool) -> None:
-    assert is_near(url) is near
-    data = {"models": {"endpoints": {"big": {"kind": "ollama", "url": url, "local": True}}}}
-    assert [problem.rule for problem in cross_check(config(data))] == ([] if near else ["config-not-local"])
 
 
 def _places(data: Any, loc: tuple[str | int, ...] = ()) -> list[tuple[str | int, ...]]:
